@@ -1,0 +1,2 @@
+export { Errno, type ErrnoName, errnoName } from './errno.ts';
+export { type ErrorContext, type ErrorDetails, FerryError } from './ferry-error.ts';

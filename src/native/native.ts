@@ -1,0 +1,128 @@
+/**
+ * The face of the native addon: the system calls that Node lacks, one function each, no policy.
+ *
+ * Every function that can fail in the kernel returns a non-negative value or a negated errno (`-11` is EAGAIN);
+ * none throws for what the kernel says. Wrong argument types throw a TypeError. All fds are created with CLOEXEC,
+ * all sockets are non-blocking unless a function says otherwise. EINTR is retried inside.
+ *
+ * It is an interface so that tests can hand in a fake.
+ */
+export interface Native {
+  /** Creates a UNIX stream socket bound to `path` with file mode `mode` (set before bind) and listens. Returns the fd. */
+  listen(path: string, mode: number, backlog: number): number;
+  /** Connects to the UNIX stream socket at `path`; returns the non-blocking fd. */
+  connect(path: string): number;
+  /** Accepts one connection; returns the fd or -EAGAIN. */
+  accept(listener: number): number;
+  /** Creates a connected pair of UNIX stream sockets; writes the two fds to `out`. */
+  socketpair(out: Int32Array): number;
+  /** Sets SO_SNDBUF. */
+  setSendBuffer(fd: number, bytes: number): number;
+  /** shutdown(fd, SHUT_RDWR): wakes both ends; the fd stays open. */
+  shutdown(fd: number): number;
+
+  /**
+   * One recvmsg of at most `length` bytes into `into[offset...]`. `fds[0]` becomes the number of fds received, which
+   * follow from `fds[1]`. When the control data was truncated or there were more than fit, all received fds are
+   * closed and -EMSGSIZE is returned. `waitMs` 0 does not block; a positive value blocks for at most that long
+   * (returns -EAGAIN afterwards); the wait costs no additional system call while data keeps coming. 0 is end of file.
+   */
+  receive(fd: number, into: Uint8Array, offset: number, length: number, fds: Int32Array, waitMs: number): number;
+  /**
+   * One sendmsg of `head[0...headLength]` followed by `body[bodyOffset...bodyOffset + bodyLength]` (or null), with
+   * `fds` attached (or null). MSG_NOSIGNAL, MSG_DONTWAIT. Returns the bytes taken, which may be fewer; -EAGAIN when none.
+   */
+  send(
+    fd: number,
+    head: Uint8Array,
+    headOffset: number,
+    headLength: number,
+    body: Uint8Array | null,
+    bodyOffset: number,
+    bodyLength: number,
+    fds: readonly number[] | null,
+  ): number;
+  /**
+   * poll(2) over `count` triples (fd, events, revents) in `set`; fills in revents. Returns the number of ready fds.
+   * Blocks the thread for at most `timeoutMs` (-1 for ever).
+   */
+  poll(set: Int32Array, count: number, timeoutMs: number): number;
+
+  /**
+   * Starts reading a socket on the event loop. On every wake-up the pump receives once into
+   * `rx[control[0] ... + control[1]]` and calls `onReceive(result)`, result being what {@link receive} returns; the
+   * fds are in `fds`. The callback sets control[0] and control[1] for the next receive (control[1] = 0 pauses).
+   * After a successful receive the pump tries again, spinning for up to control[2] microseconds for the next
+   * message and for no longer than control[3] microseconds in all, before it returns to the loop; the spin backs off
+   * when it does not pay. -EAGAIN is never reported. After 0 (end of file) or an error it stops by itself.
+   * `onWritable` is called whenever the socket is writable while asked for by {@link pumpArm}.
+   * Both callbacks run in a callback scope, so promise jobs and ticks run after each.
+   */
+  pumpStart(
+    fd: number,
+    rx: Uint8Array,
+    fds: Int32Array,
+    control: Int32Array,
+    onReceive: (result: number) => void,
+    onWritable: () => void,
+  ): PumpHandle | number;
+  /** Chooses what the pump waits for. Call it after control[1] went from 0 to more, or to wait for writability. */
+  pumpArm(pump: PumpHandle, readable: boolean, writable: boolean): number;
+  /** Stops the pump for good; safe inside its callbacks and when repeated. Does not close the fd. */
+  pumpClose(pump: PumpHandle): void;
+
+  /** Calls `onReadable` on the event loop whenever `fd` (a listener, an eventfd) is readable. */
+  watchStart(fd: number, onReadable: () => void): WatchHandle | number;
+  /** Stops a watch for good; safe inside its callback and when repeated. Does not close the fd. */
+  watchClose(watch: WatchHandle): void;
+  /** Lets the process exit while only unreferenced watches and pumps are left (true = reference again). */
+  setReferenced(handle: PumpHandle | WatchHandle, referenced: boolean): void;
+
+  /** memfd_create with CLOEXEC and ALLOW_SEALING, sized and, if asked, sealed against shrinking. Returns the fd. */
+  memfd(name: string, size: number, sealShrink: boolean): number;
+  /** Adds F_SEAL_SHRINK to a memfd somebody gave us; -EINVAL or -EPERM where that can't be done. */
+  sealShrink(fd: number): number;
+  /** mmap MAP_SHARED of `length` bytes at `offset`; `protection` 1 read, 2 write, 3 both. */
+  map(fd: number, offset: number, length: number, protection: number): ArrayBuffer | number;
+  /**
+   * Detaches `buffer` and unmaps it at once. Idempotent. When somebody transferred the buffer away (it is already
+   * detached), the range is replaced by anonymous zero pages instead, because a live buffer may still point there.
+   */
+  unmap(buffer: ArrayBuffer): number;
+  /**
+   * From now on a touch beyond the end of a mapped file reads and writes zero pages instead of killing the process.
+   * Covers only ranges mapped through {@link map}; other faults go to the previous handler. Idempotent.
+   */
+  guardMappings(): number;
+  /** How many faults {@link guardMappings} has absorbed: a peer that shrank its memory. */
+  guardedFaults(): number;
+  /** pread of `length` bytes at file position `position` (up to 2^53 - 1). */
+  pread(fd: number, into: Uint8Array, offset: number, length: number, position: number): number;
+  /** pwrite; unlike fs.writeSync it takes any safe integer as position. */
+  pwrite(fd: number, from: Uint8Array, offset: number, length: number, position: number): number;
+
+  /** eventfd with CLOEXEC and NONBLOCK. */
+  eventfd(initial: number): number;
+  /** Adds `value` to the eventfd: one write. Works for any fd that takes 8 bytes. */
+  eventfdSignal(fd: number, value: number): number;
+  /** Reads and clears the counter: the count (clamped to 2^31 - 1) or -EAGAIN. */
+  eventfdRead(fd: number): number;
+
+  /** close(2); the result matters only to tests. */
+  close(fd: number): number;
+  /** dup with CLOEXEC. */
+  dup(fd: number): number;
+  /** The peer's pid, uid and gid (SO_PEERCRED) into `out[0..2]`. */
+  peerCredentials(fd: number, out: Int32Array): number;
+}
+
+declare const pump: unique symbol;
+declare const watch: unique symbol;
+/** An opaque pump. */
+export interface PumpHandle {
+  readonly [pump]: true;
+}
+/** An opaque watch. */
+export interface WatchHandle {
+  readonly [watch]: true;
+}

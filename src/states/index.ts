@@ -1,0 +1,17 @@
+export { ArcError, type ArcFailure } from './arc-error.ts';
+export { type Arc, FULL_ARCS } from './arcs.ts';
+export { type MigrationMachine, migrationMachine } from './machine.ts';
+export { MigrationFlag } from './migration-flags.ts';
+export {
+  isRunning,
+  isSaving,
+  MigrationState,
+  mayInitiateDma,
+  parseState,
+  RESET_STATE,
+  type SessionKind,
+  sessionKind,
+  stateName,
+} from './migration-state.ts';
+export { StateError, type StateErrorCode } from './state-error.ts';
+export { type ArcStep, walk } from './walk.ts';

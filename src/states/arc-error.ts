@@ -17,7 +17,7 @@ export interface ArcFailure {
 
 /**
  * The device failed on an arc in the middle of a change of state. It stays in the state it had reached, which may be
- * neither the old nor the requested one (linux/vfio.h: "the state may be any state along the path").
+ * neither the old nor the requested one ("the user may see any step along the path", linux/vfio.h).
  * `errno` is the cause's, or EIO when it has none.
  */
 export class ArcError extends FerryError {

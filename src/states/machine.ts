@@ -87,8 +87,9 @@ function statesOf(arcs: readonly Arc[]): readonly MigrationState[] {
 }
 
 /**
- * The path of a combination: the shortest one. "The path must not have saving group states interior; the path may
- * only be in the saving group as a whole" (rules in linux/vfio.h). Null when there is none or it is blocked.
+ * The path of a combination, by the rules in linux/vfio.h: the shortest one, and "the path cannot have saving group
+ * states as interior arcs, only starting/end states", unless all of it lies in the saving group. Null when there is
+ * none or it is blocked.
  */
 function findPath(arcs: readonly Arc[], from: MigrationState, to: MigrationState): Path | null {
   if (from === ERROR || to === ERROR) return null;

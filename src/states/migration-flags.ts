@@ -19,17 +19,17 @@ const KNOWN_FLAGS = MigrationFlag.STOP_COPY | MigrationFlag.P2P | MigrationFlag.
  * Takes a bigint too, since the flags are 64 bits wide on the wire. Throws StateError EINVAL; returns the flags.
  */
 export function requireUsableFlags(flags: number | bigint): number {
+  if (typeof flags === 'number' && !Number.isSafeInteger(flags))
+    throw flagsError(flags, 'that is no set of bits');
   const wide = BigInt(flags);
   if ((wide & ~BigInt(KNOWN_FLAGS)) !== 0n) {
     throw flagsError(wide, 'they contain bits that this version does not know');
   }
-  if ((wide & BigInt(MigrationFlag.STOP_COPY)) === 0n) {
-    throw flagsError(wide, 'STOP_COPY is missing');
-  }
+  if ((wide & BigInt(MigrationFlag.STOP_COPY)) === 0n) throw flagsError(wide, 'STOP_COPY is missing');
   return Number(wide);
 }
 
-function flagsError(flags: bigint, reason: string): StateError {
+function flagsError(flags: number | bigint, reason: string): StateError {
   const text = `0x${flags.toString(16)}`;
   return new StateError('ERR_MIGRATION_FLAGS', `migration flags ${text} can't be used: ${reason}`, {
     errno: Errno.EINVAL,

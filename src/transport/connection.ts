@@ -1,0 +1,378 @@
+import { Errno, FerryError } from '../errors/index.ts';
+import type { Native } from '../native/index.ts';
+import { commandName, HEADER_SIZE, HeaderFlag, MessageType } from '../protocol/index.ts';
+import { Framer } from './framer.ts';
+import { type HeldMessage, HeldMessages } from './held-messages.ts';
+import { IncomingMessage, type ReplyTicket } from './incoming-message.ts';
+import { type Completion, PendingRequests } from './pending-requests.ts';
+import type { Reactor, SocketPort } from './reactor.ts';
+import { SendBuffer } from './send-buffer.ts';
+import { TransportError } from './transport-error.ts';
+
+/** Who handles what a connection receives. */
+export interface ConnectionHandler {
+  /**
+   * One command. It answers with {@link Connection.reply}, now or later; a thrown FerryError becomes an error
+   * reply. Returning false parks the command: it and all later ones wait until {@link Connection.release}.
+   */
+  command(message: IncomingMessage): boolean;
+  /** The connection is over; `reason` says why. Called once. */
+  closed(reason: FerryError): void;
+  /** Something that the peer can't be told: a handler's bug, a reply that nobody asked for. */
+  report(error: FerryError): void;
+}
+
+/** What a connection is made of. */
+export interface ConnectionOptions {
+  readonly native: Native;
+  readonly reactor: Reactor;
+  /** A connected, non-blocking UNIX stream socket; the connection closes it. */
+  readonly fd: number;
+  readonly handler: ConnectionHandler;
+  /** Longest message in either direction, header included, in bytes. */
+  readonly maxMessage: number;
+}
+
+/** The most fds that one message can bring (SCM_MAX_FD of the kernel). */
+const MAX_FDS = 253;
+
+/**
+ * Messages over one UNIX stream socket, both ways, for either side of the protocol. Knows headers, ids, fds and
+ * order; knows no command. Replies and requests are gathered while received messages are handled, and sent with one
+ * system call.
+ */
+export class Connection {
+  readonly fd: number;
+  /** Where replies and requests are built: see {@link reply} and {@link request}. */
+  readonly out: SendBuffer;
+  readonly #native: Native;
+  readonly #reactor: Reactor;
+  readonly #handler: ConnectionHandler;
+  readonly #framer: Framer;
+  readonly #fds = new Int32Array(1 + MAX_FDS);
+  readonly #port: SocketPort;
+  readonly #message = new IncomingMessage();
+  readonly #pending: PendingRequests;
+  readonly #held = new HeldMessages();
+  #drained: (() => void)[] = [];
+  #holding = false;
+  #handling = false;
+  #flushPlanned = false;
+  /** Where the reply of the running handler begins in `out`, to take it back if the handler throws; -1: not begun. */
+  #replyAt = -1;
+  #closed: FerryError | null = null;
+
+  constructor(options: ConnectionOptions) {
+    this.fd = options.fd;
+    this.#native = options.native;
+    this.#reactor = options.reactor;
+    this.#handler = options.handler;
+    this.#framer = new Framer(options.maxMessage);
+    this.out = new SendBuffer(options.native, options.fd, options.maxMessage);
+    this.#pending = new PendingRequests(options.reactor, commandName);
+    this.#port = options.reactor.open(
+      options.fd,
+      { rx: this.#framer.bytes, fds: this.#fds },
+      { received: (result) => this.#received(result), writable: () => this.#writable() },
+    );
+  }
+
+  /** Why the connection is over, or null while it lives. */
+  get closedBecause(): FerryError | null {
+    return this.#closed;
+  }
+
+  /** Requests of ours that are not answered yet. */
+  get outstanding(): number {
+    return this.#pending.size;
+  }
+
+  /** Commands that wait because the connection is held. */
+  get heldCommands(): number {
+    return this.#held.length;
+  }
+
+  /** Whether commands wait. */
+  get holding(): boolean {
+    return this.#holding;
+  }
+
+  /**
+   * Begins the reply to `to` with `payloadSize` bytes, which the caller writes to `out.bytes` from the returned
+   * offset. Returns -1 when nothing is to be sent (a posted command, a closed connection).
+   */
+  reply(to: ReplyTicket, payloadSize: number): number {
+    if (to.noReply) return -1;
+    const at = this.#begin(to.id, to.command, MessageType.REPLY, 0, payloadSize);
+    this.#replyAt = this.out.newest;
+    return at;
+  }
+
+  /** Answers with an errno: a header and nothing else, as the specification asks. */
+  replyError(to: ReplyTicket, errno: number): void {
+    if (!to.noReply) this.#begin(to.id, to.command, MessageType.REPLY | HeaderFlag.ERROR, errno, 0);
+  }
+
+  /** Keeps what is needed to answer `message` after its handler has returned. */
+  ticket(message: IncomingMessage): ReplyTicket {
+    return { id: message.id, command: message.command, noReply: message.noReply };
+  }
+
+  /** Attaches fds to the message begun last; they stay the caller's and must stay open while it waits to be sent. */
+  attachFds(fds: readonly number[]): void {
+    this.out.attachFds(fds);
+  }
+
+  /**
+   * Begins a request with `payloadSize` bytes, which the caller writes to `out.bytes` from the returned offset.
+   * `complete` is called once, with the reply or the error; null posts the command (No_reply).
+   * @throws TransportError ERR_CONNECTION_CLOSED, ERR_SEND_QUEUE_FULL (see {@link whenDrained})
+   */
+  request(command: number, payloadSize: number, timeoutMs: number, complete: Completion | null): number {
+    if (this.#closed !== null) throw this.#closed;
+    const id = this.#pending.allocateId();
+    const flags = complete === null ? HeaderFlag.NO_REPLY : 0;
+    const at = this.#begin(id, command, MessageType.COMMAND | flags, 0, payloadSize);
+    if (at < 0) throw this.#closed ?? queueFull(command);
+    if (complete !== null) this.#pending.add(id, command, timeoutMs, complete);
+    return at;
+  }
+
+  /** Sends what was begun, and `body` as the tail of the newest message, without copying it if that can be helped. */
+  sendBody(body: Uint8Array): void {
+    if (!this.out.flushWith(body)) this.close(queueFull(0));
+    this.#afterFlush();
+  }
+
+  /** Whether a message of this size can be begun now. */
+  hasRoom(payloadSize: number): boolean {
+    return this.out.fits(payloadSize);
+  }
+
+  /** Calls `run` when everything has been sent, or when the connection is over. */
+  whenDrained(run: () => void): void {
+    if (this.out.pending === 0 || this.#closed !== null) this.#reactor.defer(run);
+    else this.#drained.push(run);
+  }
+
+  /** Sends what was begun now. Needed only by who can't wait for the end of the current callback. */
+  flush(): void {
+    this.#flushPlanned = false;
+    if (this.#closed !== null) return;
+    this.out.flush();
+    this.#afterFlush();
+  }
+
+  /** From now on commands wait; replies are still matched. */
+  hold(): void {
+    this.#holding = true;
+  }
+
+  /** Handles the commands that waited, in order, and goes on. A handler that parks one holds the connection again. */
+  release(): void {
+    this.#holding = false;
+    if (this.#handling) return;
+    this.#handleAll();
+  }
+
+  /** Takes the commands that wait away from the connection, for an owner that outlives it. */
+  takeHeld(): HeldMessage[] {
+    return this.#held.takeAll();
+  }
+
+  /** Ends the connection: requests in flight fail with `reason`, fds are closed. Safe anywhere, also repeated. */
+  close(reason: FerryError = new TransportError('ERR_CONNECTION_CLOSED', 'the connection was closed')): void {
+    if (this.#closed !== null) return;
+    this.#closed = reason;
+    this.#port.close();
+    this.#closeFds(this.#framer.takeAllFds());
+    this.#native.close(this.fd);
+    this.#pending.failAll(reason);
+    for (const run of this.#drained.splice(0)) run();
+    this.#handler.closed(reason);
+    for (const held of this.#held.takeAll()) this.#closeFds(held.fds);
+  }
+
+  #begin(id: number, command: number, flags: number, error: number, payloadSize: number): number {
+    if (this.#closed !== null) return -1;
+    const at = this.out.begin(id, command, flags, error, payloadSize);
+    if (!this.#handling && !this.#flushPlanned) this.#planFlush();
+    return at;
+  }
+
+  /** One send for everything that is begun in the same turn. */
+  #planFlush(): void {
+    this.#flushPlanned = true;
+    this.#reactor.defer(() => {
+      if (this.#flushPlanned) this.flush();
+    });
+  }
+
+  #received(result: number): void {
+    if (result <= 0) {
+      this.close(endOfStream(result, this.#framer.pending));
+      return;
+    }
+    const count = this.#fds[0] ?? 0;
+    this.#framer.push(result, count > 0 ? Array.from(this.#fds.subarray(1, 1 + count)) : NO_FDS);
+    this.#handleAll();
+  }
+
+  #writable(): void {
+    if (!this.out.flush()) return this.#afterFlush();
+    this.#afterFlush();
+    this.#handleAll();
+  }
+
+  /** Handles everything that can be handled now and sends the answers with one system call. */
+  #handleAll(): void {
+    if (this.#handling || this.#closed !== null) return;
+    this.#handling = true;
+    do {
+      this.#handleHeld();
+      while (this.#closed === null && !this.#held.full && this.#handleNext());
+    } while (this.#closed === null && this.#held.length > 0 && !this.#holding && !this.#isBackedUp());
+    this.#handling = false;
+    if (this.#closed !== null) return;
+    this.flush();
+    if (this.#closed === null) this.#expectMore();
+  }
+
+  #expectMore(): void {
+    this.#port.expect(this.#framer.receiveOffset, this.#held.full ? 0 : this.#framer.receiveLength);
+  }
+
+  /** Handles the next complete message; false when there is none. */
+  #handleNext(): boolean {
+    const framer = this.#framer;
+    const what = framer.next();
+    if (what === 'incomplete') return false;
+    if (what === 'broken') {
+      this.close(brokenStream());
+      return false;
+    }
+    if (framer.hasFds) this.#closeFds(framer.takeStrayFds());
+    const fds = framer.hasFds ? framer.takeFds() : NO_FDS;
+    this.#message.point(framer.bytes, framer.view, framer.messageStart, framer.messageEnd, fds);
+    if (what === 'message') this.#dispatch();
+    else if (this.#message.isReply) this.close(brokenStream());
+    else this.replyError(this.#message, what === 'too-big' ? Errno.EMSGSIZE : Errno.EINVAL);
+    if (this.#message.fds.length > 0) this.#closeFds(this.#message.takeFds());
+    return true;
+  }
+
+  #dispatch(): void {
+    const message = this.#message;
+    if (message.isReply) {
+      if (!this.#pending.resolve(message)) this.#handler.report(unexpectedReply(message));
+    } else if (!message.isCommand) {
+      this.replyError(message, Errno.EINVAL);
+    } else if (this.#holding || this.#held.length > 0 || this.#isBackedUp()) {
+      this.#held.push(message, HEADER_SIZE);
+    } else {
+      this.#handle();
+    }
+  }
+
+  /** A peer that does not read its replies gets no more of them until it does. */
+  #isBackedUp(): boolean {
+    return this.out.pending > 0 && this.out.pending >= BACKLOG && !this.out.flush();
+  }
+
+  /** Hands the current message to the handler; parks it when the handler says so. */
+  #handle(): void {
+    const message = this.#message;
+    this.#replyAt = -1;
+    try {
+      if (this.#handler.command(message)) return;
+      this.#holding = true;
+      this.#held.push(message, HEADER_SIZE);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    const errno = error instanceof FerryError ? error.errno : Errno.EIO;
+    if (!(error instanceof FerryError)) this.#handler.report(handlerBug(error, this.#message));
+    if (this.#replyAt >= 0 && this.#replyAt === this.out.newest) this.out.cancel();
+    this.replyError(this.#message, errno);
+  }
+
+  #handleHeld(): void {
+    while (!this.#holding && this.#closed === null && !this.#isBackedUp()) {
+      const held = this.#held.shift();
+      if (held === undefined) return;
+      if (!this.#handleOneHeld(held)) return;
+    }
+  }
+
+  #handleOneHeld(held: HeldMessage): boolean {
+    const { bytes } = held;
+    this.#replyAt = -1;
+    this.#message.point(bytes, new DataView(bytes.buffer), 0, bytes.length, held.fds);
+    try {
+      if (!this.#handler.command(this.#message)) {
+        this.#holding = true;
+        this.#held.unshift({ bytes, fds: this.#message.takeFds() });
+        return false;
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.#closeFds(this.#message.takeFds());
+    return true;
+  }
+
+  #afterFlush(): void {
+    if (this.#closed !== null) return;
+    if (this.out.failure !== 0) {
+      this.close(sendFailed(this.out.failure));
+      return;
+    }
+    this.#port.awaitWritable(this.out.pending > 0);
+    if (this.out.pending === 0) for (const run of this.#drained.splice(0)) run();
+  }
+
+  #closeFds(fds: readonly number[]): void {
+    for (const fd of fds) this.#native.close(fd);
+  }
+}
+
+const NO_FDS: number[] = [];
+/** Unsent bytes from which a peer counts as not reading. */
+const BACKLOG = 64 * 1024;
+
+function endOfStream(result: number, pending: number): TransportError {
+  if (result < 0) {
+    const context = { errno: -result };
+    return new TransportError('ERR_CONNECTION_LOST', 'the peer vanished', context, { errno: -result });
+  }
+  const message = pending > 0 ? 'the peer closed the connection inside a message' : 'the peer closed the connection';
+  return new TransportError('ERR_CONNECTION_CLOSED', message, { pending });
+}
+
+function brokenStream(): TransportError {
+  return new TransportError('ERR_FRAMING', 'the peer sent a message size that no message can have');
+}
+
+function unexpectedReply(message: IncomingMessage): TransportError {
+  const command = commandName(message.command);
+  return new TransportError('ERR_FRAMING', `a reply to ${command} that nobody asked for`, { command, id: message.id });
+}
+
+function handlerBug(error: unknown, message: IncomingMessage): TransportError {
+  const command = commandName(message.command);
+  const text = error instanceof Error ? error.message : String(error);
+  return new TransportError('ERR_SOCKET', `handling ${command} threw: ${text}`, { command }, { cause: error });
+}
+
+function sendFailed(errno: number): TransportError {
+  return new TransportError('ERR_CONNECTION_LOST', 'the peer no longer takes data', { errno }, { errno });
+}
+
+function queueFull(command: number): TransportError {
+  return new TransportError('ERR_SEND_QUEUE_FULL', 'the peer does not take its messages', {
+    command: commandName(command),
+  });
+}

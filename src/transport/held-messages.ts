@@ -1,0 +1,56 @@
+import type { IncomingMessage } from './incoming-message.ts';
+
+/** A command that waits to be handled, copied out of the receive buffer with the fds it brought. */
+export interface HeldMessage {
+  readonly bytes: Uint8Array;
+  readonly fds: number[];
+}
+
+/** How much a connection keeps before it stops reading, in bytes. */
+const MAX_BYTES = 2 * 1024 * 1024;
+/** How many commands a connection keeps before it stops reading. */
+const MAX_MESSAGES = 16 * 1024;
+
+/** Commands that arrived while their connection was held, in order. */
+export class HeldMessages {
+  #queue: HeldMessage[] = [];
+  #bytes = 0;
+
+  /** Commands that wait. */
+  get length(): number {
+    return this.#queue.length;
+  }
+
+  /** Whether the connection should stop reading. */
+  get full(): boolean {
+    return this.#bytes >= MAX_BYTES || this.#queue.length >= MAX_MESSAGES;
+  }
+
+  /** Copies `message` (whose header begins `headerSize` bytes before its payload) to the end of the queue. */
+  push(message: IncomingMessage, headerSize: number): void {
+    const bytes = message.bytes.slice(message.start - headerSize, message.end);
+    this.#queue.push({ bytes, fds: message.takeFds() });
+    this.#bytes += bytes.length;
+  }
+
+  /** The oldest command, taken out; undefined when none waits. */
+  shift(): HeldMessage | undefined {
+    const held = this.#queue.shift();
+    if (held !== undefined) this.#bytes -= held.bytes.length;
+    return held;
+  }
+
+  /** Puts the command that {@link shift} returned back in its place. */
+  unshift(held: HeldMessage): void {
+    this.#queue.unshift(held);
+    this.#bytes += held.bytes.length;
+  }
+
+  /** Takes out everything. */
+  takeAll(): HeldMessage[] {
+    const all = this.#queue;
+    this.#queue = [];
+    this.#bytes = 0;
+    return all;
+  }
+}

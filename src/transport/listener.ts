@@ -1,0 +1,104 @@
+import { lstatSync, statSync, unlinkSync } from 'node:fs';
+import { Errno, errnoName } from '../errors/index.ts';
+import type { Native } from '../native/index.ts';
+import type { Closeable, Reactor } from './reactor.ts';
+import { TransportError } from './transport-error.ts';
+
+/** sun_path of unix(7) holds 108 bytes, the last one NUL. */
+export const MAX_SOCKET_PATH = 107;
+
+/** Connections that the kernel queues before it refuses more. */
+const BACKLOG = 16;
+
+/** How a listening socket is set up. */
+export interface ListenOptions {
+  readonly native: Native;
+  readonly reactor: Reactor;
+  readonly path: string;
+  /** File mode of the socket, such as 0o600. */
+  readonly mode: number;
+  /** Called with each accepted fd, which is the callee's from then on. */
+  readonly accepted: (fd: number) => void;
+}
+
+/**
+ * Listens on a UNIX socket. A socket file that a crashed server left behind is replaced; one that a living server
+ * listens on is not. Closing removes the file if it is still ours.
+ * @throws TransportError ERR_SOCKET_IN_USE, ERR_SOCKET_PATH
+ */
+export function listen(options: ListenOptions): Closeable {
+  const { native, reactor, path } = options;
+  const fd = bind(native, path, options.mode);
+  const { ino } = statSync(path);
+  const watch = reactor.watch(fd, () => acceptAll(native, fd, options.accepted));
+  let open = true;
+  return {
+    close() {
+      if (!open) return;
+      open = false;
+      watch.close();
+      native.close(fd);
+      if (inodeOf(path) === ino) unlinkSync(path);
+    },
+  };
+}
+
+/**
+ * Connects to a UNIX socket; returns the fd.
+ * @throws TransportError ERR_SOCKET with the errno and what it means here
+ */
+export function connect(native: Native, path: string): number {
+  checkPath(path);
+  const fd = native.connect(path);
+  if (fd >= 0) return fd;
+  const errno = -fd;
+  const hint = CONNECT_HINTS.get(errno) ?? '';
+  throw new TransportError('ERR_SOCKET', `cannot connect to ${path}: ${errnoName(errno)}${hint}`, { path }, { errno });
+}
+
+const CONNECT_HINTS = new Map<number, string>([
+  [Errno.ENOENT, ' (no such socket: is the server running, is the path right?)'],
+  [Errno.ECONNREFUSED, ' (nobody listens there: the server has gone and left its socket file behind)'],
+  [Errno.EACCES, " (you may not write to the socket: check its owner and mode, and the folders' above it)"],
+  [Errno.EAGAIN, ' (the server does not accept connections at the moment)'],
+]);
+
+function bind(native: Native, path: string, mode: number): number {
+  checkPath(path);
+  let fd = native.listen(path, mode, BACKLOG);
+  if (fd === -Errno.EADDRINUSE && removeStale(native, path)) fd = native.listen(path, mode, BACKLOG);
+  if (fd >= 0) return fd;
+  const errno = -fd;
+  if (errno === Errno.EADDRINUSE) {
+    throw new TransportError('ERR_SOCKET_IN_USE', `${path} is in use by another server`, { path });
+  }
+  throw new TransportError('ERR_SOCKET', `cannot listen on ${path}: ${errnoName(errno)}`, { path }, { errno });
+}
+
+function checkPath(path: string): void {
+  const length = Buffer.byteLength(path);
+  if (length > 0 && length <= MAX_SOCKET_PATH && !path.includes('\0')) return;
+  const message = `a socket path has 1 to ${MAX_SOCKET_PATH} bytes, this one ${length}: ${path}`;
+  throw new TransportError('ERR_SOCKET_PATH', message, { path }, { errno: Errno.ENAMETOOLONG });
+}
+
+/** Removes a socket file on which nobody listens. Anything that is no socket is left alone. */
+function removeStale(native: Native, path: string): boolean {
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) {
+    const message = `${path} exists and is not a socket`;
+    throw new TransportError('ERR_SOCKET_IN_USE', message, { path });
+  }
+  const probe = native.connect(path);
+  if (probe >= 0) native.close(probe);
+  if (probe !== -Errno.ECONNREFUSED) return false;
+  unlinkSync(path);
+  return true;
+}
+
+function inodeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.ino;
+}
+
+function acceptAll(native: Native, listener: number, accepted: (fd: number) => void): void {
+  for (let fd = native.accept(listener); fd >= 0; fd = native.accept(listener)) accepted(fd);
+}

@@ -1,0 +1,107 @@
+import type { FerryError } from '../errors/index.ts';
+import type { IncomingMessage } from './incoming-message.ts';
+import type { Closeable, Reactor } from './reactor.ts';
+import { TransportError } from './transport-error.ts';
+
+/** Called once per request: with the reply (valid only until it returns), or with why there is none. */
+export type Completion = (reply: IncomingMessage | null, error: FerryError | null) => void;
+
+interface Pending {
+  readonly command: number;
+  readonly deadline: number;
+  readonly complete: Completion;
+}
+
+/** How many ids of abandoned requests are remembered, so that a late reply is not taken for another's. */
+const MAX_ABANDONED = 1024;
+
+/** The requests that one side has sent and that are not answered yet, by message id, each with its time-out. */
+export class PendingRequests {
+  readonly #reactor: Reactor;
+  readonly #nameOf: (command: number) => string;
+  readonly #pending = new Map<number, Pending>();
+  readonly #abandoned = new Set<number>();
+  #nextId = 0;
+  #timer: Closeable | null = null;
+  #timerAt = Number.POSITIVE_INFINITY;
+
+  constructor(reactor: Reactor, nameOf: (command: number) => string) {
+    this.#reactor = reactor;
+    this.#nameOf = nameOf;
+  }
+
+  /** Requests that wait for their reply. */
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  /** An id that no request in flight uses. */
+  allocateId(): number {
+    do this.#nextId = (this.#nextId + 1) & 0xffff;
+    while (this.#pending.has(this.#nextId) || this.#abandoned.has(this.#nextId));
+    return this.#nextId;
+  }
+
+  /** Waits for the reply to `id`, for at most `timeoutMs`. */
+  add(id: number, command: number, timeoutMs: number, complete: Completion): void {
+    const deadline = performance.now() + timeoutMs;
+    this.#pending.set(id, { command, deadline, complete });
+    if (deadline < this.#timerAt - 1) this.#arm(deadline);
+  }
+
+  /** Gives a reply to its request. Returns false when nobody asked for it. */
+  resolve(reply: IncomingMessage): boolean {
+    const pending = this.#pending.get(reply.id);
+    if (pending === undefined) return this.#abandoned.delete(reply.id);
+    this.#pending.delete(reply.id);
+    if (pending.command === reply.command) {
+      pending.complete(reply, null);
+    } else {
+      pending.complete(null, mismatch(this.#nameOf(pending.command), this.#nameOf(reply.command), reply.id));
+    }
+    return true;
+  }
+
+  /** Fails every request in flight. */
+  failAll(error: FerryError): void {
+    this.#timer?.close();
+    this.#timer = null;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    const all = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const pending of all) pending.complete(null, error);
+  }
+
+  #arm(deadline: number): void {
+    this.#timer?.close();
+    this.#timerAt = deadline;
+    this.#timer = this.#reactor.after(Math.max(1, deadline - performance.now()), () => this.#expire());
+  }
+
+  #expire(): void {
+    this.#timer = null;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    const now = performance.now();
+    let next = Number.POSITIVE_INFINITY;
+    for (const [id, pending] of [...this.#pending]) {
+      if (pending.deadline > now + 1) next = Math.min(next, pending.deadline);
+      else this.#abandon(id, pending);
+    }
+    if (next < this.#timerAt) this.#arm(next);
+  }
+
+  #abandon(id: number, pending: Pending): void {
+    this.#pending.delete(id);
+    if (this.#abandoned.size >= MAX_ABANDONED) this.#abandoned.clear();
+    this.#abandoned.add(id);
+    const name = this.#nameOf(pending.command);
+    pending.complete(null, new TransportError('ERR_TIMEOUT', `no reply to ${name} in time`, { command: name, id }));
+  }
+}
+
+function mismatch(asked: string, answered: string, id: number): TransportError {
+  return new TransportError('ERR_FRAMING', `the reply to ${asked} says that it answers ${answered}`, {
+    command: asked,
+    id,
+  });
+}

@@ -1,0 +1,150 @@
+import { Errno } from '../errors/index.ts';
+import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
+import type { Native } from '../native/index.ts';
+
+/** Messages are gathered up to this many bytes before they are sent, so that a wake-up costs one send. */
+const BATCH = 64 * 1024;
+
+/**
+ * Messages on their way out of one socket: built in place, sent in batches with one system call, kept when the
+ * socket is full. It never blocks and never grows.
+ */
+export class SendBuffer {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly #native: Native;
+  readonly #fd: number;
+  #start = 0;
+  #end = 0;
+  /** The messages with fds. Each travels in a sendmsg of its own, so that the receiver can tell whose they are. */
+  #fdMarks: { readonly at: number; readonly end: number; readonly fds: readonly number[] }[] = [];
+  /** Where the newest message begins. */
+  #newest = 0;
+  /** The errno of a send that failed for good, or 0. */
+  failure = 0;
+
+  /** `maxMessage` bounds one message, header included, in bytes. */
+  constructor(native: Native, fd: number, maxMessage: number) {
+    this.#native = native;
+    this.#fd = fd;
+    this.bytes = new Uint8Array(2 * maxMessage + 2 * BATCH);
+    this.view = new DataView(this.bytes.buffer);
+  }
+
+  /** Bytes not sent yet. */
+  get pending(): number {
+    return this.#end - this.#start;
+  }
+
+  /** Whether a message of `payloadSize` bytes fits now. */
+  fits(payloadSize: number): boolean {
+    return this.pending + HEADER_SIZE + payloadSize <= this.bytes.length;
+  }
+
+  /**
+   * Writes a header and leaves room for the payload; returns where the payload begins in `bytes`, or -1 when the
+   * peer has not taken enough of what went before.
+   */
+  begin(id: number, command: number, flags: number, error: number, payloadSize: number): number {
+    if (this.pending >= BATCH) this.flush();
+    const size = HEADER_SIZE + payloadSize;
+    if (this.#end + size > this.bytes.length && !this.#compact(size)) return -1;
+    const at = this.#end;
+    const { view } = this;
+    view.setUint16(at, id, littleEndian);
+    view.setUint16(at + 2, command, littleEndian);
+    view.setUint32(at + 4, size, littleEndian);
+    view.setUint32(at + 8, flags, littleEndian);
+    view.setUint32(at + 12, error, littleEndian);
+    this.#newest = at;
+    this.#end = at + size;
+    return at + HEADER_SIZE;
+  }
+
+  /** Attaches fds to the message begun last. They must stay open until it is sent. */
+  attachFds(fds: readonly number[]): void {
+    if (fds.length > 0) this.#fdMarks.push({ at: this.#newest, end: this.#end, fds: [...fds] });
+  }
+
+  /** Takes back the message begun last, which has not been sent. */
+  cancel(): void {
+    this.#end = this.#newest;
+    if (this.#fdMarks.at(-1)?.at === this.#newest) this.#fdMarks.pop();
+  }
+
+  /** Where the newest message begins: what {@link cancel} would go back to. */
+  get newest(): number {
+    return this.#newest;
+  }
+
+  /** Sends what it can. Returns true when nothing is left. */
+  flush(): boolean {
+    while (this.#start < this.#end && this.failure === 0) {
+      const mark = this.#fdMarks[0];
+      const withFds = mark !== undefined && mark.at === this.#start;
+      const end = (withFds ? mark.end : mark?.at) ?? this.#end;
+      const sent = this.#send(end - this.#start, withFds ? mark.fds : null, null);
+      if (sent <= 0) return false;
+      if (withFds) this.#fdMarks.shift();
+      this.#start += sent;
+    }
+    if (this.#start === this.#end) this.#rewind();
+    return this.#start === this.#end;
+  }
+
+  /**
+   * Sends everything gathered and then `body`, the tail of the message begun last whose size already counts it,
+   * without copying it when the socket takes it at once. Returns false when there is no room to keep the rest.
+   */
+  flushWith(body: Uint8Array): boolean {
+    const size = this.#end - this.#newest + body.length;
+    this.view.setUint32(this.#newest + 4, size, littleEndian);
+    let taken = 0;
+    if (this.#fdMarks.length === 0 && this.failure === 0) {
+      const head = this.pending;
+      const sent = Math.max(0, this.#send(head, null, body));
+      this.#start += Math.min(sent, head);
+      taken = sent - Math.min(sent, head);
+    }
+    const rest = body.length - taken;
+    if (this.#end + rest > this.bytes.length && !this.#compact(rest)) return false;
+    this.bytes.set(body.subarray(taken), this.#end);
+    this.#end += rest;
+    if (this.#start === this.#end) this.#rewind();
+    return true;
+  }
+
+  #send(length: number, fds: readonly number[] | null, body: Uint8Array | null): number {
+    const sent = this.#native.send(
+      this.#fd,
+      this.bytes,
+      this.#start,
+      length,
+      body,
+      0,
+      body === null ? 0 : body.length,
+      fds,
+    );
+    if (sent < 0 && sent !== -Errno.EAGAIN) this.failure = -sent;
+    return sent;
+  }
+
+  #rewind(): void {
+    this.#start = 0;
+    this.#end = 0;
+  }
+
+  #compact(needed: number): boolean {
+    this.flush();
+    const shift = this.#start;
+    if (this.#end - shift + needed > this.bytes.length) return false;
+    if (shift > 0) {
+      this.bytes.copyWithin(0, shift, this.#end);
+      this.#fdMarks = this.#fdMarks.map(({ at, end, fds }) => ({ at: at - shift, end: end - shift, fds }));
+      this.#newest -= shift;
+      this.#end -= shift;
+      this.#start = 0;
+    }
+    return true;
+  }
+}

@@ -1,0 +1,279 @@
+import { Errno, type ErrorContext } from '../errors/index.ts';
+import { DeviceError } from './device-error.ts';
+import { InterruptLine, type IrqInfo, type Trigger } from './interrupt-line.ts';
+import { IrqFlag, IrqIndex } from './irq-index.ts';
+
+/** How many vectors of each kind a device has. */
+export interface InterruptCounts {
+  readonly intx: 0 | 1;
+  /** 0 to 32. */
+  readonly msi: number;
+  /** 0 to 2048. */
+  readonly msix: number;
+}
+
+/** What the guest has set in the configuration space and the MSI-X table. Read at every delivery. */
+export interface InterruptControls {
+  /** COMMAND.INTx Disable. */
+  readonly intxDisabled: boolean;
+  readonly msiEnabled: boolean;
+  /** Messages that the driver has allocated, a power of two. */
+  readonly msiAllocated: number;
+  msiMasked(vector: number): boolean;
+  readonly msixEnabled: boolean;
+  /** Function Mask in the MSI-X control word. */
+  readonly msixFunctionMasked: boolean;
+  /** The mask bit of a table entry that the client has written; an untouched entry is not masked. */
+  msixMasked(vector: number): boolean;
+  /** STATUS.Interrupt Status follows the level. */
+  levelChanged(asserted: boolean): void;
+}
+
+/** What an interrupt is delivered as. */
+export type InterruptMode = 'intx' | 'msi' | 'msix' | 'none';
+
+/**
+ * Decides which interrupt is signalled when. Pure: it calls triggers and does nothing else.
+ *
+ * INTx level and pending vectors are the device's and migrate; triggers and SET_IRQS masks belong to the main
+ * connection. A vector that can't be signalled (no trigger, masked, on hold) stays pending, and is signalled once
+ * when the last obstacle goes. That also carries an interrupt over a migration: the new client's triggers deliver it.
+ */
+export class InterruptController {
+  readonly #controls: InterruptControls;
+  readonly #intx: InterruptLine;
+  readonly #msi: InterruptLine;
+  readonly #msix: InterruptLine;
+  readonly #lines: readonly InterruptLine[];
+  #level = false;
+  #held = false;
+
+  constructor(counts: InterruptCounts, controls: InterruptControls) {
+    this.#controls = controls;
+    this.#intx = new InterruptLine(IrqIndex.INTX, counts.intx);
+    this.#msi = new InterruptLine(IrqIndex.MSI, counts.msi);
+    this.#msix = new InterruptLine(IrqIndex.MSIX, counts.msix);
+    this.#lines = [
+      this.#intx,
+      this.#msi,
+      this.#msix,
+      new InterruptLine(IrqIndex.ERR, 1),
+      new InterruptLine(IrqIndex.REQ, 1),
+    ];
+  }
+
+  /** Whether INTx is asserted. */
+  get level(): boolean {
+    return this.#level;
+  }
+
+  /** Whether delivery is on hold. */
+  get held(): boolean {
+    return this.#held;
+  }
+
+  /**
+   * What an interrupt is delivered as now. The control words decide; a client that assigns triggers without writing
+   * them (it emulates the capability itself) has enabled the kind as well.
+   */
+  get mode(): InterruptMode {
+    if (this.#controls.msixEnabled || this.#msix.enabled) return 'msix';
+    if (this.#controls.msiEnabled || this.#msi.enabled) return 'msi';
+    return this.#intx.count > 0 ? 'intx' : 'none';
+  }
+
+  // ---- the server's side: what the main connection owns
+
+  /** GET_IRQ_INFO. Throws DeviceError EINVAL for an index that does not exist. */
+  info(index: number): IrqInfo {
+    const { count, flags } = this.#line(index);
+    return { count, flags };
+  }
+
+  /**
+   * SET_IRQS with eventfds: gives the vectors from `start` their triggers; null leaves a vector enabled without one.
+   * What waits for a trigger is signalled at once. Throws DeviceError EINVAL when the range does not fit.
+   */
+  setTriggers(index: number, start: number, triggers: readonly (Trigger | null)[]): void {
+    const line = this.#range(index, start, triggers.length);
+    for (const [i, trigger] of triggers.entries()) line.triggers[start + i] = trigger;
+    line.enabled = true;
+    this.update();
+  }
+
+  /** SET_IRQS with no data, TRIGGER and count 0: drops the index's triggers and masks. What is pending stays. */
+  disable(index: number): void {
+    this.#line(index).release();
+    this.update();
+  }
+
+  /** SET_IRQS MASK. Throws DeviceError EINVAL for a range that does not fit or an index that is not MASKABLE. */
+  mask(index: number, start: number, count: number): void {
+    this.#maskable(index, start, count).masked.fill(1, start, start + count);
+  }
+
+  /** SET_IRQS UNMASK; what is pending, or INTx while it is asserted, is signalled at once. Throws as {@link mask}. */
+  unmask(index: number, start: number, count: number): void {
+    this.#maskable(index, start, count).masked.fill(0, start, start + count);
+    this.update();
+  }
+
+  /** SET_IRQS TRIGGER without eventfds: signals a vector to the client that asks, whatever the device's state is. */
+  loopback(index: number, vector: number): void {
+    this.#range(index, vector, 1).triggers[vector]?.();
+  }
+
+  /** The main connection is gone: triggers and masks go, level and pending vectors stay. */
+  disconnect(): void {
+    for (const line of this.#lines) line.release();
+    this.#line(IrqIndex.ERR).pending.fill(0);
+    this.#line(IrqIndex.REQ).pending.fill(0);
+  }
+
+  /** From now on interrupts stay pending. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  /** Signals what was raised during the hold: each vector once, INTx if it is still asserted. */
+  release(): void {
+    this.#held = false;
+    this.update();
+  }
+
+  // ---- the device's side
+
+  /**
+   * Raises an interrupt: MSI-X if enabled, else MSI, else INTx, which stays asserted until {@link lower}. Vectors
+   * beyond those that the driver allocated fold onto them. Throws DeviceError EINVAL for a vector that no kind has.
+   */
+  raise(vector: number): void {
+    if (vector >= Math.max(this.#msix.count, this.#msi.count, this.#intx.count) || !(vector >= 0)) {
+      throw invalid(`the device has no interrupt vector ${vector}`, { vector });
+    }
+    const mode = this.mode;
+    if (mode === 'intx') return this.#setLevel(true);
+    const messages = mode === 'msi' || this.#msix.count === 0 ? this.#msi : this.#msix;
+    const allocated = messages === this.#msi ? this.#msiAllocated() : messages.count;
+    const folded = vector % allocated;
+    messages.pending[folded] = 1;
+    if (mode !== 'none') this.#deliver(messages, folded);
+  }
+
+  /** Deasserts INTx. */
+  lower(): void {
+    this.#setLevel(false);
+  }
+
+  /** Signals an event of the ERR or REQ index. */
+  notify(index: typeof IrqIndex.ERR | typeof IrqIndex.REQ): void {
+    const line = this.#line(index);
+    line.pending[0] = 1;
+    this.#deliver(line, 0);
+  }
+
+  /** The configuration space or the MSI-X table has changed, or the device runs again: signals what can be now. */
+  update(): void {
+    const mode = this.mode;
+    for (const line of this.#lines) {
+      if (line === this.#intx) this.#deliverLevel();
+      else if (line === this.#msi && mode !== 'msi') continue;
+      else if (line === this.#msix && mode !== 'msix') continue;
+      else for (let vector = 0; vector < line.count; vector++) this.#deliver(line, vector);
+    }
+  }
+
+  /** Device reset: nothing is asserted or pending. Triggers and masks are not the device's and stay. */
+  reset(): void {
+    for (const line of this.#lines) line.pending.fill(0);
+    this.#setLevel(false);
+  }
+
+  /** Eight vectors of the pending bits of MSI or MSI-X, as the PBA shows them: vector `8 * byte` is bit 0. */
+  pendingByte(index: typeof IrqIndex.MSI | typeof IrqIndex.MSIX, byte: number): number {
+    const { pending } = this.#line(index);
+    let bits = 0;
+    for (let bit = 0; bit < 8; bit++) bits |= (pending[byte * 8 + bit] ?? 0) << bit;
+    return bits;
+  }
+
+  /** The vectors of MSI or MSI-X that wait, ascending. */
+  pendingVectors(index: typeof IrqIndex.MSI | typeof IrqIndex.MSIX): number[] {
+    return this.#line(index).pendingVectors();
+  }
+
+  /** Takes over level and pending bits from a migrated state. Nothing is signalled before {@link update}. */
+  restore(level: boolean, msi: Uint8Array, msix: Uint8Array): void {
+    restorePending(this.#msi, msi);
+    restorePending(this.#msix, msix);
+    this.#level = level;
+    this.#controls.levelChanged(level);
+  }
+
+  #setLevel(asserted: boolean): void {
+    if (this.#level !== asserted) {
+      this.#level = asserted;
+      this.#controls.levelChanged(asserted);
+    }
+    if (asserted) this.#deliverLevel();
+  }
+
+  /** Signals INTx while it is asserted, and masks it until the client says that it has served it. */
+  #deliverLevel(): void {
+    const trigger = this.#intx.triggers[0];
+    if (!this.#level || this.#held || !trigger) return;
+    if (this.#intx.masked[0] === 1 || this.#controls.intxDisabled || this.mode !== 'intx') return;
+    this.#intx.masked[0] = 1;
+    trigger();
+  }
+
+  #deliver(line: InterruptLine, vector: number): void {
+    const trigger = line.triggers[vector];
+    if (line.pending[vector] !== 1 || this.#held || !trigger || line.masked[vector] === 1) return;
+    if (line === this.#msix && (this.#controls.msixFunctionMasked || this.#controls.msixMasked(vector)))
+      return;
+    if (line === this.#msi && this.#controls.msiMasked(vector)) return;
+    line.pending[vector] = 0;
+    trigger();
+  }
+
+  #msiAllocated(): number {
+    return this.#controls.msiEnabled
+      ? Math.min(this.#controls.msiAllocated, this.#msi.count)
+      : this.#msi.count;
+  }
+
+  #line(index: number): InterruptLine {
+    const line = this.#lines[index];
+    if (line === undefined) throw invalid(`there is no interrupt index ${index}`, { index });
+    return line;
+  }
+
+  #range(index: number, start: number, count: number): InterruptLine {
+    const line = this.#line(index);
+    if (!(start >= 0 && count >= 0 && start < line.count && start + count <= line.count)) {
+      throw invalid(
+        `interrupt index ${index} has ${line.count} vectors, not ${start} to ${start + count - 1}`,
+        { index, start, count },
+      );
+    }
+    return line;
+  }
+
+  #maskable(index: number, start: number, count: number): InterruptLine {
+    const line = this.#range(index, start, count);
+    if ((line.flags & IrqFlag.MASKABLE) === 0)
+      throw invalid(`interrupt index ${index} can't be masked`, { index });
+    return line;
+  }
+}
+
+function restorePending(line: InterruptLine, bits: Uint8Array): void {
+  for (let vector = 0; vector < line.count; vector++) {
+    line.pending[vector] = ((bits[vector >> 3] ?? 0) >> (vector & 7)) & 1;
+  }
+}
+
+function invalid(message: string, context: ErrorContext): DeviceError {
+  return new DeviceError('ERR_DEVICE_INTERRUPT', message, { errno: Errno.EINVAL, context });
+}

@@ -1,0 +1,148 @@
+import type { FerryError } from '../errors/index.ts';
+import type { AddressSpace } from '../memory/index.ts';
+import type { Native } from '../native/native.ts';
+import type { MigrationState } from '../states/index.ts';
+import type { InterruptController } from './interrupt-controller.ts';
+import type { PciIdentity } from './pci-identity.ts';
+
+/** A range of a region, in bytes. */
+export interface RegionArea {
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** What of a region a client may map instead of sending messages. */
+export interface SharedRegion {
+  /** A memfd that the device owns; dup it before giving it away. */
+  readonly fd: number;
+  /** Where the region begins in the file, in bytes. */
+  readonly offset: number;
+  /** The parts that may be mapped, ascending and page-aligned; the whole region when {@link whole}. */
+  readonly areas: readonly RegionArea[];
+  /** All of the region may be mapped, so that no sparse capability is needed. */
+  readonly whole: boolean;
+}
+
+/** One VFIO region. An index that the device lacks is a region of size 0. */
+export interface Region {
+  readonly index: number;
+  /** Bytes, up to 2^53 - 1. */
+  readonly size: number;
+  readonly readable: boolean;
+  readonly writable: boolean;
+  /** Null when nothing of it can be mapped. */
+  readonly shared: SharedRegion | null;
+  /**
+   * Reads `length` bytes at `offset` into `target[at...]`. The caller has checked that they lie inside the region.
+   * Synchronous always. Throws DeviceError (its errno goes to the client); `target` may be partly filled then.
+   */
+  read(offset: number, target: Uint8Array, at: number, length: number): void;
+  /** Writes `length` bytes of `source[at...]` at `offset`; otherwise as {@link read}. */
+  write(offset: number, source: Uint8Array, at: number, length: number): void;
+}
+
+/** A timer that can be stopped; stopping it twice is harmless. */
+export interface TimerHandle {
+  close(): void;
+}
+
+/** The clock of whoever serves the device. */
+export interface TimerHost {
+  /** Calls `run` once after `ms` milliseconds; 0 means soon, never within the call. */
+  after(ms: number, run: () => void): TimerHandle;
+  /** Calls `run` every `ms` milliseconds. */
+  every(ms: number, run: () => void): TimerHandle;
+}
+
+/** What a device is given by whoever serves it. */
+export interface DeviceHost {
+  readonly native: Native;
+  /** Guest memory of the main connection; empty while nobody is connected. */
+  readonly memory: AddressSpace;
+  readonly timers: TimerHost;
+  /** `dedicated` serves on a thread that blocks: nothing asynchronous ever completes there. */
+  readonly mode: 'event-loop' | 'dedicated';
+  /** Takes errors of the device's own activity (timers, work), which no request is there to answer for. */
+  report(error: FerryError): void;
+}
+
+/** What is left of a saving session, in bytes (struct vfio_precopy_info in linux/vfio.h). */
+export interface PrecopyInfo {
+  readonly initialBytes: bigint;
+  readonly dirtyBytes: bigint;
+}
+
+/**
+ * How a device migrates. The one that PciDevice makes follows from the declared state; authors with special needs
+ * write their own. It never learns of sockets: whoever serves the device checks that a request suits the state.
+ */
+export interface DeviceMigration {
+  /** MigrationFlag bits; 0: the device can't migrate, and nothing else here is called but {@link reset}. */
+  readonly flags: number;
+  /** Carries out one arc of the machine for {@link flags}. A throw or rejection leaves the device in `from`. */
+  arc(from: MigrationState, to: MigrationState): void | Promise<void>;
+  /**
+   * The next bytes of the saving session: never fewer than fit while there is data; 0 is the end, in the PRE_COPY
+   * states only for now. Throws DeviceError.
+   */
+  read(target: Uint8Array): number;
+  /** Takes all of `data` into the resuming session, or throws: then the session is of no use any more. */
+  write(data: Uint8Array): void;
+  /** Only asked for in PRE_COPY and PRE_COPY_P2P. */
+  precopyInfo(): PrecopyInfo;
+  /** An upper bound of the bytes that stop-copy would yield now (VFIO_DEVICE_FEATURE_MIG_DATA_SIZE). Any state. */
+  dataSize(): bigint;
+  /** Ends any session without applying it. The device is RUNNING afterwards; it resets the rest by itself. */
+  reset(): void;
+}
+
+/** What a served device tells about itself; every value is JSON. */
+export interface DeviceInspection {
+  /** Whether its timers tick. */
+  readonly running: boolean;
+  /** Whether it may start DMA and work. */
+  readonly mayInitiateDma: boolean;
+  /** Whether the author's `work` is in progress. */
+  readonly working: boolean;
+  /** DMA operations that are not complete. */
+  readonly outstandingDma: number;
+  readonly interrupts: {
+    /** What an interrupt would be delivered as now. */
+    readonly mode: 'intx' | 'msi' | 'msix' | 'none';
+    /** INTx is asserted. */
+    readonly level: boolean;
+    /** Vectors that wait for a trigger or for their mask. */
+    readonly pendingMsi: readonly number[];
+    readonly pendingMsix: readonly number[];
+    /** Delivery is on hold. */
+    readonly held: boolean;
+  };
+}
+
+/** A device as the server sees it: bound to its host, all parts made. */
+export interface ServedDevice {
+  readonly identity: Required<PciIdentity>;
+  /** By index, VFIO_PCI_NUM_REGIONS (9) of them. */
+  readonly regions: readonly Region[];
+  readonly interrupts: InterruptController;
+  readonly migration: DeviceMigration;
+  /** Its work is asynchronous: it can't be served in dedicated mode. */
+  readonly asynchronous: boolean;
+  /**
+   * Device reset, from any state: aborts the migration session, abandons DMA that is under way (its promises reject),
+   * resets the configuration space, interrupts and declared fields, and runs the device. What the main connection
+   * owns (triggers, masks, DMA maps) stays. Waits only for the author's `work` to return, never for a peer.
+   */
+  reset(): void | Promise<void>;
+  /** The main connection is gone: its triggers and masks are dropped; all device state stays. */
+  disconnected(): void;
+  /** Stops timers and gives back memory and fds. The device is of no use afterwards. Idempotent. */
+  close(): void;
+  inspect(): DeviceInspection;
+}
+
+/** Anything that can be served; PciDevice is one. */
+export interface BindableDevice {
+  /** Makes the device's parts on this host. Once per device. Throws DeviceError when a declaration is wrong. */
+  bind(host: DeviceHost): ServedDevice;
+}

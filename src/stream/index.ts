@@ -1,0 +1,15 @@
+export {
+  type BlockSchema,
+  type DeviceImage,
+  type DirtyRun,
+  ELEMENT_SIZE,
+  type FieldSchema,
+  type FieldType,
+  fieldSize,
+  type ImageBlock,
+  type ImageIdentity,
+  type ImagePart,
+  type ImageSchema,
+  PAGE_SIZE,
+  qualifiedName,
+} from './device-image.ts';

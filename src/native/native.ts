@@ -2,32 +2,55 @@
  * The face of the native addon: the system calls that Node lacks, one function each, no policy.
  *
  * Every function that can fail in the kernel returns a non-negative value or a negated errno (`-11` is EAGAIN);
- * none throws for what the kernel says. Wrong argument types throw a TypeError. All fds are created with CLOEXEC,
- * all sockets are non-blocking unless a function says otherwise. EINTR is retried inside.
+ * none throws for what the kernel says. Wrong argument types throw a TypeError, numbers that are no integer or out of
+ * bounds a RangeError. All fds are created with CLOEXEC, all sockets are non-blocking unless a function says
+ * otherwise. EINTR is retried inside.
  *
  * It is an interface so that tests can hand in a fake.
  */
 export interface Native {
-  /** Creates a UNIX stream socket bound to `path` with file mode `mode` (set before bind) and listens. Returns the fd. */
+  /**
+   * Creates a UNIX stream socket bound to `path` and listens. Returns the fd. The file has mode `mode` (permission
+   * bits) less the umask from its first moment. -EADDRINUSE when the path exists, -ENAMETOOLONG above 107 bytes.
+   */
   listen(path: string, mode: number, backlog: number): number;
-  /** Connects to the UNIX stream socket at `path`; returns the non-blocking fd. */
+  /**
+   * Connects to the UNIX stream socket at `path`; returns the non-blocking fd. Never waits: -EAGAIN when the
+   * listener's backlog is full.
+   */
   connect(path: string): number;
   /** Accepts one connection; returns the fd or -EAGAIN. */
   accept(listener: number): number;
   /** Creates a connected pair of UNIX stream sockets; writes the two fds to `out`. */
   socketpair(out: Int32Array): number;
-  /** Sets SO_SNDBUF. */
+  /** Sets SO_SNDBUF, beyond net.core.wmem_max where the process may. Returns the bytes that the kernel granted. */
   setSendBuffer(fd: number, bytes: number): number;
+  /**
+   * `timeoutMs` above 0 makes a socket blocking for {@link receive} with `waitMs` -1, each wait being limited to that
+   * time (SO_RCVTIMEO). 0 makes any fd non-blocking again. Both concern all duplicates of the fd, a peer's included:
+   * an eventfd that a peer sent may be blocking until this is called.
+   */
+  setBlocking(fd: number, timeoutMs: number): number;
   /** shutdown(fd, SHUT_RDWR): wakes both ends; the fd stays open. */
   shutdown(fd: number): number;
 
   /**
    * One recvmsg of at most `length` bytes into `into[offset...]`. `fds[0]` becomes the number of fds received, which
    * follow from `fds[1]`. When the control data was truncated or there were more than fit, all received fds are
-   * closed and -EMSGSIZE is returned. `waitMs` 0 does not block; a positive value blocks for at most that long
-   * (returns -EAGAIN afterwards); the wait costs no additional system call while data keeps coming. 0 is end of file.
+   * closed and -EMSGSIZE is returned. 0 is end of file.
+   *
+   * `waitMs` 0 does not block. A positive value blocks for at most that long and then returns -EAGAIN; while data is
+   * there already it costs no additional system call, a wait costs two. -1 blocks as {@link setBlocking} arranged,
+   * always in one system call.
    */
-  receive(fd: number, into: Uint8Array, offset: number, length: number, fds: Int32Array, waitMs: number): number;
+  receive(
+    fd: number,
+    into: Uint8Array,
+    offset: number,
+    length: number,
+    fds: Int32Array,
+    waitMs: number,
+  ): number;
   /**
    * One sendmsg of `head[0...headLength]` followed by `body[bodyOffset...bodyOffset + bodyLength]` (or null), with
    * `fds` attached (or null). MSG_NOSIGNAL, MSG_DONTWAIT. Returns the bytes taken, which may be fewer; -EAGAIN when none.

@@ -1,0 +1,64 @@
+/* eventfds, and what concerns any file descriptor. */
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "arguments.h"
+
+static napi_value create_eventfd(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  int64_t initial;
+  arguments(env, info, 1, argv);
+  if (!integer(env, argv[0], 0, UINT32_MAX, &initial)) return NULL;
+  return outcome(env, eventfd((unsigned)initial, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+static napi_value signal_eventfd(napi_env env, napi_callback_info info) {
+  napi_value argv[2];
+  int fd;
+  int64_t value;
+  ssize_t result;
+  arguments(env, info, 2, argv);
+  if (!int32(env, argv[0], &fd) || !integer(env, argv[1], 1, MAX_SAFE_INTEGER, &value)) return NULL;
+  uint64_t count = (uint64_t)value;
+  RETRY(result, write(fd, &count, sizeof count));
+  return number(env, result < 0 ? -errno : 0);
+}
+
+static napi_value read_eventfd(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  uint64_t count = 0;
+  int fd;
+  ssize_t result;
+  arguments(env, info, 1, argv);
+  if (!int32(env, argv[0], &fd)) return NULL;
+  RETRY(result, read(fd, &count, sizeof count));
+  if (result < 0) return outcome(env, result);
+  if (result != sizeof count) return number(env, -EINVAL);
+  return number(env, count > INT32_MAX ? INT32_MAX : (int64_t)count);
+}
+
+static napi_value close_fd(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  int fd;
+  arguments(env, info, 1, argv);
+  if (!int32(env, argv[0], &fd)) return NULL;
+  /* Linux frees the fd even when close reports EINTR, so that must not be tried again (close(2)). */
+  int result = close(fd);
+  return number(env, result < 0 && errno != EINTR ? -errno : 0);
+}
+
+/* Never 0, 1 or 2: a library that prints would write to the peer. */
+static napi_value dup_fd(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  int fd;
+  arguments(env, info, 1, argv);
+  if (!int32(env, argv[0], &fd)) return NULL;
+  return outcome(env, fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+}
+
+const struct function descriptor_functions[] = {
+    {"eventfd", create_eventfd}, {"eventfdSignal", signal_eventfd}, {"eventfdRead", read_eventfd},
+    {"close", close_fd},         {"dup", dup_fd},
+};
+const size_t descriptor_function_count = sizeof descriptor_functions / sizeof *descriptor_functions;

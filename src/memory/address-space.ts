@@ -1,0 +1,297 @@
+import type { Native } from '../native/native.ts';
+import type { StatFile } from './backing.ts';
+import { DirtyLog } from './dirty-log.ts';
+import { DmaError } from './dma-error.ts';
+import type { DmaPort } from './dma-port.ts';
+import { hex } from './iova.ts';
+import { WindowBudget } from './mapped-backing.ts';
+import {
+  type DmaMap,
+  type Mapping,
+  type MappingSystem,
+  openMapping,
+  requireValidMap,
+  statFile,
+} from './mapping.ts';
+import { RangeIndex } from './range-index.ts';
+
+/** As many maps as a server allows unless told otherwise (`max_dma_maps` of the vfio-user text). */
+export const DEFAULT_MAX_MAPS = 65_535;
+
+/** What a device wants to do with guest memory. */
+export type DmaAccess = 'read' | 'write';
+
+/** How an access is possible: at once, or only with messages to the client and therefore asynchronously. */
+export type DmaReach = 'direct' | 'message';
+
+/** How an {@link AddressSpace} may differ from the usual. */
+export interface AddressSpaceOptions {
+  /** How many maps may exist at once. */
+  readonly maxMaps?: number;
+  /** Where writes of the device are recorded. */
+  readonly dirtyLog?: DirtyLog;
+  /** fstat, for tests. */
+  readonly stat?: StatFile;
+  /** How much may be mapped into this process. */
+  readonly windows?: WindowBudget;
+}
+
+/**
+ * Guest memory as the device sees it: which IOVAs are mapped, and how to reach them. It belongs to the main
+ * connection. Every access is checked as a whole before a byte is transferred, may span adjacent maps, and marks the
+ * dirty log when it writes. Errors are {@link DmaError}s, listed in dma-error.ts.
+ */
+export class AddressSpace {
+  /** Where writes of the device are recorded. */
+  readonly dirtyLog: DirtyLog;
+  readonly #system: MappingSystem;
+  readonly #maxMaps: number;
+  readonly #maps = new RangeIndex<Mapping>();
+  #port: DmaPort | null = null;
+  #generation = 0;
+
+  constructor(native: Native, options: AddressSpaceOptions = {}) {
+    this.dirtyLog = options.dirtyLog ?? new DirtyLog();
+    this.#maxMaps = options.maxMaps ?? DEFAULT_MAX_MAPS;
+    this.#system = {
+      native,
+      stat: options.stat ?? statFile,
+      windows: options.windows ?? new WindowBudget(),
+    };
+  }
+
+  /** How many maps exist. */
+  get mapCount(): number {
+    return this.#maps.size;
+  }
+
+  /** Changes whenever a map goes away, so that whoever holds a {@link view} can tell whether it may be gone. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /**
+   * Adds a map. Takes ownership of the fd, which is closed also when this throws. Throws DmaError
+   * ERR_DMA_MAP_INVALID, ERR_DMA_MAP_EXISTS, ERR_DMA_MAP_LIMIT, ERR_DMA_MAP_FD, in this order of precedence.
+   */
+  map(map: DmaMap): void {
+    try {
+      requireValidMap(map);
+      this.#requireFree(map);
+    } catch (error) {
+      if (map.fd !== null) this.#system.native.close(map.fd);
+      throw error;
+    }
+    this.#maps.add(openMapping(this.#system, map));
+  }
+
+  /** Removes the map that has exactly this address and size. Throws DmaError ERR_DMA_UNMAP_UNKNOWN. */
+  unmap(iova: bigint, size: bigint): void {
+    const mapping = this.#maps.remove(iova, iova + size);
+    if (mapping === undefined) {
+      throw new DmaError('ERR_DMA_UNMAP_UNKNOWN', `no map has address ${hex(iova)} and ${size} bytes`, {
+        iova,
+        size,
+      });
+    }
+    this.#generation++;
+    mapping.backing?.close();
+  }
+
+  /** Removes every map. */
+  unmapAll(): void {
+    this.#generation++;
+    for (const mapping of this.#maps.removeAll()) mapping.backing?.close();
+  }
+
+  /** The main connection is gone: no maps and no port any more. */
+  clear(): void {
+    this.unmapAll();
+    this.#port = null;
+  }
+
+  /** Chooses who answers message accesses from now on; null when nobody does. */
+  setPort(port: DmaPort | null): void {
+    this.#port = port;
+  }
+
+  /**
+   * How the device can reach `length` bytes at `iova`. Throws DmaError ERR_DMA_UNMAPPED or ERR_DMA_PROTECTED when it
+   * can't reach all of them.
+   */
+  reach(iova: bigint, length: number, access: DmaAccess): DmaReach {
+    let reach: DmaReach = 'direct';
+    let at = iova;
+    for (let left = length; left > 0; ) {
+      const mapping = this.#require(at, access);
+      if (mapping.backing === null) reach = 'message';
+      left -= Math.min(left, roomAt(mapping, at));
+      at = mapping.end;
+    }
+    return reach;
+  }
+
+  /**
+   * Guest memory itself, without a copy, when one map that may be read and written holds all of it in one piece;
+   * otherwise null. The view becomes empty when the map goes away. Whoever writes through it calls {@link markDirty}
+   * after each write.
+   */
+  view(iova: bigint, length: number): Uint8Array | null {
+    const mapping = this.#maps.find(iova);
+    if (mapping === undefined || !mapping.readable || !mapping.writable) return null;
+    if (length > roomAt(mapping, iova)) return null;
+    return mapping.backing?.view(Number(iova - mapping.start), length) ?? null;
+  }
+
+  /** Records a write that went through a {@link view}. */
+  markDirty(iova: bigint, length: number): void {
+    this.dirtyLog.mark(iova, length);
+  }
+
+  /** Fills `target` from guest memory. Throws DmaError, ERR_DMA_NEEDS_MESSAGE where only {@link read} can. */
+  readSync(iova: bigint, target: Uint8Array): void {
+    this.#requireDirect(iova, target.length, 'read');
+    for (let done = 0; done < target.length; ) {
+      done += this.#transfer(iova, target, done, 'read');
+    }
+  }
+
+  /** Writes `data` to guest memory. Throws DmaError, ERR_DMA_NEEDS_MESSAGE where only {@link write} can. */
+  writeSync(iova: bigint, data: Uint8Array): void {
+    this.#requireDirect(iova, data.length, 'write');
+    for (let done = 0; done < data.length; ) {
+      done += this.#transfer(iova, data, done, 'write');
+    }
+  }
+
+  /**
+   * Fills `target` from guest memory of any kind. Rejects with a DmaError, or with what the port rejected with; then
+   * part of `target` may be filled. A map that goes away meanwhile is ERR_DMA_UNMAPPED.
+   */
+  async read(iova: bigint, target: Uint8Array): Promise<void> {
+    this.#requireReachable(iova, target.length, 'read');
+    for (let done = 0; done < target.length; ) {
+      done += this.#transfer(iova, target, done, 'read') || (await this.#readMessage(iova, target, done));
+    }
+  }
+
+  /**
+   * Writes `data` to guest memory of any kind. Rejects like {@link read}; then part of it may be written. `data` must
+   * not change until the promise settles.
+   */
+  async write(iova: bigint, data: Uint8Array): Promise<void> {
+    this.#requireReachable(iova, data.length, 'write');
+    for (let done = 0; done < data.length; ) {
+      done += this.#transfer(iova, data, done, 'write') || (await this.#writeMessage(iova, data, done));
+    }
+  }
+
+  /**
+   * Moves what one map holds of an access at `iova`, of which `done` bytes are done. Returns the bytes moved: 0 when
+   * only messages reach this map.
+   */
+  #transfer(iova: bigint, bytes: Uint8Array, done: number, access: DmaAccess): number {
+    const at = done === 0 ? iova : iova + BigInt(done);
+    const mapping = this.#require(at, access);
+    if (mapping.backing === null) return 0;
+    const count = Math.min(bytes.length - done, roomAt(mapping, at));
+    const offset = Number(at - mapping.start);
+    if (access === 'read') {
+      mapping.backing.read(offset, bytes, done, count);
+      return count;
+    }
+    try {
+      mapping.backing.write(offset, bytes, done, count);
+    } finally {
+      this.dirtyLog.mark(at, count);
+    }
+    return count;
+  }
+
+  async #readMessage(iova: bigint, target: Uint8Array, done: number): Promise<number> {
+    const at = iova + BigInt(done);
+    const count = Math.min(target.length - done, roomAt(this.#require(at, 'read'), at));
+    const data = await this.#requirePort(at).read(at, count);
+    if (data.length !== count) {
+      const message = `the client answered ${data.length} bytes instead of ${count}`;
+      throw new DmaError('ERR_DMA_IO', message, { iova: at, expected: count, received: data.length });
+    }
+    target.set(data, done);
+    return count;
+  }
+
+  async #writeMessage(iova: bigint, data: Uint8Array, done: number): Promise<number> {
+    const at = iova + BigInt(done);
+    const count = Math.min(data.length - done, roomAt(this.#require(at, 'write'), at));
+    try {
+      await this.#requirePort(at).write(at, data.subarray(done, done + count));
+    } finally {
+      // Part of a failed write may have arrived.
+      this.dirtyLog.mark(at, count);
+    }
+    return count;
+  }
+
+  #requireFree({ iova, size }: DmaMap): void {
+    const other = this.#maps.overlapping(iova, iova + size);
+    if (other !== undefined) {
+      throw new DmaError(
+        'ERR_DMA_MAP_EXISTS',
+        `the map at ${hex(iova)} overlaps the one at ${hex(other.start)}`,
+        {
+          iova,
+          size,
+          existing: other.start,
+        },
+      );
+    }
+    if (this.#maps.size >= this.#maxMaps) {
+      throw new DmaError('ERR_DMA_MAP_LIMIT', `there are ${this.#maxMaps} maps already`, {
+        limit: this.#maxMaps,
+      });
+    }
+  }
+
+  #require(iova: bigint, access: DmaAccess): Mapping {
+    const mapping = this.#maps.find(iova);
+    if (mapping === undefined) {
+      throw new DmaError('ERR_DMA_UNMAPPED', `${hex(iova)} is not mapped`, { iova, access });
+    }
+    if (access === 'read' ? mapping.readable : mapping.writable) return mapping;
+    throw new DmaError('ERR_DMA_PROTECTED', `the device has no ${access} permission at ${hex(iova)}`, {
+      iova,
+      access,
+    });
+  }
+
+  #requireDirect(iova: bigint, length: number, access: DmaAccess): void {
+    if (this.reach(iova, length, access) === 'direct') return;
+    throw new DmaError(
+      'ERR_DMA_NEEDS_MESSAGE',
+      `${hex(iova)} can be reached only by message: use the asynchronous call`,
+      {
+        iova,
+        length,
+        access,
+      },
+    );
+  }
+
+  #requireReachable(iova: bigint, length: number, access: DmaAccess): void {
+    if (this.reach(iova, length, access) === 'message') this.#requirePort(iova);
+  }
+
+  #requirePort(iova: bigint): DmaPort {
+    if (this.#port?.connected) return this.#port;
+    throw new DmaError('ERR_DMA_NOT_CONNECTED', `nobody is connected who could answer for ${hex(iova)}`, {
+      iova,
+    });
+  }
+}
+
+/**
+ * How many bytes of a map follow `iova`. Beyond 2^53 it is rounded, but then no transfer is as long as that.
+ */
+function roomAt(mapping: Mapping, iova: bigint): number {
+  return Number(mapping.end - iova);
+}

@@ -1,0 +1,20 @@
+export {
+  AddressSpace,
+  type AddressSpaceOptions,
+  DEFAULT_MAX_MAPS,
+  type DmaAccess,
+  type DmaReach,
+} from './address-space.ts';
+export { DirtyBitmap } from './dirty-bitmap.ts';
+export {
+  DirtyLog,
+  type DirtyLogOptions,
+  MAX_LOGGING_PAGE,
+  MIN_LOGGING_PAGE,
+  reportSize,
+} from './dirty-log.ts';
+export { DirtyLogError, type DirtyLogErrorCode } from './dirty-log-error.ts';
+export { type IovaRange, MAX_LOGGING_RANGES } from './dirty-ranges.ts';
+export { DmaError, type DmaErrorCode, dmaErrors } from './dma-error.ts';
+export type { DmaPort } from './dma-port.ts';
+export type { DmaMap, DmaMapFlags, DmaMode } from './mapping.ts';

@@ -1,0 +1,92 @@
+import { fstatSync } from 'node:fs';
+import type { Native } from '../native/native.ts';
+import type { Backing, FileRegion, StatFile } from './backing.ts';
+import { DmaError } from './dma-error.ts';
+import { FileBacking } from './file-backing.ts';
+import { hex, IOVA_END } from './iova.ts';
+import { MappedBacking, type WindowBudget } from './mapped-backing.ts';
+import type { Ranged } from './range-index.ts';
+
+/** How the device reaches a map: directly, by file I/O, or by messages to the client. */
+export type DmaMode = 'mmap' | 'file' | 'message';
+
+/** What the device may do with a map, and how it gets there. */
+export interface DmaMapFlags {
+  /** The device may read. */
+  readonly read: boolean;
+  /** The device may write. */
+  readonly write: boolean;
+  readonly mode: DmaMode;
+}
+
+/** The request DMA_MAP. Nothing has to be aligned (the vfio-user text does not ask for it). */
+export interface DmaMap {
+  /** First address, 0 to 2^64 - 1. */
+  readonly iova: bigint;
+  /** Bytes; at least 1. */
+  readonly size: bigint;
+  /** Where in the fd's file the memory begins. */
+  readonly offset: bigint;
+  readonly flags: DmaMapFlags;
+  /** The file, or null; {@link AddressSpace.map} owns it from the call on. */
+  readonly fd: number | null;
+}
+
+/** A map that exists. */
+export interface Mapping extends Ranged {
+  readonly readable: boolean;
+  readonly writable: boolean;
+  /** Null when only messages reach it, or nothing may. */
+  readonly backing: Backing | null;
+}
+
+/** The operating system as {@link openMapping} needs it. */
+export interface MappingSystem {
+  readonly native: Native;
+  readonly stat: StatFile;
+  /** How much may still be mapped. */
+  readonly windows: WindowBudget;
+}
+
+/** fstat with exact numbers. */
+export const statFile: StatFile = (fd) => fstatSync(fd, { bigint: true });
+
+/** The first check of a map, which needs nothing but its numbers. Throws DmaError ERR_DMA_MAP_INVALID. */
+export function requireValidMap({ iova, size, offset, flags, fd }: DmaMap): void {
+  const context = { iova, size, offset };
+  const invalid = (problem: string) =>
+    new DmaError('ERR_DMA_MAP_INVALID', `the map at ${hex(iova)} ${problem}`, context);
+  if (size <= 0n) throw invalid('has no size');
+  if (iova < 0n || iova + size > IOVA_END) throw invalid('leaves the 64-bit space');
+  if (flags.mode === 'message') return;
+  if (fd === null) throw invalid(`asks for ${flags.mode} access and comes without an fd`);
+  if (offset < 0n || offset + size > BigInt(Number.MAX_SAFE_INTEGER)) throw invalid('lies beyond any file');
+}
+
+/** Opens what is behind a valid map, owning its fd: it is closed as soon as nothing needs it, also on a throw. */
+export function openMapping(system: MappingSystem, map: DmaMap): Mapping {
+  const { iova, size, flags } = map;
+  return {
+    start: iova,
+    end: iova + size,
+    readable: flags.read,
+    writable: flags.write,
+    backing: openBacking(system, map),
+  };
+}
+
+function openBacking({ native, stat, windows }: MappingSystem, map: DmaMap): Backing | null {
+  const { fd, flags } = map;
+  if (fd === null) return null;
+  let keepsFd = false;
+  try {
+    if (flags.mode === 'message' || !(flags.read || flags.write)) return null;
+    const region: FileRegion = { fd, offset: Number(map.offset), size: Number(map.size) };
+    if (flags.mode === 'mmap') return MappedBacking.open(native, region, flags, stat, windows);
+    const backing = FileBacking.open(native, region, stat);
+    keepsFd = true;
+    return backing;
+  } finally {
+    if (!keepsFd) native.close(fd);
+  }
+}

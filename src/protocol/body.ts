@@ -12,10 +12,17 @@ export type BodyInput<F extends Fields, N extends string, V, L extends string> =
   readonly [K in L & keyof StructValue<F>]?: StructValue<F>[K];
 } & { readonly [K in N]: V };
 
+/** How a body is read. */
+export interface ReadOptions<T> {
+  readonly older?: OlderElement<T> | null;
+  readonly check?: (fixed: T) => void;
+}
+
 /** A fixed part and perhaps a tail; the whole of a payload or a part of one that a flag switches on. */
 export interface Body<F extends Fields, N extends string, V, L extends string> {
   readonly shape: BodyShape;
-  read(cursor: Cursor, older?: OlderElement<StructValue<F>> | null): BodyValue<F, N, V>;
+  /** `check` sees the fixed part before the tail is read, so that a count is refused before it is believed. */
+  read(cursor: Cursor, options?: ReadOptions<StructValue<F>>): BodyValue<F, N, V>;
   /** Completes an input with what follows from its tail. */
   link(input: BodyInput<F, N, V, L>): BodyValue<F, N, V>;
   size(value: BodyValue<F, N, V>): number;
@@ -34,8 +41,9 @@ export function body<F extends Fields, N extends string = never, V = never, L ex
   const tailOf = (value: Readonly<Record<string, unknown>>, name: N): V => value[name] as V;
   return {
     shape: { fixed, tail },
-    read: (cursor, older = null) => {
+    read: (cursor, { older = null, check } = {}) => {
       const head = readFixed(cursor, fixed, older);
+      check?.(head);
       return (
         tail === null ? head : { ...head, [tail.name]: tail.read(cursor, head as FixedValue) }
       ) as Value;

@@ -1,4 +1,5 @@
 import { Errno } from '../errors/index.ts';
+import { bitmapSize } from './bitmap-size.ts';
 import { body, optional } from './body.ts';
 import { Command } from './commands.ts';
 import { empty } from './empty.ts';
@@ -105,12 +106,6 @@ export const DmaUnmapBitmap = struct('dirty bitmap', {
 });
 
 const { GET_DIRTY_BITMAP, ALL } = DmaUnmapFlag;
-
-/** Bytes of a dirty bitmap over `length` bytes: a bit per page, rounded up to whole u64 words. */
-export function bitmapSize(length: bigint, pageSize: bigint): bigint {
-  const pages = (length + pageSize - 1n) / pageSize;
-  return ((pages + 63n) / 64n) * 8n;
-}
 
 type UnmapRequest = ValueOfStruct<typeof DmaUnmap> & { bitmap: ValueOfStruct<typeof DmaUnmapBitmap> | null };
 

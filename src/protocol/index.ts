@@ -1,9 +1,11 @@
-export { type BodyInput, type BodyValue, body, optional } from './body.ts';
+export { bitmapSize } from './bitmap-size.ts';
+export type { BodyInput, BodyValue } from './body.ts';
 export { littleEndian, readU64AsNumber, writeU64FromNumber } from './byte-order.ts';
-export { type Capabilities, capabilitiesObject } from './capabilities.ts';
+export type { Capabilities } from './capabilities.ts';
 export { Command, commandName } from './commands.ts';
+export { describeMessage } from './describe.ts';
+export { DeviceInfo, DeviceInfoFlag, deviceGetInfo } from './device-info.ts';
 export {
-  bitmapSize,
   DmaAccess,
   DmaMap,
   DmaMapFlag,
@@ -15,6 +17,31 @@ export {
   dmaUnmap,
   dmaWrite,
 } from './dma.ts';
+export {
+  deviceFeature,
+  FEATURE_MASK,
+  Feature,
+  FeatureFlag,
+  FeatureHead,
+  type FeatureMethods,
+  type FeatureOperation,
+  featureName,
+  featureOperation,
+} from './feature.ts';
+export {
+  FeatureDataSize,
+  type FeatureDeclaration,
+  FeatureDeviceState,
+  type FeatureMethod,
+  FeatureMigration,
+  featureOf,
+  features,
+  LoggingControl,
+  LoggingRange,
+  LoggingReport,
+  migrationFlags,
+} from './features.ts';
+export { ferryInspect, ferryPrecopyInfo, PrecopyInfo, PrecopyInfoFlag } from './ferry.ts';
 export { type FlagBit, type FlagSet, flags } from './flags.ts';
 export {
   decodeHeader,
@@ -26,8 +53,36 @@ export {
   isReply,
   MessageType,
 } from './header.ts';
+export {
+  deviceGetIrqInfo,
+  deviceSetIrqs,
+  IRQ_SET_ACTION_MASK,
+  IRQ_SET_DATA_MASK,
+  IrqInfo,
+  IrqInfoFlag,
+  IrqSet,
+  IrqSetFlag,
+} from './irq.ts';
+export type { Json } from './json-field.ts';
+export {
+  type Field,
+  type FieldOptions,
+  type Fields,
+  i32,
+  padding,
+  type Struct,
+  type StructValue,
+  struct,
+  u8,
+  u16,
+  u32,
+  u64,
+  type ValueOfStruct,
+} from './layout.ts';
 export * from './limits.ts';
-export { type FdUse, type Message, message } from './message.ts';
+export type { FdUse, Message } from './message.ts';
+export { messageOf, messages } from './messages.ts';
+export { MIGRATION_DATA_AT, MigrationData, migDataRead, migDataWrite } from './migration-data.ts';
 export {
   type Agreement,
   acceptReply,
@@ -35,15 +90,8 @@ export {
   negotiate,
   OUR_CAPABILITIES,
 } from './negotiation.ts';
-export {
-  type AnyPayload,
-  type FdRule,
-  type Payload,
-  payload,
-  type Rule,
-  type Trailing,
-  type ValueOf,
-} from './payload.ts';
+export type { AnyPayload, FdRule, Payload, Rule, Trailing, ValueOf } from './payload.ts';
+export { IrqIndex, PCI_NUM_IRQS, PCI_NUM_REGIONS, RegionIndex } from './pci-indexes.ts';
 export { ProtocolError, type ProtocolErrorCode } from './protocol-error.ts';
 export {
   echoRegionAccess,
@@ -54,4 +102,14 @@ export {
   regionWrite,
   regionWriteMulti,
 } from './region-access.ts';
+export {
+  CapabilityHeader,
+  type RegionCapability,
+  RegionCapabilityId,
+  SparseArea,
+  SparseMmap,
+} from './region-capabilities.ts';
+export { deviceGetRegionInfo, RegionInfo, RegionInfoFlag } from './region-info.ts';
+export { deviceGetRegionIoFds, IoFdType, IoSubRegion, NO_FD_INDEX, RegionIoFds } from './region-io-fds.ts';
+export { deviceReset } from './reset.ts';
 export { PROTOCOL_MAJOR, PROTOCOL_MINOR, type Version, version } from './version.ts';

@@ -51,3 +51,6 @@ export const MAX_REGION_CAPABILITIES = 64;
 
 /** Errno values above this are not errno values (Linux include/linux/err.h, MAX_ERRNO). */
 export const MAX_ERRNO = 4095;
+
+/** How deep objects and arrays may nest in the report of FERRY_INSPECT. Ours. */
+export const MAX_INSPECT_DEPTH = 32;

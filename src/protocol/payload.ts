@@ -34,6 +34,8 @@ export interface PayloadDeclaration<F extends Fields, N extends string, V, L ext
   readonly tail?: Tail<N, V, L>;
   /** `refused` unless told otherwise. */
   readonly trailing?: Trailing;
+  /** Rules on the fixed part, checked before the tail is read. */
+  readonly fixedRules?: readonly Rule<NoInfer<StructValue<F>>>[];
   readonly rules?: readonly Rule<NoInfer<BodyValue<F, N, V>>>[];
   readonly fdRules?: readonly FdRule<NoInfer<BodyValue<F, N, V>>>[];
   /** An older form of the fixed part, accepted when the message is exactly as long as it. */
@@ -83,32 +85,32 @@ export function payload<F extends Fields, N extends string = never, V = never, L
   label: string,
   declaration: PayloadDeclaration<F, N, V, L>,
 ): Payload<F, N, V, L> {
-  const { fixed, tail = null, trailing = 'refused', rules = [], fdRules = [], older = null } = declaration;
+  const { fixed, tail = null, trailing = 'refused', fixedRules = [], rules = [], fdRules = [] } = declaration;
+  const older = declaration.older ?? null;
   const whole = body(fixed, tail);
-  const check = (value: BodyValue<F, N, V>, fds?: number): void => {
+  const checkFixed = (value: StructValue<F>): void => {
     checkFields(label, fixed.fields, value);
+    checkRules(label, fixed.fields, fixedRules, value);
+  };
+  const checkWhole = (value: BodyValue<F, N, V>, fds?: number): void => {
     checkRules(label, fixed.fields, rules, value);
     if (fds !== undefined) checkFds(label, fdRules, value, fds);
   };
+  const check = (value: BodyValue<F, N, V>, fds?: number): void => {
+    checkFixed(value);
+    checkWhole(value, fds);
+  };
   const decode = (bytes: Uint8Array, fds?: number): BodyValue<F, N, V> => {
     const cursor = new Cursor(label, bytes);
-    const value = whole.read(cursor, older);
+    const value = whole.read(cursor, { older, check: checkFixed });
     if (trailing === 'refused' && cursor.left > 0)
       cursor.fail('payload', `has ${cursor.left} bytes too many`);
-    check(value, fds);
+    checkWhole(value, fds);
     return value;
   };
   return {
-    ...{
-      label,
-      fixed,
-      at: fixed.at,
-      shape: whole.shape,
-      older: older?.shape ?? null,
-      trailing,
-      rules,
-      fdRules,
-    },
+    ...{ label, fixed, at: fixed.at, shape: whole.shape, older: older?.shape ?? null, trailing, fdRules },
+    rules: [...fixedRules, ...rules],
     minSize: Math.min(fixed.size, older?.shape.size ?? fixed.size),
     ...{ check, decode, print: whole.print },
     describe: (bytes) => whole.print(decode(bytes)),

@@ -2,6 +2,7 @@ import { type Capabilities, capabilitiesObject } from './capabilities.ts';
 import { Command } from './commands.ts';
 import type { Cursor } from './cursor.ts';
 import type { Json } from './json-field.ts';
+import { parseJson } from './json-text.ts';
 import { struct, u16 } from './layout.ts';
 import { MAX_VERSION_DATA_DEPTH, MAX_VERSION_DATA_SIZE } from './limits.ts';
 import { message } from './message.ts';
@@ -51,7 +52,8 @@ function parse(cursor: Cursor): Capabilities {
   const raw = cursor.bytes.subarray(start, start + length);
   if (raw.indexOf(0) !== length - 1)
     cursor.fail('version data', 'must have one NUL, as its last byte', start);
-  const root = parseJson(cursor, raw.subarray(0, -1), start);
+  const refuse = (reason: string): never => cursor.fail('version data', reason, start);
+  const root = parseJson(raw.subarray(0, -1), MAX_VERSION_DATA_DEPTH, refuse);
   if (root === null || typeof root !== 'object' || Array.isArray(root)) {
     return cursor.fail('version data', 'must be a JSON object', start);
   }
@@ -62,36 +64,6 @@ function parse(cursor: Cursor): Capabilities {
 /** `capabilities` may be left out, which means an empty object; null is not the same. */
 function missing(members: ReadonlyMap<string, Json>): Json {
   return members.has('capabilities') ? null : {};
-}
-
-function parseJson(cursor: Cursor, raw: Uint8Array, start: number): Json {
-  try {
-    const decoded = new TextDecoder('utf-8', { fatal: true }).decode(raw);
-    if (nesting(raw) <= MAX_VERSION_DATA_DEPTH) return JSON.parse(decoded);
-  } catch {
-    return cursor.fail('version data', 'is no JSON in UTF-8', start);
-  }
-  return cursor.fail('version data', `nests deeper than ${MAX_VERSION_DATA_DEPTH} levels`, start);
-}
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const OPENING: ReadonlySet<number> = new Set([0x5b, 0x7b]);
-const CLOSING: ReadonlySet<number> = new Set([0x5d, 0x7d]);
-
-/** How deep brackets nest outside strings, found before the parser is let loose on them. */
-function nesting(raw: Uint8Array): number {
-  let depth = 0;
-  let deepest = 0;
-  let inString = false;
-  for (let i = 0; i < raw.length; i += 1) {
-    const byte = raw[i] ?? 0;
-    if (inString && byte === BACKSLASH) i += 1;
-    else if (byte === QUOTE) inString = !inString;
-    else if (!inString && OPENING.has(byte)) deepest = Math.max(deepest, ++depth);
-    else if (!inString && CLOSING.has(byte)) depth -= 1;
-  }
-  return deepest;
 }
 
 /** VERSION (vfio-user.rst, VFIO_USER_VERSION): the first message of a connection. */

@@ -1,0 +1,22 @@
+export type { Answer, Mode } from './answer.ts';
+export { ClientError, type ClientErrorCode } from './client-error.ts';
+export { type ClientOptions, DEFAULT_TIMEOUT_MS } from './client-options.ts';
+export { CONTROL_SUFFIX, findControlSocket } from './control-socket.ts';
+export type {
+  DeviceDescription,
+  DeviceInfo,
+  IrqInfo,
+  MappedArea,
+  MappedRegion,
+  PrecopyInfo,
+  RegionArea,
+  RegionInfo,
+  ResetReport,
+  ResetRung,
+} from './descriptions.ts';
+export type { DeviceMethods, DmaRange, SmallWrite, UnmapOptions, WriteOptions } from './device-methods.ts';
+export { type GuestAccess, GuestMemory, type GuestRegion, type GuestRegionOptions } from './guest-memory.ts';
+export { MigrationStateError, type MigrationStateErrorCode } from './migration-state-error.ts';
+export type { PciCapability, PciCapabilityDetails } from './pci-capabilities.ts';
+export { type PciBar, type PciConfig, parsePciConfig } from './pci-config.ts';
+export { RemoteError, type RemoteErrorCode } from './remote-error.ts';

@@ -1,0 +1,50 @@
+import { Errno, errnoName, FerryError } from '../errors/index.ts';
+import { Command, commandName, MAX_ERRNO } from '../protocol/index.ts';
+
+/**
+ * - `ERR_REMOTE`: the server answered a command with an errno.
+ * - `ERR_SESSION_ABORTED`: ENODEV to a migration command: somebody else has reset the device, the data session is gone.
+ * - `ERR_SESSION_BUSY`: EBUSY to a migration command: another connection drives the migration.
+ */
+export type RemoteErrorCode = 'ERR_REMOTE' | 'ERR_SESSION_ABORTED' | 'ERR_SESSION_BUSY';
+
+/** The server answered a command with an errno. */
+export class RemoteError extends FerryError {
+  declare readonly code: RemoteErrorCode;
+  /** The command's number. */
+  readonly command: number;
+
+  /**
+   * @param error the header's error field. The text allows 0, and libvfio-user passes on whatever a device returned:
+   * what is no errno becomes EIO, the number stays in the context
+   */
+  constructor(command: number, error: number) {
+    const errno = error > 0 && error <= MAX_ERRNO ? error : Errno.EIO;
+    const code = codeOf(command, errno);
+    super(code, `${commandName(command)}: ${errnoName(errno)}${HINTS[code]}`, {
+      errno,
+      context: { command: commandName(command), error },
+    });
+    this.command = command;
+  }
+}
+
+const HINTS: Readonly<Record<RemoteErrorCode, string>> = {
+  ERR_REMOTE: '',
+  ERR_SESSION_ABORTED: ': the device was reset by somebody else, the data session is gone',
+  ERR_SESSION_BUSY: ': another connection drives the migration of this device',
+};
+
+/** Commands whose ENODEV and EBUSY speak of the migration session. */
+const SESSION_COMMANDS: ReadonlySet<number> = new Set([
+  Command.DEVICE_FEATURE,
+  Command.MIG_DATA_READ,
+  Command.MIG_DATA_WRITE,
+  Command.FERRY_PRECOPY_INFO,
+]);
+
+function codeOf(command: number, errno: number): RemoteErrorCode {
+  if (!SESSION_COMMANDS.has(command)) return 'ERR_REMOTE';
+  if (errno === Errno.ENODEV) return 'ERR_SESSION_ABORTED';
+  return errno === Errno.EBUSY ? 'ERR_SESSION_BUSY' : 'ERR_REMOTE';
+}

@@ -1,4 +1,4 @@
-import type { Native } from '../native/native.ts';
+import type { Native } from '../native/index.ts';
 import type { StatFile } from './backing.ts';
 import { DirtyLog } from './dirty-log.ts';
 import { DmaError } from './dma-error.ts';

@@ -1,5 +1,5 @@
 import { errnoName } from '../errors/index.ts';
-import type { Native } from '../native/native.ts';
+import type { Native } from '../native/index.ts';
 import { type Backing, type FileRegion, requireInsideFile, type StatFile } from './backing.ts';
 import { DmaError } from './dma-error.ts';
 

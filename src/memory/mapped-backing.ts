@@ -1,4 +1,4 @@
-import type { Native } from '../native/native.ts';
+import type { Native } from '../native/index.ts';
 import { type Backing, type FileRegion, fdError, requireInsideFile, type StatFile } from './backing.ts';
 import { DmaError } from './dma-error.ts';
 

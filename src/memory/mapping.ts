@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import type { Native } from '../native/native.ts';
+import type { Native } from '../native/index.ts';
 import type { Backing, FileRegion, StatFile } from './backing.ts';
 import { DmaError } from './dma-error.ts';
 import { FileBacking } from './file-backing.ts';

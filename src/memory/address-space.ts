@@ -85,15 +85,16 @@ export class AddressSpace {
     this.#maps.add(openMapping(this.#system, map));
   }
 
+  /** Throws DmaError ERR_DMA_UNMAP_UNKNOWN unless a map has exactly this address and size. */
+  requireMap(iova: bigint, size: bigint): void {
+    const mapping = this.#maps.find(iova);
+    if (mapping?.start !== iova || mapping.end !== iova + size) throw noSuchMap(iova, size);
+  }
+
   /** Removes the map that has exactly this address and size. Throws DmaError ERR_DMA_UNMAP_UNKNOWN. */
   unmap(iova: bigint, size: bigint): void {
     const mapping = this.#maps.remove(iova, iova + size);
-    if (mapping === undefined) {
-      throw new DmaError('ERR_DMA_UNMAP_UNKNOWN', `no map has address ${hex(iova)} and ${size} bytes`, {
-        iova,
-        size,
-      });
-    }
+    if (mapping === undefined) throw noSuchMap(iova, size);
     this.#generation++;
     mapping.backing?.close();
   }
@@ -294,4 +295,8 @@ export class AddressSpace {
  */
 function roomAt(mapping: Mapping, iova: bigint): number {
   return Number(mapping.end - iova);
+}
+
+function noSuchMap(iova: bigint, size: bigint): DmaError {
+  return new DmaError('ERR_DMA_UNMAP_UNKNOWN', `no map has address ${hex(iova)} and ${size} bytes`, { iova, size });
 }

@@ -92,6 +92,11 @@ export class Connection {
     return this.#held.length;
   }
 
+  /** Since when (performance.now()) the oldest command waits whose sender wants a reply; null when none does. */
+  get heldSince(): number | null {
+    return this.#held.owedSince;
+  }
+
   /** Whether commands wait. */
   get holding(): boolean {
     return this.#holding;
@@ -173,6 +178,19 @@ export class Connection {
     this.#holding = false;
     if (this.#handling) return;
     this.#handleAll();
+  }
+
+  /** Answers all commands that wait with `errno`; returns how many posted ones were dropped. */
+  refuseHeld(errno: number): number {
+    let dropped = 0;
+    for (const held of this.#held.takeAll()) {
+      const message = new IncomingMessage();
+      message.point(held.bytes, new DataView(held.bytes.buffer), 0, held.bytes.length, held.fds);
+      if (message.noReply) dropped += 1;
+      else this.replyError(message, errno);
+      this.#closeFds(held.fds);
+    }
+    return dropped;
   }
 
   /** Takes the commands that wait away from the connection, for an owner that outlives it. */
@@ -314,7 +332,7 @@ export class Connection {
     try {
       if (!this.#handler.command(this.#message)) {
         this.#holding = true;
-        this.#held.unshift({ bytes, fds: this.#message.takeFds() });
+        this.#held.unshift({ ...held, fds: this.#message.takeFds() });
         return false;
       }
     } catch (error) {
@@ -348,7 +366,8 @@ function endOfStream(result: number, pending: number): TransportError {
     const context = { errno: -result };
     return new TransportError('ERR_CONNECTION_LOST', 'the peer vanished', context, { errno: -result });
   }
-  const message = pending > 0 ? 'the peer closed the connection inside a message' : 'the peer closed the connection';
+  const message =
+    pending > 0 ? 'the peer closed the connection inside a message' : 'the peer closed the connection';
   return new TransportError('ERR_CONNECTION_CLOSED', message, { pending });
 }
 
@@ -358,13 +377,21 @@ function brokenStream(): TransportError {
 
 function unexpectedReply(message: IncomingMessage): TransportError {
   const command = commandName(message.command);
-  return new TransportError('ERR_FRAMING', `a reply to ${command} that nobody asked for`, { command, id: message.id });
+  return new TransportError('ERR_FRAMING', `a reply to ${command} that nobody asked for`, {
+    command,
+    id: message.id,
+  });
 }
 
 function handlerBug(error: unknown, message: IncomingMessage): TransportError {
   const command = commandName(message.command);
   const text = error instanceof Error ? error.message : String(error);
-  return new TransportError('ERR_SOCKET', `handling ${command} threw: ${text}`, { command }, { cause: error });
+  return new TransportError(
+    'ERR_SOCKET',
+    `handling ${command} threw: ${text}`,
+    { command },
+    { cause: error },
+  );
 }
 
 function sendFailed(errno: number): TransportError {

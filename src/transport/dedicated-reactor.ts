@@ -93,13 +93,15 @@ export class DedicatedReactor implements Reactor {
     const count = ports.length + watches.length;
     if (this.#set.length < count * 3) this.#set = new Int32Array(count * 6);
     const set = this.#set;
-    ports.forEach((port, i) => fill(set, i, port.fd, (port.length > 0 ? POLLIN : 0) | (port.writing ? POLLOUT : 0)));
-    watches.forEach((watch, i) => fill(set, ports.length + i, watch.fd, POLLIN));
+    for (const [i, port] of ports.entries()) {
+      fill(set, i, port.fd, (port.length > 0 ? POLLIN : 0) | (port.writing ? POLLOUT : 0));
+    }
+    for (const [i, watch] of watches.entries()) fill(set, ports.length + i, watch.fd, POLLIN);
     if (this.#native.poll(set, count, wait) <= 0) return;
-    ports.forEach((port, i) => this.#servePort(port, set[i * 3 + 2] ?? 0));
-    watches.forEach((watch, i) => {
+    for (const [i, port] of ports.entries()) this.#servePort(port, set[i * 3 + 2] ?? 0);
+    for (const [i, watch] of watches.entries()) {
       if ((set[(ports.length + i) * 3 + 2] ?? 0) !== 0 && this.#watches.includes(watch)) watch.readable();
-    });
+    }
   }
 
   #servePort(port: BlockingPort, ready: number): void {
@@ -108,7 +110,12 @@ export class DedicatedReactor implements Reactor {
   }
 
   #timer(ms: number, run: () => void, period: number): Closeable {
-    const timer: Timer = { at: performance.now() + ms, run, period, close: () => remove(this.#timers, timer) };
+    const timer: Timer = {
+      at: performance.now() + ms,
+      run,
+      period,
+      close: () => remove(this.#timers, timer),
+    };
     this.#timers.push(timer);
     return timer;
   }

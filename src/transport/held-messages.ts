@@ -4,6 +4,8 @@ import type { IncomingMessage } from './incoming-message.ts';
 export interface HeldMessage {
   readonly bytes: Uint8Array;
   readonly fds: number[];
+  /** When it arrived, by performance.now(), if its sender waits for a reply; null if it was posted. */
+  readonly owedSince: number | null;
 }
 
 /** How much a connection keeps before it stops reading, in bytes. */
@@ -26,10 +28,16 @@ export class HeldMessages {
     return this.#bytes >= MAX_BYTES || this.#queue.length >= MAX_MESSAGES;
   }
 
+  /** When the oldest command arrived whose sender waits for a reply; null when nobody does. */
+  get owedSince(): number | null {
+    return this.#queue.find((held) => held.owedSince !== null)?.owedSince ?? null;
+  }
+
   /** Copies `message` (whose header begins `headerSize` bytes before its payload) to the end of the queue. */
   push(message: IncomingMessage, headerSize: number): void {
     const bytes = message.bytes.slice(message.start - headerSize, message.end);
-    this.#queue.push({ bytes, fds: message.takeFds() });
+    const owedSince = message.noReply ? null : performance.now();
+    this.#queue.push({ bytes, fds: message.takeFds(), owedSince });
     this.#bytes += bytes.length;
   }
 

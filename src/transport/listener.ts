@@ -53,7 +53,12 @@ export function connect(native: Native, path: string): number {
   if (fd >= 0) return fd;
   const errno = -fd;
   const hint = CONNECT_HINTS.get(errno) ?? '';
-  throw new TransportError('ERR_SOCKET', `cannot connect to ${path}: ${errnoName(errno)}${hint}`, { path }, { errno });
+  throw new TransportError(
+    'ERR_SOCKET',
+    `cannot connect to ${path}: ${errnoName(errno)}${hint}`,
+    { path },
+    { errno },
+  );
 }
 
 const CONNECT_HINTS = new Map<number, string>([
@@ -72,7 +77,12 @@ function bind(native: Native, path: string, mode: number): number {
   if (errno === Errno.EADDRINUSE) {
     throw new TransportError('ERR_SOCKET_IN_USE', `${path} is in use by another server`, { path });
   }
-  throw new TransportError('ERR_SOCKET', `cannot listen on ${path}: ${errnoName(errno)}`, { path }, { errno });
+  throw new TransportError(
+    'ERR_SOCKET',
+    `cannot listen on ${path}: ${errnoName(errno)}`,
+    { path },
+    { errno },
+  );
 }
 
 function checkPath(path: string): void {

@@ -95,7 +95,10 @@ export class PendingRequests {
     if (this.#abandoned.size >= MAX_ABANDONED) this.#abandoned.clear();
     this.#abandoned.add(id);
     const name = this.#nameOf(pending.command);
-    pending.complete(null, new TransportError('ERR_TIMEOUT', `no reply to ${name} in time`, { command: name, id }));
+    pending.complete(
+      null,
+      new TransportError('ERR_TIMEOUT', `no reply to ${name} in time`, { command: name, id }),
+    );
   }
 }
 

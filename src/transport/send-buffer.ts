@@ -1,6 +1,6 @@
 import { Errno } from '../errors/index.ts';
-import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
 import type { Native } from '../native/index.ts';
+import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
 
 /** Messages are gathered up to this many bytes before they are sent, so that a wake-up costs one send. */
 const BATCH = 64 * 1024;
@@ -70,6 +70,12 @@ export class SendBuffer {
   cancel(): void {
     this.#end = this.#newest;
     if (this.#fdMarks.at(-1)?.at === this.#newest) this.#fdMarks.pop();
+  }
+
+  /** Takes `bytes` off the end of the message begun last. */
+  shrink(bytes: number): void {
+    this.#end -= bytes;
+    this.view.setUint32(this.#newest + 4, this.#end - this.#newest, littleEndian);
   }
 
   /** Where the newest message begins: what {@link cancel} would go back to. */

@@ -1,0 +1,23 @@
+import {
+  DeviceInfo,
+  DeviceInfoFlag,
+  deviceGetInfo,
+  PCI_NUM_IRQS,
+  PCI_NUM_REGIONS,
+} from '../../protocol/index.ts';
+import type { IncomingMessage } from '../../transport/index.ts';
+import type { ServedConnection } from '../served-connection.ts';
+import { answer } from './handler.ts';
+
+/** DEVICE_GET_INFO. Answered in every state: a client that reconnects asks it first. */
+export function handleDeviceInfo(served: ServedConnection, message: IncomingMessage): boolean {
+  deviceGetInfo.request.decode(message.payload(), message.fds.length);
+  const reply = deviceGetInfo.reply.encode({
+    argsz: DeviceInfo.size,
+    flags: DeviceInfoFlag.RESET | DeviceInfoFlag.PCI,
+    numRegions: PCI_NUM_REGIONS,
+    numIrqs: PCI_NUM_IRQS,
+  });
+  answer(served, message, reply);
+  return true;
+}

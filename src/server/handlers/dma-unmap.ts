@@ -1,0 +1,36 @@
+import { DmaUnmapFlag, dmaUnmap, type ValueOf } from '../../protocol/index.ts';
+import type { IncomingMessage } from '../../transport/index.ts';
+import type { ServedConnection } from '../served-connection.ts';
+import { ServerError } from '../server-error.ts';
+import { answer } from './handler.ts';
+
+type Unmap = ValueOf<typeof dmaUnmap.request>;
+
+/** DMA_UNMAP: one range or all; with the dirty bitmap of the range while logging is on. */
+export function handleDmaUnmap(served: ServedConnection, message: IncomingMessage): boolean {
+  const request = dmaUnmap.request.decode(message.payload(), message.fds.length);
+  const { memory } = served.server;
+  const bitmap = request.bitmap === null ? null : takeBitmap(served, request, request.bitmap);
+  if ((request.flags & DmaUnmapFlag.ALL) !== 0) memory.unmapAll();
+  else memory.unmap(request.address, request.size);
+  answer(served, message, dmaUnmap.reply.encode({ ...request, bitmap }));
+  return true;
+}
+
+/** Reads the log out before the range goes. Padded with zeros to the size that was asked for. */
+function takeBitmap(served: ServedConnection, request: Unmap, wanted: { pgsize: bigint; size: bigint }) {
+  const { memory, logging } = served.server;
+  if (!logging.active)
+    throw new ServerError('ERR_WRONG_STATE', 'DMA logging is off: there is no dirty bitmap');
+  const limit = served.agreed?.send.maxDataXferSize ?? 0;
+  if (wanted.size > BigInt(limit)) {
+    throw new ServerError('ERR_TOO_LONG', `a bitmap of ${wanted.size} bytes does not fit into a message`, {
+      limit,
+    });
+  }
+  memory.requireMap(request.address, request.size);
+  const bits = memory.dirtyLog.report(request.address, request.size, wanted.pgsize);
+  const data = new Uint8Array(Number(wanted.size));
+  data.set(bits);
+  return { pgsize: wanted.pgsize, size: wanted.size, data };
+}

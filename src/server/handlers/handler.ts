@@ -1,0 +1,69 @@
+import { Errno, FerryError } from '../../errors/index.ts';
+import type { IncomingMessage, ReplyTicket } from '../../transport/index.ts';
+import type { ServedConnection } from '../served-connection.ts';
+import { ServerError } from '../server-error.ts';
+
+/** Handles one command of one connection. False parks it (see Connection). A FerryError thrown is the error reply. */
+export type Handler = (served: ServedConnection, message: IncomingMessage) => boolean;
+
+/** Answers with a whole payload, and fds if there are any. */
+export function answer(
+  served: ServedConnection,
+  to: ReplyTicket,
+  payload: Uint8Array,
+  fds: readonly number[] = [],
+): void {
+  const { connection } = served;
+  const at = connection.reply(to, payload.length);
+  if (at < 0) return;
+  connection.out.bytes.set(payload, at);
+  connection.attachFds(fds);
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** Answers with a header alone. */
+export function acknowledge(served: ServedConnection, to: ReplyTicket): void {
+  answer(served, to, EMPTY);
+}
+
+/**
+ * Answers when `work` is done, at once if it is done already. Until then the connection's later commands wait, in
+ * order; replies to our own requests do not.
+ */
+export function answerWhenDone(
+  served: ServedConnection,
+  message: IncomingMessage,
+  work: void | Promise<void>,
+  succeed: (to: ReplyTicket) => void,
+): void {
+  if (work === undefined) return succeed(message);
+  if (served.server.reactor.mode === 'dedicated') throw neverInDedicatedMode();
+  const { connection } = served;
+  const ticket = connection.ticket(message);
+  connection.hold();
+  work
+    .then(
+      () => succeed(ticket),
+      (error: unknown) => {
+        if (!(error instanceof FerryError)) served.server.report(unforeseen(error));
+        connection.replyError(ticket, error instanceof FerryError ? error.errno : Errno.EIO);
+      },
+    )
+    .finally(() => connection.release());
+}
+
+function neverInDedicatedMode(): ServerError {
+  const message = 'the device answers asynchronously, which never completes in dedicated mode';
+  return new ServerError('ERR_ASYNCHRONOUS', message);
+}
+
+function unforeseen(error: unknown): ServerError {
+  const text = error instanceof Error ? error.message : String(error);
+  return new ServerError(
+    'ERR_WRONG_STATE',
+    `the device failed: ${text}`,
+    {},
+    { errno: Errno.EIO, cause: error },
+  );
+}

@@ -1,0 +1,69 @@
+import { Errno } from '../../errors/index.ts';
+import { deviceGetIrqInfo, deviceSetIrqs, IrqInfo, IrqSetFlag, type ValueOf } from '../../protocol/index.ts';
+import type { IncomingMessage } from '../../transport/index.ts';
+import type { ServedConnection } from '../served-connection.ts';
+import { ServerError } from '../server-error.ts';
+import { acknowledge, answer } from './handler.ts';
+
+type SetIrqs = ValueOf<typeof deviceSetIrqs.request>;
+
+/** DEVICE_GET_IRQ_INFO. */
+export function handleIrqInfo(served: ServedConnection, message: IncomingMessage): boolean {
+  const { index } = deviceGetIrqInfo.request.decode(message.payload(), message.fds.length);
+  const { count, flags } = served.server.device.interrupts.info(index);
+  answer(served, message, deviceGetIrqInfo.reply.encode({ argsz: IrqInfo.size, flags, index, count }));
+  return true;
+}
+
+/** DEVICE_SET_IRQS in all its forms. */
+export function handleSetIrqs(served: ServedConnection, message: IncomingMessage): boolean {
+  const request = deviceSetIrqs.request.decode(message.payload(), message.fds.length);
+  const { flags, index, start, count } = request;
+  requireVectors(served, request);
+  if (count === 0) disable(served, index);
+  else if ((flags & IrqSetFlag.DATA_EVENTFD) !== 0) assign(served, request, message);
+  else act(served, request);
+  acknowledge(served, message);
+  return true;
+
+  function requireVectors(on: ServedConnection, { count: wanted }: SetIrqs): void {
+    const info = on.server.device.interrupts.info(index);
+    if (start + wanted <= info.count && (wanted === 0 || start < info.count)) return;
+    const text = `interrupt index ${index} has ${info.count} vectors`;
+    throw new ServerError('ERR_BAD_RANGE', text, { index, start, count: wanted });
+  }
+}
+
+function disable(served: ServedConnection, index: number): void {
+  served.server.device.interrupts.disable(index);
+  served.server.eventfds.release(index);
+}
+
+/** Gives vectors their eventfds. No fds at all means "enabled, with none" (-1 in the kernel's interface). */
+function assign(
+  served: ServedConnection,
+  { flags, index, start, count }: SetIrqs,
+  message: IncomingMessage,
+): void {
+  if ((flags & IrqSetFlag.ACTION_TRIGGER) === 0) {
+    const text = 'eventfds for mask and unmask are not supported';
+    throw new ServerError('ERR_NOT_SUPPORTED', text, { index }, { errno: Errno.ENOTTY });
+  }
+  const fds = message.takeFds();
+  const { eventfds, device } = served.server;
+  const triggers = Array.from({ length: count }, (_, i) => eventfds.assign(index, start + i, fds[i] ?? null));
+  device.interrupts.setTriggers(index, start, triggers);
+}
+
+/** MASK, UNMASK and TRIGGER, for all vectors of the range or for those that a byte each selects. */
+function act(served: ServedConnection, { flags, index, start, count, data }: SetIrqs): void {
+  const { interrupts } = served.server.device;
+  const bySelection = (flags & IrqSetFlag.DATA_BOOL) !== 0;
+  for (let i = 0; i < count; i += 1) {
+    if (bySelection && data[i] === 0) continue;
+    const vector = start + i;
+    if ((flags & IrqSetFlag.ACTION_MASK) !== 0) interrupts.mask(index, vector, 1);
+    else if ((flags & IrqSetFlag.ACTION_UNMASK) !== 0) interrupts.unmask(index, vector, 1);
+    else interrupts.loopback(index, vector);
+  }
+}

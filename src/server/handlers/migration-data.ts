@@ -1,0 +1,34 @@
+import { MigrationData, migDataRead, migDataWrite } from '../../protocol/index.ts';
+import type { IncomingMessage } from '../../transport/index.ts';
+import type { ServedConnection } from '../served-connection.ts';
+import { ServerError } from '../server-error.ts';
+import { acknowledge } from './handler.ts';
+
+/** MIG_DATA_READ: the device writes straight into the reply. Never short before the end; 0 is the end. */
+export function handleMigrationRead(served: ServedConnection, message: IncomingMessage): boolean {
+  const { size } = migDataRead.request.decode(message.payload(), message.fds.length);
+  requireTransfer(served, size);
+  const { connection, server } = served;
+  const at = connection.reply(message, MigrationData.size + size);
+  if (at < 0) return true;
+  const { out } = connection;
+  const data = out.bytes.subarray(at + MigrationData.size, at + MigrationData.size + size);
+  const count = server.migration.read(data, served);
+  out.shrink(size - count);
+  MigrationData.write(out.view, at, { argsz: MigrationData.size + count, size: count });
+  return true;
+}
+
+/** MIG_DATA_WRITE: straight from the receive buffer into the device, which verifies it as it comes. */
+export function handleMigrationWrite(served: ServedConnection, message: IncomingMessage): boolean {
+  const { size, data } = migDataWrite.request.decode(message.payload(), message.fds.length);
+  requireTransfer(served, size);
+  served.server.migration.write(data, served);
+  acknowledge(served, message);
+  return true;
+}
+
+function requireTransfer(served: ServedConnection, size: number): void {
+  if (size <= served.maxTransfer) return;
+  throw new ServerError('ERR_TOO_LONG', `${size} bytes are more than max_data_xfer_size`, { size });
+}

@@ -1,0 +1,75 @@
+import type { Region } from '../../device/index.ts';
+import { Errno } from '../../errors/index.ts';
+import { RegionIndex } from '../../protocol/index.ts';
+import { stateName } from '../../states/index.ts';
+import { accessVerdict } from '../access-rules.ts';
+import type { ServedConnection } from '../served-connection.ts';
+import { ServerError } from '../server-error.ts';
+
+/** The region with this index. @throws ServerError EINVAL when there is none (linux vfio_pci_core.c) */
+export function regionAt(served: ServedConnection, index: number): Region {
+  const region = served.server.device.regions[index];
+  if (region === undefined)
+    throw new ServerError('ERR_BAD_INDEX', `there is no region ${index}`, { region: index });
+  return region;
+}
+
+/** Checks that an access lies inside the region and in what may be asked for at once. Allocates nothing. */
+export function requireInside(served: ServedConnection, region: Region, offset: number, count: number): void {
+  if (count > served.maxTransfer) {
+    throw new ServerError('ERR_TOO_LONG', `${count} bytes are more than max_data_xfer_size`, { count });
+  }
+  // An offset of -1 stands for one beyond 2^53, which no region reaches.
+  if (offset < 0 || offset > region.size || count > region.size - offset) {
+    const context = { region: region.index, offset, count, size: region.size };
+    throw new ServerError('ERR_BAD_RANGE', `region ${region.index} has ${region.size} bytes`, context);
+  }
+}
+
+/** Whether the access may go on now (true) or waits for the end of a hold (false). @throws ServerError EINVAL, EBUSY */
+export function mayAccess(
+  served: ServedConnection,
+  region: Region,
+  write: boolean,
+  posted: boolean,
+): boolean {
+  const { server } = served;
+  const config = region.index === RegionIndex.CONFIG;
+  if (served.role === 'control') return requireInspection(config && !write, region.index);
+  const { hold, migration } = server;
+  const verdict = accessVerdict({
+    state: migration.state,
+    held: hold.active,
+    expired: hold.expired,
+    stateElsewhere: hold.stateElsewhere,
+    config,
+    write,
+  });
+  if (verdict === 'serve') return true;
+  if (verdict === 'park') return false;
+  if (verdict === 'busy') {
+    if (posted) hold.droppedWrites += 1;
+    throw new ServerError('ERR_BUSY', 'the device is being moved and was held for longer than a VMM waits');
+  }
+  throw new ServerError(
+    'ERR_WRONG_STATE',
+    `region ${region.index} can't be accessed in ${stateName(migration.state)}`,
+    {
+      region: region.index,
+      state: stateName(migration.state),
+    },
+  );
+}
+
+/** The control socket reads the configuration space, for inspection, and nothing else. */
+function requireInspection(allowed: boolean, region: number): true {
+  if (allowed) return true;
+  throw new ServerError(
+    'ERR_WRONG_SOCKET',
+    'the control socket only reads the configuration space',
+    { region },
+    {
+      errno: Errno.EPERM,
+    },
+  );
+}

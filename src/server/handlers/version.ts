@@ -1,0 +1,37 @@
+import { FerryError } from '../../errors/index.ts';
+import { negotiate, version } from '../../protocol/index.ts';
+import type { IncomingMessage, ReplyTicket } from '../../transport/index.ts';
+import type { ServedConnection } from '../served-connection.ts';
+import { ServerError } from '../server-error.ts';
+import { openTwin } from '../twin-socket.ts';
+import { answer } from './handler.ts';
+
+/** VERSION: the first command, and only once. A client that can't be served is told why, and then dismissed. */
+export function handleVersion(served: ServedConnection, message: IncomingMessage): boolean {
+  if (served.agreed !== null) throw new ServerError('ERR_HANDSHAKE', 'VERSION was said already');
+  const ticket = served.connection.ticket(message);
+  try {
+    const { server } = served;
+    const ours =
+      served.role === 'main'
+        ? server.capabilities
+        : { ...server.capabilities, twinSocket: { supported: false } };
+    const { reply, agreed } = negotiate(version.request.decode(message.payload(), message.fds.length), ours);
+    server.admit(served, (refusal) => {
+      if (refusal !== null) return refuse(served, ticket, refusal);
+      const twin = agreed.twinSocket ? openTwin(served) : null;
+      served.welcome(agreed);
+      answer(served, ticket, version.reply.encode(reply), twin === null ? [] : [twin.peer]);
+      twin?.handOver();
+    });
+  } catch (error) {
+    if (!(error instanceof FerryError)) throw error;
+    refuse(served, ticket, error);
+  }
+  return true;
+}
+
+function refuse(served: ServedConnection, ticket: ReplyTicket, why: FerryError): void {
+  served.connection.replyError(ticket, why.errno);
+  served.dismiss(why);
+}

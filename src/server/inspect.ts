@@ -1,0 +1,48 @@
+import { errnoName } from '../errors/index.ts';
+import { stateName } from '../states/index.ts';
+import type { DeviceServer } from './device-server.ts';
+
+/** What a server knows of itself, for people and tools: every value is JSON (docs/protocol.md, FERRY_INSPECT). */
+export function inspect(server: DeviceServer) {
+  const { device, migration, hold, memory, logging } = server;
+  return {
+    identity: { ...device.identity },
+    device: inspectDevice(server),
+    migration: {
+      flags: device.migration.flags,
+      state: stateName(migration.state),
+      sessionOwner: migration.owner?.role ?? null,
+      inTransition: migration.busy !== null,
+      lastError: describeError(migration.lastError),
+    },
+    hold: { ...hold.report(), parkedCommands: server.main?.connection.heldCommands ?? 0 },
+    main: { connected: server.main !== null, dmaMaps: memory.mapCount, dmaLogging: logging.active },
+    control: { connections: server.controls },
+    regions: device.regions
+      .filter(({ size }) => size > 0)
+      .map(({ index, size, readable, writable, shared }) => ({
+        index,
+        size,
+        readable,
+        writable,
+        mappable: shared === null ? [] : shared.areas.map((area) => ({ ...area })),
+      })),
+  };
+}
+
+function inspectDevice({ device }: DeviceServer) {
+  const { interrupts, ...rest } = device.inspect();
+  return {
+    ...rest,
+    interrupts: {
+      ...interrupts,
+      pendingMsi: [...interrupts.pendingMsi],
+      pendingMsix: [...interrupts.pendingMsix],
+    },
+  };
+}
+
+function describeError(error: { code: string; errno: number; message: string } | null) {
+  if (error === null) return null;
+  return { code: error.code, errno: errnoName(error.errno), message: error.message };
+}

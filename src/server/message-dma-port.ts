@@ -1,0 +1,113 @@
+import type { DmaPort } from '../memory/index.ts';
+import { Command, DmaAccess, dmaRead, dmaWrite, littleEndian } from '../protocol/index.ts';
+import type { Connection, IncomingMessage } from '../transport/index.ts';
+import { RemoteDmaError } from './remote-dma-error.ts';
+
+/** How long a client may take to answer a DMA message, in milliseconds: as long as QEMU waits for us. */
+const DMA_TIMEOUT_MS = 5_000;
+
+/** What is waited for in one piece of a transfer. */
+interface Piece {
+  readonly address: bigint;
+  readonly count: number;
+}
+
+/**
+ * Guest memory by DMA_READ and DMA_WRITE, on the main socket or its twin. Pieces of one transfer, and transfers, are
+ * in flight together; nothing here waits in a way that keeps the socket from being served.
+ */
+export class MessageDmaPort implements DmaPort {
+  readonly #connection: Connection;
+  readonly #maxPiece: number;
+
+  /** `maxPiece`: the client's max_data_xfer_size, in bytes. */
+  constructor(connection: Connection, maxPiece: number) {
+    this.#connection = connection;
+    this.#maxPiece = maxPiece;
+  }
+
+  get connected(): boolean {
+    return this.#connection.closedBecause === null;
+  }
+
+  async read(iova: bigint, length: number): Promise<Uint8Array> {
+    const result = new Uint8Array(length);
+    await this.#pieces(iova, length, (piece, done) =>
+      this.#exchange(Command.DMA_READ, piece, null, (reply) => {
+        result.set(decodeRead(reply, piece), done);
+      }),
+    );
+    return result;
+  }
+
+  async write(iova: bigint, data: Uint8Array): Promise<void> {
+    await this.#pieces(iova, data.length, (piece, done) =>
+      this.#exchange(Command.DMA_WRITE, piece, data.subarray(done, done + piece.count), (reply) =>
+        checkWritten(reply, piece),
+      ),
+    );
+  }
+
+  /** Starts all pieces, and waits for all of them even when one fails: none may arrive after the transfer is over. */
+  async #pieces(
+    iova: bigint,
+    length: number,
+    start: (piece: Piece, done: number) => Promise<void>,
+  ): Promise<void> {
+    const started: Promise<void>[] = [];
+    for (let done = 0; done < length; done += this.#maxPiece) {
+      const count = Math.min(this.#maxPiece, length - done);
+      if (!this.#connection.hasRoom(count + DmaAccess.size)) await this.#drained();
+      started.push(start({ address: iova + BigInt(done), count }, done));
+    }
+    const outcomes = await Promise.allSettled(started);
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  #drained(): Promise<void> {
+    return new Promise((resolve) => this.#connection.whenDrained(resolve));
+  }
+
+  #exchange(
+    command: number,
+    piece: Piece,
+    data: Uint8Array | null,
+    accept: (reply: IncomingMessage) => void,
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const { out } = this.#connection;
+      const size = DmaAccess.size + (data?.length ?? 0);
+      const at = this.#connection.request(command, size, DMA_TIMEOUT_MS, (reply, error) => {
+        try {
+          if (reply === null) throw error;
+          if (reply.failed) throw new RemoteDmaError(command, piece.address, piece.count, reply.error);
+          accept(reply);
+          resolve();
+        } catch (problem) {
+          reject(problem);
+        }
+      });
+      out.view.setBigUint64(at + DmaAccess.at.address, piece.address, littleEndian);
+      out.view.setBigUint64(at + DmaAccess.at.count, BigInt(piece.count), littleEndian);
+      if (data !== null) out.bytes.set(data, at + DmaAccess.size);
+    });
+  }
+}
+
+function decodeRead(reply: IncomingMessage, piece: Piece): Uint8Array {
+  const value = dmaRead.reply.decode(reply.payload());
+  requireWhole(Command.DMA_READ, piece, value.address, value.count);
+  return value.data;
+}
+
+function checkWritten(reply: IncomingMessage, piece: Piece): void {
+  const value = dmaWrite.reply.decode(reply.payload());
+  requireWhole(Command.DMA_WRITE, piece, value.address, value.count);
+}
+
+/** A short transfer may come back as a smaller count instead of an error (vfio-user.rst of QEMU 11.1). */
+function requireWhole(command: number, piece: Piece, address: bigint, count: bigint): void {
+  if (address === piece.address && count === BigInt(piece.count)) return;
+  throw new RemoteDmaError(command, piece.address, piece.count, 0, `the client transferred ${count} bytes`);
+}

@@ -1,0 +1,89 @@
+import type { BindableDevice } from '../device/index.ts';
+import type { FerryError } from '../errors/index.ts';
+import { loadNative, type Native } from '../native/index.ts';
+import type { Capabilities } from '../protocol/index.ts';
+import {
+  type Closeable,
+  EventLoopReactor,
+  listen,
+  type Reactor,
+  type SpinOptions,
+} from '../transport/index.ts';
+import { DeviceServer } from './device-server.ts';
+import { ServerError } from './server-error.ts';
+
+/** Where and how a device is served. Exactly one of `socketPath` and `fd`. */
+export interface ServeOptions extends SpinOptions {
+  /** Main socket: a VMM connects here. */
+  readonly socketPath?: string;
+  /** Main socket, connected already and inherited from whoever started us. Ours from now on. */
+  readonly fd?: number;
+  /** Control socket; by default the socket path with `.control` appended; null: none. */
+  readonly controlPath?: string | null;
+  /** File mode of the main socket; 0600 by default. The control socket's is 0600 always. */
+  readonly socketMode?: number;
+  /** How long a command that wants a reply may wait while the device is held, in milliseconds; 4000 by default. */
+  readonly holdLimitMs?: number;
+  /** How long one change of the migration state may take, in milliseconds; 10000 by default. */
+  readonly transitionTimeoutMs?: number;
+  /** What is offered in VERSION. */
+  readonly capabilities?: Capabilities;
+  /** Takes errors that no client can be told. */
+  readonly report?: (error: FerryError) => void;
+  /** For tests, and for threads of their own. */
+  readonly native?: Native;
+  readonly reactor?: Reactor;
+}
+
+/** A device that is being served. */
+export interface RunningServer extends Closeable {
+  readonly socketPath: string | null;
+  readonly controlPath: string | null;
+  readonly server: DeviceServer;
+}
+
+/** What is appended to the main socket's path to name the control socket. */
+export const CONTROL_SUFFIX = '.control';
+
+const OWNER_ONLY = 0o600;
+
+/**
+ * Serves a device until `close`: listens on the main and on the control socket.
+ * @throws TransportError when a path is in use or can't be used; DeviceError when a declaration is wrong
+ */
+export function serveDevice(device: BindableDevice, options: ServeOptions): RunningServer {
+  const { socketPath = null, fd } = options;
+  if ((socketPath === null) === (fd === undefined)) {
+    throw new ServerError(
+      'ERR_BAD_RANGE',
+      'a device is served on a socket path or on an fd: give exactly one',
+    );
+  }
+  const native = options.native ?? loadNative();
+  const reactor = options.reactor ?? new EventLoopReactor(native, options);
+  const controlPath = controlPathOf(options);
+  const listeners: Closeable[] = [];
+  const server = new DeviceServer(device, { ...options, native, reactor });
+  const close = (): void => {
+    for (const listener of listeners) listener.close();
+    server.close();
+  };
+  try {
+    const open = (path: string, mode: number, role: 'main' | 'control'): void => {
+      const accepted = (connected: number): void => void server.accept(connected, role);
+      listeners.push(listen({ native, reactor, path, mode, accepted }));
+    };
+    if (socketPath !== null) open(socketPath, options.socketMode ?? OWNER_ONLY, 'main');
+    if (controlPath !== null) open(controlPath, OWNER_ONLY, 'control');
+    if (fd !== undefined) server.accept(fd, 'main');
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { socketPath, controlPath, server, close };
+}
+
+function controlPathOf({ controlPath, socketPath }: ServeOptions): string | null {
+  if (controlPath !== undefined) return controlPath;
+  return socketPath === undefined ? null : socketPath + CONTROL_SUFFIX;
+}

@@ -1,0 +1,89 @@
+import type { FerryError } from '../errors/index.ts';
+import { type Agreement, Command, MAX_DATA_XFER_SIZE, MESSAGE_OVERHEAD } from '../protocol/index.ts';
+import { Connection, type IncomingMessage, type Reactor } from '../transport/index.ts';
+import type { DeviceServer } from './device-server.ts';
+import { handlerFor } from './handlers/index.ts';
+import { ServerError } from './server-error.ts';
+
+/** Which socket a connection came in on, and so what it may do (docs/ownership.md). */
+export type Role = 'main' | 'control';
+
+/** How long a new connection may take to say VERSION, in milliseconds. */
+const HANDSHAKE_TIMEOUT_MS = 5_000;
+
+/** One client of a served device. */
+export class ServedConnection {
+  readonly server: DeviceServer;
+  readonly role: Role;
+  readonly connection: Connection;
+  /** What VERSION agreed on; null before. */
+  agreed: Agreement | null = null;
+  /** The other socket of a client that wants the server's commands there. */
+  twin: Connection | null = null;
+  readonly #handshake: { close(): void };
+
+  constructor(server: DeviceServer, reactor: Reactor, fd: number, role: Role) {
+    this.server = server;
+    this.role = role;
+    this.connection = new Connection({
+      native: server.native,
+      reactor,
+      fd,
+      maxMessage: server.capabilities.maxDataXferSize + MESSAGE_OVERHEAD,
+      handler: {
+        command: (message) => this.#command(message),
+        closed: (reason) => this.#closed(reason),
+        report: (error) => server.report(error),
+      },
+    });
+    this.#handshake = reactor.after(HANDSHAKE_TIMEOUT_MS, () => this.#handshakeExpired());
+  }
+
+  /** The most bytes that this client may send or ask for at once. */
+  get maxTransfer(): number {
+    return this.agreed?.receive.maxDataXferSize ?? MAX_DATA_XFER_SIZE;
+  }
+
+  /** The longest payload that this client may be answered, in bytes. */
+  get maxReply(): number {
+    return (
+      Math.min(this.agreed?.send.maxDataXferSize ?? 0, this.server.capabilities.maxDataXferSize) +
+      MESSAGE_OVERHEAD / 2
+    );
+  }
+
+  /** VERSION went well: from now on commands are served. */
+  welcome(agreed: Agreement): void {
+    this.agreed = agreed;
+    this.#handshake.close();
+    this.server.welcomed(this);
+  }
+
+  /** Closes after what was said has been sent. */
+  dismiss(reason: FerryError): void {
+    this.connection.hold();
+    this.connection.whenDrained(() => this.connection.close(reason));
+  }
+
+  #command(message: IncomingMessage): boolean {
+    if (this.agreed === null && message.command !== Command.VERSION) {
+      const refusal = new ServerError('ERR_HANDSHAKE', 'the first command must be VERSION', {
+        command: message.command,
+      });
+      this.connection.replyError(message, refusal.errno);
+      this.dismiss(refusal);
+      return true;
+    }
+    return handlerFor(this.role, message.command)(this, message);
+  }
+
+  #handshakeExpired(): void {
+    this.connection.close(new ServerError('ERR_HANDSHAKE', 'the client did not say VERSION in time'));
+  }
+
+  #closed(reason: FerryError): void {
+    this.#handshake.close();
+    this.twin?.close(reason);
+    this.server.left(this);
+  }
+}

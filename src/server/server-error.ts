@@ -1,0 +1,39 @@
+import { Errno, type ErrorContext, FerryError } from '../errors/index.ts';
+
+/** What a server refuses, with the errno each kind maps to. */
+const kinds = {
+  /** The command exists, but not on this socket or for this role. */
+  ERR_WRONG_SOCKET: Errno.EPERM,
+  /** VERSION must come first, and once. */
+  ERR_HANDSHAKE: Errno.EINVAL,
+  ERR_UNKNOWN_COMMAND: Errno.EINVAL,
+  ERR_BAD_INDEX: Errno.EINVAL,
+  ERR_BAD_RANGE: Errno.EINVAL,
+  ERR_TOO_LONG: Errno.EINVAL,
+  /** The state of the device does not allow it. */
+  ERR_WRONG_STATE: Errno.EINVAL,
+  /** Another connection drives the migration, or a hold has expired. */
+  ERR_BUSY: Errno.EBUSY,
+  /** Somebody else reset the device under the session. */
+  ERR_SESSION_ABORTED: Errno.ENODEV,
+  /** The device has no such feature. */
+  ERR_NOT_SUPPORTED: Errno.ENOTTY,
+  ERR_TRANSITION_TIMEOUT: Errno.ETIMEDOUT,
+  ERR_DMA_FAILED: Errno.EIO,
+  ERR_ASYNCHRONOUS: Errno.EOPNOTSUPP,
+} as const;
+
+/** Stable codes of {@link ServerError}. */
+export type ServerErrorCode = keyof typeof kinds;
+
+/** A request that the server refuses, or something that failed on its way. */
+export class ServerError extends FerryError {
+  constructor(
+    code: ServerErrorCode,
+    message: string,
+    context: ErrorContext = {},
+    options: { errno?: number; cause?: unknown } = {},
+  ) {
+    super(code, message, { errno: options.errno ?? kinds[code], context, cause: options.cause });
+  }
+}

@@ -1,4 +1,5 @@
 import type { RegionArea } from './served-device.ts';
+import type { MemoryBlock } from './state/index.ts';
 
 /** A base address register. */
 export type BarIndex = 0 | 1 | 2 | 3 | 4 | 5;
@@ -26,13 +27,6 @@ export interface MemoryBarOptions extends BarOptions {
 export interface BarContent {
   read(offset: number, target: Uint8Array, at: number, length: number): void;
   write(offset: number, source: Uint8Array, at: number, length: number): void;
-}
-
-/** Memory that a BAR can share with the client. */
-export interface BarMemory {
-  /** The memfd behind it. */
-  readonly fd: number;
-  readonly areas: readonly RegionArea[];
 }
 
 /** A declared BAR, made by PciDevice's `registers`, `callbacks` and `memoryBar`. */

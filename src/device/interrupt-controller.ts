@@ -1,7 +1,7 @@
 import { Errno, type ErrorContext } from '../errors/index.ts';
+import { IrqIndex, IrqInfoFlag } from '../protocol/index.ts';
 import { DeviceError } from './device-error.ts';
-import { InterruptLine, type IrqInfo, type Trigger } from './interrupt-line.ts';
-import { IrqFlag, IrqIndex } from './irq-index.ts';
+import { InterruptLine, type IrqDescription, type Trigger } from './interrupt-line.ts';
 
 /** How many vectors of each kind a device has. */
 export interface InterruptCounts {
@@ -85,7 +85,7 @@ export class InterruptController {
   // ---- the server's side: what the main connection owns
 
   /** GET_IRQ_INFO. Throws DeviceError EINVAL for an index that does not exist. */
-  info(index: number): IrqInfo {
+  info(index: number): IrqDescription {
     const { count, flags } = this.#line(index);
     return { count, flags };
   }
@@ -152,12 +152,9 @@ export class InterruptController {
       throw invalid(`the device has no interrupt vector ${vector}`, { vector });
     }
     const mode = this.mode;
-    if (mode === 'intx') return this.#setLevel(true);
-    const messages = mode === 'msi' || this.#msix.count === 0 ? this.#msi : this.#msix;
-    const allocated = messages === this.#msi ? this.#msiAllocated() : messages.count;
-    const folded = vector % allocated;
-    messages.pending[folded] = 1;
-    if (mode !== 'none') this.#deliver(messages, folded);
+    if (mode === 'intx') this.#setLevel(true);
+    else if (mode === 'msi' || this.#msix.count === 0) this.#send(this.#msi, vector % this.#msiAllocated());
+    else this.#send(this.#msix, vector % this.#msix.count);
   }
 
   /** Deasserts INTx. */
@@ -167,9 +164,7 @@ export class InterruptController {
 
   /** Signals an event of the ERR or REQ index. */
   notify(index: typeof IrqIndex.ERR | typeof IrqIndex.REQ): void {
-    const line = this.#line(index);
-    line.pending[0] = 1;
-    this.#deliver(line, 0);
+    this.#send(this.#line(index), 0);
   }
 
   /** The configuration space or the MSI-X table has changed, or the device runs again: signals what can be now. */
@@ -227,6 +222,11 @@ export class InterruptController {
     trigger();
   }
 
+  #send(line: InterruptLine, vector: number): void {
+    line.pending[vector] = 1;
+    this.#deliver(line, vector);
+  }
+
   #deliver(line: InterruptLine, vector: number): void {
     const trigger = line.triggers[vector];
     if (line.pending[vector] !== 1 || this.#held || !trigger || line.masked[vector] === 1) return;
@@ -262,7 +262,7 @@ export class InterruptController {
 
   #maskable(index: number, start: number, count: number): InterruptLine {
     const line = this.#range(index, start, count);
-    if ((line.flags & IrqFlag.MASKABLE) === 0)
+    if ((line.flags & IrqInfoFlag.MASKABLE) === 0)
       throw invalid(`interrupt index ${index} can't be masked`, { index });
     return line;
   }

@@ -1,10 +1,13 @@
-import { IrqFlag, IrqIndex } from './irq-index.ts';
+import { IrqIndex, IrqInfoFlag } from '../protocol/index.ts';
 
 /** Signals one vector to the client: in practice, a write to an eventfd. */
 export type Trigger = () => void;
 
+/** One of the indices. */
+export type IrqNumber = (typeof IrqIndex)[keyof typeof IrqIndex];
+
 /** What GET_IRQ_INFO says of an index. */
-export interface IrqInfo {
+export interface IrqDescription {
   /** Vectors; 0 when the device has none of the kind. */
   readonly count: number;
   /** VFIO_IRQ_INFO_* bits. */
@@ -15,17 +18,17 @@ export interface IrqInfo {
  * What each kind of interrupt can do. None has NORESIZE: triggers can be added to MSI and MSI-X at any time. INTx is
  * a level, so it is masked after each signal until the client has served it.
  */
-const FLAGS: Readonly<Record<IrqIndex, number>> = {
-  [IrqIndex.INTX]: IrqFlag.EVENTFD | IrqFlag.MASKABLE | IrqFlag.AUTOMASKED,
-  [IrqIndex.MSI]: IrqFlag.EVENTFD | IrqFlag.MASKABLE,
-  [IrqIndex.MSIX]: IrqFlag.EVENTFD | IrqFlag.MASKABLE,
-  [IrqIndex.ERR]: IrqFlag.EVENTFD,
-  [IrqIndex.REQ]: IrqFlag.EVENTFD,
+const FLAGS: Readonly<Record<IrqNumber, number>> = {
+  [IrqIndex.INTX]: IrqInfoFlag.EVENTFD | IrqInfoFlag.MASKABLE | IrqInfoFlag.AUTOMASKED,
+  [IrqIndex.MSI]: IrqInfoFlag.EVENTFD | IrqInfoFlag.MASKABLE,
+  [IrqIndex.MSIX]: IrqInfoFlag.EVENTFD | IrqInfoFlag.MASKABLE,
+  [IrqIndex.ERR]: IrqInfoFlag.EVENTFD,
+  [IrqIndex.REQ]: IrqInfoFlag.EVENTFD,
 };
 
 /** The vectors of one interrupt index: what the device wants to signal, and what the client gave to do so. */
 export class InterruptLine {
-  readonly index: IrqIndex;
+  readonly index: IrqNumber;
   readonly count: number;
   readonly flags: number;
   /** 1 where a vector waits to be signalled. Device state, except for ERR and REQ. */
@@ -37,7 +40,7 @@ export class InterruptLine {
   /** The client has set triggers (even empty ones) and not disabled the index since. */
   enabled = false;
 
-  constructor(index: IrqIndex, count: number) {
+  constructor(index: IrqNumber, count: number) {
     this.index = index;
     this.count = count;
     this.flags = FLAGS[index];

@@ -13,10 +13,11 @@ export interface RegionArea {
 
 /** What of a region a client may map instead of sending messages. */
 export interface SharedRegion {
-  /** A memfd that the device owns; dup it before giving it away. */
-  readonly fd: number;
-  /** Where the region begins in the file, in bytes. */
-  readonly offset: number;
+  /**
+   * The memfd, which the device owns; the region begins at its byte 0. Call it for every client that is given the fd,
+   * and not before: from the first call on the memory may be written unseen, which costs a migration a comparison.
+   */
+  expose(): number;
   /** The parts that may be mapped, ascending and page-aligned; the whole region when {@link whole}. */
   readonly areas: readonly RegionArea[];
   /** All of the region may be mapped, so that no sparse capability is needed. */

@@ -1,0 +1,187 @@
+import { IrqIndex, PCI_NUM_REGIONS, RegionIndex } from '../protocol/index.ts';
+import type { Bar, BarContent } from './bar.ts';
+import type { Blueprint } from './blueprint.ts';
+import { ConfigurationSpace } from './configuration-space.ts';
+import type { MigrationServices } from './declared-migration.ts';
+import type { DeviceTimers } from './device-timers.ts';
+import { InterruptController } from './interrupt-controller.ts';
+import { MsixPendingBits, MsixTable, pbaSize, tableSize } from './msix-table.ts';
+import { OverlayContent } from './overlay-content.ts';
+import type { PciIdentity } from './pci-identity.ts';
+import { PciInterruptControls } from './pci-interrupt-controls.ts';
+import { declarePciState, PciImage } from './pci-state.ts';
+import { absentRegion, BarRegion, configRegion } from './regions.ts';
+import { RunControl, RunLevel } from './run-control.ts';
+import type { DeviceHost, DeviceInspection, DeviceMigration, Region, ServedDevice } from './served-device.ts';
+import type { StatePart } from './state/index.ts';
+import { BAR_INDICES, CommandBit } from './type0-header.ts';
+
+/** What an author's device hands over to be served. */
+export interface AuthoredDevice {
+  readonly blueprint: Blueprint;
+  /** The declared state; null without one. */
+  readonly state: StatePart | null;
+  readonly timers: DeviceTimers;
+  readonly asynchronous: boolean;
+  readonly requireBusMaster: boolean;
+  readonly hooks: DeviceHooks;
+}
+
+/** The author's behaviour. */
+export interface DeviceHooks {
+  work(): unknown;
+  onReset(): unknown;
+  onRestored(): unknown;
+  createMigration(services: MigrationServices): DeviceMigration;
+}
+
+/** A PciDevice with all its parts, on its host. */
+export class BoundDevice implements ServedDevice {
+  readonly identity: Required<PciIdentity>;
+  readonly regions: readonly Region[];
+  readonly interrupts: InterruptController;
+  readonly migration: DeviceMigration;
+  readonly asynchronous: boolean;
+  /** For the author's services. */
+  readonly run: RunControl;
+  readonly #image: PciImage;
+  readonly #timers: DeviceTimers;
+  readonly #hooks: DeviceHooks;
+  #resetting: Promise<void> | null = null;
+  #closed = false;
+
+  constructor(device: AuthoredDevice, host: DeviceHost) {
+    const { blueprint, hooks, timers } = device;
+    this.identity = blueprint.identity;
+    this.asynchronous = device.asynchronous;
+    this.#timers = timers;
+    this.#hooks = hooks;
+    const pci = declarePciState(blueprint);
+    const config = new ConfigurationSpace(blueprint.config, pci.state.config, () => this.#controlsChanged());
+    const table = new MsixTable(pci.state.msixTable, pci.state.msixWritten, () => this.interrupts.update());
+    const controls = new PciInterruptControls(config, (vector) => table.masked(vector));
+    this.interrupts = new InterruptController(blueprint.counts, controls);
+    this.run = new RunControl({
+      host,
+      timers,
+      work: () => hooks.work(),
+      isBusMaster: device.requireBusMaster ? busMasterOf(config) : () => true,
+    });
+    this.#image = new PciImage(this.identity, device.state, pci, {
+      config,
+      interrupts: this.interrupts,
+      restored: () => this.run.run('onRestored', () => hooks.onRestored()),
+    });
+    this.#image.materialize(host.native);
+    this.regions = this.#makeRegions(blueprint, config, table);
+    if (config.registers.some(({ name }) => name === 'MSI.PENDING')) {
+      config.provide('MSI.PENDING', () => this.#msiPending());
+    }
+    this.migration = hooks.createMigration({
+      image: this.#image,
+      migratable: device.state !== null,
+      setLevel: (level) => this.#setLevel(level),
+      resetState: () => this.#resetState(),
+    });
+  }
+
+  /** Runs the device for the first time. */
+  start(): void {
+    this.#setLevel(RunLevel.RUNNING);
+  }
+
+  reset(): void | Promise<void> {
+    if (this.#resetting !== null) return this.#resetting;
+    const halted = this.run.halt();
+    if (halted === undefined) return this.#restart();
+    this.#resetting = halted.then(() => {
+      this.#resetting = null;
+      this.#restart();
+    });
+    return this.#resetting;
+  }
+
+  disconnected(): void {
+    this.interrupts.disconnect();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    void this.run.halt();
+    this.migration.reset();
+    this.#timers.close();
+    this.#image.close();
+  }
+
+  inspect(): DeviceInspection {
+    return {
+      running: this.run.running,
+      mayInitiateDma: this.run.mayInitiateDma,
+      working: this.run.working,
+      outstandingDma: this.run.dma.outstanding,
+      interrupts: {
+        mode: this.interrupts.mode,
+        level: this.interrupts.level,
+        pendingMsi: this.interrupts.pendingVectors(IrqIndex.MSI),
+        pendingMsix: this.interrupts.pendingVectors(IrqIndex.MSIX),
+        held: this.interrupts.held,
+      },
+    };
+  }
+
+  #makeRegions(blueprint: Blueprint, config: ConfigurationSpace, table: MsixTable): readonly Region[] {
+    const regions = Array.from({ length: PCI_NUM_REGIONS }, (_, index) => absentRegion(index));
+    regions[RegionIndex.CONFIG] = configRegion(config);
+    for (const index of BAR_INDICES) {
+      const bar = blueprint.bars[index];
+      if (bar === undefined) continue;
+      const content = index === blueprint.msix?.bar ? this.#withMsix(blueprint, bar, table) : bar.content;
+      regions[index] = new BarRegion(index, bar, content, this.run);
+    }
+    return regions;
+  }
+
+  #withMsix({ msix }: Blueprint, bar: Bar, table: MsixTable): BarContent {
+    if (msix === null) return bar.content;
+    return new OverlayContent(bar.size, bar.content, [
+      { offset: msix.table, size: tableSize(msix.vectors), content: table },
+      { offset: msix.pba, size: pbaSize(msix.vectors), content: new MsixPendingBits(this.interrupts) },
+    ]);
+  }
+
+  #msiPending(): number {
+    return this.interrupts.pendingVectors(IrqIndex.MSI).reduce((bits, vector) => bits | (1 << vector), 0);
+  }
+
+  /** Software has written the configuration space: interrupts may be enabled now, and work allowed. */
+  #controlsChanged(): void {
+    this.interrupts.update();
+    this.run.resume();
+  }
+
+  #setLevel(level: RunLevel): void | Promise<void> {
+    const quiesced = this.run.setLevel(level);
+    if (level !== RunLevel.STOPPED) this.interrupts.update();
+    return quiesced;
+  }
+
+  #restart(): void {
+    if (this.#closed) return;
+    this.migration.reset();
+    this.#resetState();
+    this.#setLevel(RunLevel.RUNNING);
+  }
+
+  #resetState(): void {
+    this.#image.reset();
+    this.interrupts.reset();
+    this.#timers.forgetPending();
+    this.run.run('onReset', () => this.#hooks.onReset());
+  }
+}
+
+function busMasterOf(config: ConfigurationSpace): () => boolean {
+  const command = config.register('COMMAND');
+  return () => (config.get(command) & CommandBit.BUS_MASTER) !== 0;
+}

@@ -1,0 +1,137 @@
+import { Errno, type FerryError } from '../errors/index.ts';
+import {
+  isRunning,
+  MigrationFlag,
+  MigrationState,
+  mayInitiateDma,
+  sessionKind,
+  stateName,
+} from '../states/index.ts';
+import { type DeviceImage, StateReader, StateWriter } from '../stream/index.ts';
+import { DeviceError } from './device-error.ts';
+import { RunLevel } from './run-control.ts';
+import type { DeviceMigration, PrecopyInfo } from './served-device.ts';
+
+/** What a migration needs of its device. */
+export interface MigrationServices {
+  /** Everything that travels. */
+  readonly image: DeviceImage;
+  /** Whether the author has declared a state, without which nothing is known to be enough. */
+  readonly migratable: boolean;
+  /** Changes how much of the device runs; going down it waits for work and DMA. */
+  setLevel(level: RunLevel): void | Promise<void>;
+  /** Resets all that travels, before another state is loaded. */
+  resetState(): void;
+}
+
+/** All three migration flags: what a declared state gives for free. */
+const ALL_FLAGS = MigrationFlag.STOP_COPY | MigrationFlag.P2P | MigrationFlag.PRE_COPY;
+
+/** What may run in a state. */
+export function runLevelOf(state: MigrationState): RunLevel {
+  if (mayInitiateDma(state)) return RunLevel.RUNNING;
+  return isRunning(state) ? RunLevel.NO_DMA : RunLevel.STOPPED;
+}
+
+/**
+ * The migration that follows from a declared state. Each arc changes the run level to what the new state allows, and
+ * opens or ends the session that the states differ in.
+ */
+export class DeclaredMigration implements DeviceMigration {
+  readonly flags: number;
+  readonly #services: MigrationServices;
+  #writer: StateWriter | null = null;
+  #reader: StateReader | null = null;
+
+  constructor(services: MigrationServices) {
+    this.#services = services;
+    this.flags = services.migratable ? ALL_FLAGS : 0;
+  }
+
+  arc(from: MigrationState, to: MigrationState): void | Promise<void> {
+    if (sessionKind(from) === 'resuming') this.#finishReading();
+    const quiesced = this.#services.setLevel(runLevelOf(to));
+    if (quiesced === undefined) return this.#enter(from, to);
+    return quiesced.then(() => this.#enter(from, to));
+  }
+
+  read(target: Uint8Array): number {
+    return this.#openWriter().read(target);
+  }
+
+  write(data: Uint8Array): void {
+    if (this.#reader === null) throw noSession('RESUMING');
+    this.#reader.write(data);
+  }
+
+  precopyInfo(): PrecopyInfo {
+    return this.#openWriter().precopyInfo();
+  }
+
+  dataSize(): bigint {
+    return (this.#writer ?? new StateWriter(this.#services.image)).remainingBytes();
+  }
+
+  reset(): void {
+    this.#closeWriter();
+    this.#closeReader();
+  }
+
+  /** The device runs as `to` allows; now the session. A failure takes the device back to `from`. */
+  #enter(from: MigrationState, to: MigrationState): void {
+    try {
+      const before = sessionKind(from);
+      const after = sessionKind(to);
+      if (before === 'saving' && after !== 'saving') this.#closeWriter();
+      if (after === 'saving' && before !== 'saving') this.#startWriting();
+      if (to === MigrationState.STOP_COPY) this.#openWriter().stop();
+      if (after === 'resuming') this.#startReading();
+    } catch (error) {
+      if (sessionKind(from) === null) this.reset();
+      this.#services.setLevel(runLevelOf(from));
+      throw error;
+    }
+  }
+
+  #startWriting(): void {
+    this.#writer = new StateWriter(this.#services.image);
+    this.#writer.start();
+  }
+
+  #startReading(): void {
+    this.#services.resetState();
+    this.#reader = new StateReader(this.#services.image);
+  }
+
+  /** The kernel's drivers refuse to leave RESUMING with an incomplete state, and stay there. */
+  #finishReading(): void {
+    if (this.#reader?.complete !== true) {
+      throw new DeviceError('ERR_DEVICE_MIGRATION', 'the state that was written is not complete', {
+        errno: Errno.EINVAL,
+        context: { state: stateName(MigrationState.RESUMING) },
+      });
+    }
+    this.#closeReader();
+  }
+
+  #openWriter(): StateWriter {
+    if (this.#writer === null) throw noSession('a saving state');
+    return this.#writer;
+  }
+
+  #closeWriter(): void {
+    this.#writer?.close();
+    this.#writer = null;
+  }
+
+  #closeReader(): void {
+    this.#reader?.close();
+    this.#reader = null;
+  }
+}
+
+function noSession(where: string): FerryError {
+  return new DeviceError('ERR_DEVICE_MIGRATION', `no data session is open: the device is not in ${where}`, {
+    errno: Errno.EINVAL,
+  });
+}

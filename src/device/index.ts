@@ -1,0 +1,39 @@
+export type { Bar, BarContent, BarIndex, BarOptions, Bars, MemoryBarOptions } from './bar.ts';
+export type { DeviceOptions } from './blueprint.ts';
+export type { RegionCallbacks } from './callback-content.ts';
+export { DeclaredMigration, type MigrationServices } from './declared-migration.ts';
+export type { DeviceDma } from './device-dma.ts';
+export { DeviceError, type DeviceErrorCode } from './device-error.ts';
+export { InterruptController, type InterruptMode } from './interrupt-controller.ts';
+export type { InterruptDeclaration, MsiDeclaration, MsixDeclaration } from './interrupt-declaration.ts';
+export type { IrqDescription, Trigger } from './interrupt-line.ts';
+export { PciDevice } from './pci-device.ts';
+export type { PciIdentity } from './pci-identity.ts';
+export {
+  constant,
+  field,
+  type NarrowRegister,
+  type Register,
+  type RegisterMap,
+  readOnly,
+  register,
+  type WideRegister,
+  writeOnly,
+} from './registers.ts';
+export { RunLevel } from './run-control.ts';
+export type {
+  BindableDevice,
+  DeviceHost,
+  DeviceInspection,
+  DeviceMigration,
+  PrecopyInfo,
+  Region,
+  RegionArea,
+  ServedDevice,
+  SharedRegion,
+  TimerHandle,
+  TimerHost,
+} from './served-device.ts';
+export * from './state/index.ts';
+export type { Synchronous } from './synchronous.ts';
+export { GiB, KiB, MiB } from './units.ts';

@@ -1,0 +1,248 @@
+import { Errno } from '../errors/index.ts';
+import { IrqIndex } from '../protocol/index.ts';
+import type { Bar, BarContent, BarOptions, Bars, MemoryBarOptions } from './bar.ts';
+import { type DeviceOptions, draw } from './blueprint.ts';
+import { BoundDevice } from './bound-device.ts';
+import { CallbackContent, type RegionCallbacks } from './callback-content.ts';
+import { DeclaredMigration, type MigrationServices } from './declared-migration.ts';
+import type { DeviceDma } from './device-dma.ts';
+import { DeviceError } from './device-error.ts';
+import { DeviceTimers } from './device-timers.ts';
+import type { InterruptDeclaration } from './interrupt-declaration.ts';
+import { MemoryContent, sharedAreas } from './memory-content.ts';
+import type { PciIdentity } from './pci-identity.ts';
+import { RegisterBank } from './register-bank.ts';
+import type { RegisterMap } from './registers.ts';
+import type {
+  BindableDevice,
+  DeviceHost,
+  DeviceMigration,
+  ServedDevice,
+  TimerHandle,
+} from './served-device.ts';
+import {
+  declareState,
+  type LiveState,
+  type MemoryBlock,
+  type StateOptions,
+  type StatePart,
+  type StateShape,
+} from './state/index.ts';
+import type { Synchronous } from './synchronous.ts';
+
+/**
+ * A PCI device. Extend it, declare what the device is, and write what it does:
+ *
+ *     class Counter extends PciDevice {
+ *       readonly identity = { kind: 'counter', vendor: 0x494f, device: 0x0dc8, classCode: 0xff0000 };
+ *       readonly state = this.migratable({ ticks: u32(), period: u32({ initial: 100 }) });
+ *       readonly bars = {
+ *         0: this.registers(4096, {
+ *           0x00: readOnly(() => this.state.ticks),
+ *           0x04: field(this.state, 'period'),
+ *         }),
+ *       };
+ *       readonly interrupts = { msix: 1 };
+ *
+ *       constructor() {
+ *         super();
+ *         this.every(10, () => {
+ *           this.state.ticks += 1;
+ *           if (this.state.ticks % this.state.period === 0) this.raise();
+ *         });
+ *       }
+ *     }
+ *
+ * Reset, migration, dirty tracking, configuration space and interrupt delivery follow from the declarations. The
+ * rules: everything that matters is in the declared state; callbacks are synchronous; what needs DMA or time happens
+ * in {@link work}, which looks at the state to see what is to be done.
+ */
+export abstract class PciDevice implements BindableDevice {
+  /** Who the device is. */
+  abstract readonly identity: PciIdentity;
+  /** Its BARs by index, made by {@link registers}, {@link memoryBar} and {@link callbacks}. */
+  abstract readonly bars: Bars;
+  /** Its interrupts; `{}` for none. */
+  abstract readonly interrupts: InterruptDeclaration;
+  /** PCI Express, power management, bus mastering. */
+  readonly options: DeviceOptions = {};
+  /**
+   * Whether {@link work} takes time (returns a promise). Found out by itself for an `async work()`; say so where it
+   * returns a promise otherwise. Such a device can't be served in dedicated mode.
+   */
+  readonly asynchronous: boolean | undefined = undefined;
+
+  readonly #timers = new DeviceTimers();
+  #state: StatePart | null = null;
+  #bound: BoundDevice | null = null;
+
+  /**
+   * Makes the device's parts on `host` and runs it. Throws DeviceError: ERR_DEVICE_DECLARATION, ERR_DEVICE_BOUND when
+   * it has been bound before, ERR_DEVICE_ASYNCHRONOUS for an asynchronous device in dedicated mode.
+   */
+  bind(host: DeviceHost): ServedDevice {
+    if (this.#bound !== null) throw boundTwice(this.identity.kind);
+    const asynchronous = this.asynchronous ?? isAsyncFunction(this.work);
+    if (asynchronous && host.mode === 'dedicated') throw tooAsynchronous(this.identity.kind);
+    const bound = new BoundDevice(
+      {
+        blueprint: draw(this),
+        state: this.#state,
+        timers: this.#timers,
+        asynchronous,
+        requireBusMaster: this.options.requireBusMaster ?? false,
+        hooks: {
+          work: () => this.work(),
+          onReset: () => this.onReset(),
+          onRestored: () => this.onRestored(),
+          createMigration: (services) => this.createMigration(services),
+        },
+      },
+      host,
+    );
+    this.#bound = bound;
+    bound.start();
+    return bound;
+  }
+
+  // ---- declarations
+
+  /**
+   * Declares the state: what a migration moves and a reset restores. Returns the live object, whose values are read
+   * and assigned. Once per device; a device without it can't migrate.
+   */
+  protected migratable<const S extends StateShape>(shape: S, options: StateOptions<S> = {}): LiveState<S> {
+    if (this.#state !== null) {
+      throw new DeviceError('ERR_DEVICE_DECLARATION', 'a device declares its state once', {
+        errno: Errno.EINVAL,
+      });
+    }
+    const declared = declareState(shape, options);
+    this.#state = declared;
+    return declared.state;
+  }
+
+  /** A BAR of `size` bytes (a power of two) made of registers by their offset. */
+  protected registers(size: number, map: RegisterMap, options: BarOptions = {}): Bar {
+    return makeBar(size, new RegisterBank(size, map), options);
+  }
+
+  /** A BAR that is a memory block of the state, which has a power of two of bytes. */
+  protected memoryBar(block: MemoryBlock, { mmap, ...options }: MemoryBarOptions = {}): Bar {
+    const areas = sharedAreas(block.size, mmap);
+    if (areas.length > 0) block.share();
+    const sharing = areas.length > 0 ? { block, areas } : null;
+    return { ...makeBar(block.size, new MemoryContent(block), options), sharing };
+  }
+
+  /** A BAR of `size` bytes (a power of two) behind callbacks, for what registers can't express. */
+  protected callbacks(size: number, callbacks: RegionCallbacks, options: BarOptions = {}): Bar {
+    return makeBar(size, new CallbackContent(callbacks), options);
+  }
+
+  // ---- behaviour, to be overridden
+
+  /**
+   * Does what the state says is to be done. Called after {@link kick}, as soon as the current callback has returned,
+   * and whenever the device begins to run: at first, after a reset, after a migration. Never while it is in progress,
+   * and only while the device may initiate DMA. A migration waits until it returns: long work looks at
+   * {@link quiescing} and stops at a consistent point, to go on when it is called again, here or at the destination.
+   */
+  protected work(): void | Promise<void> {}
+
+  /** After a reset of the declared state, for what is derived from it. */
+  protected onReset(): void {}
+
+  /** After a migrated state has been loaded, for what is derived from it. */
+  protected onRestored(): void {}
+
+  /** How the device migrates; by default as its state declares. Override it to write the hooks by hand. */
+  protected createMigration(services: MigrationServices): DeviceMigration {
+    return new DeclaredMigration(services);
+  }
+
+  // ---- services
+
+  /** Guest memory. */
+  protected get dma(): DeviceDma {
+    return this.#parts().run.dma;
+  }
+
+  /** Whether the device may start no DMA now, or soon no more: work comes to a point where it can be interrupted. */
+  protected get quiescing(): boolean {
+    return !this.#parts().run.mayInitiateDma;
+  }
+
+  /** Asks for {@link work}. */
+  protected kick(): void {
+    this.#parts().run.kick();
+  }
+
+  /** Raises an interrupt: an MSI-X or MSI vector, or INTx, which stays asserted until {@link lower}. */
+  protected raise(vector = 0): void {
+    this.#parts().interrupts.raise(vector);
+  }
+
+  /** Deasserts INTx; nothing for MSI and MSI-X. */
+  protected lower(): void {
+    this.#parts().interrupts.lower();
+  }
+
+  /** Tells the VMM that the device has failed beyond repair (the ERR interrupt). */
+  protected raiseError(): void {
+    this.#parts().interrupts.notify(IrqIndex.ERR);
+  }
+
+  /** Asks the VMM to give the device back (the REQ interrupt). */
+  protected requestRelease(): void {
+    this.#parts().interrupts.notify(IrqIndex.REQ);
+  }
+
+  /** Calls `run` every `ms` milliseconds while the device runs. May be called in the constructor. */
+  protected every(ms: number, run: () => Synchronous): TimerHandle {
+    return this.#timers.every(ms, () => this.#parts().run.run('timer', run));
+  }
+
+  /**
+   * Calls `run` once after `ms` milliseconds of running. It does not travel: after a reset or a migration it is gone,
+   * so note in the state that something is due, and start the timer anew in {@link work}.
+   */
+  protected after(ms: number, run: () => Synchronous): TimerHandle {
+    return this.#timers.after(ms, () => this.#parts().run.run('timer', run));
+  }
+
+  #parts(): BoundDevice {
+    if (this.#bound !== null) return this.#bound;
+    throw new DeviceError(
+      'ERR_DEVICE_BOUND',
+      'the device is not bound yet: it has no host that could do this',
+      {
+        errno: Errno.ENODEV,
+      },
+    );
+  }
+}
+
+function makeBar(size: number, content: BarContent, options: BarOptions): Bar {
+  const { space = 'memory', bits = 32, prefetchable = false } = options;
+  return { size, space, bits, prefetchable, content, sharing: null };
+}
+
+function isAsyncFunction(value: unknown): boolean {
+  return typeof value === 'function' && value.constructor.name === 'AsyncFunction';
+}
+
+function boundTwice(kind: string): DeviceError {
+  return new DeviceError('ERR_DEVICE_BOUND', `this ${kind} has a host already: make a new one`, {
+    errno: Errno.EBUSY,
+    context: { kind },
+  });
+}
+
+function tooAsynchronous(kind: string): DeviceError {
+  return new DeviceError(
+    'ERR_DEVICE_ASYNCHRONOUS',
+    `${kind} works asynchronously, and in dedicated mode the thread blocks: nothing asynchronous would ever complete`,
+    { errno: Errno.EOPNOTSUPP, context: { kind } },
+  );
+}

@@ -1,0 +1,68 @@
+import { RegionIndex } from '../protocol/index.ts';
+import type { Bar, BarContent } from './bar.ts';
+import type { ConfigurationSpace } from './configuration-space.ts';
+import type { RunControl } from './run-control.ts';
+import type { Region, SharedRegion } from './served-device.ts';
+
+/** A BAR as a region: the author's callbacks with work afterwards, if they asked for it. */
+export class BarRegion implements Region {
+  readonly index: number;
+  readonly size: number;
+  readonly readable = true;
+  readonly writable = true;
+  readonly shared: SharedRegion | null;
+  readonly #content: BarContent;
+  readonly #run: RunControl;
+
+  constructor(index: number, bar: Bar, content: BarContent, run: RunControl) {
+    this.index = index;
+    this.size = bar.size;
+    this.shared = sharedRegion(bar);
+    this.#content = content;
+    this.#run = run;
+  }
+
+  read(offset: number, target: Uint8Array, at: number, length: number): void {
+    this.#run.enter();
+    try {
+      this.#content.read(offset, target, at, length);
+    } finally {
+      this.#run.leave();
+    }
+  }
+
+  write(offset: number, source: Uint8Array, at: number, length: number): void {
+    this.#run.enter();
+    try {
+      this.#content.write(offset, source, at, length);
+    } finally {
+      this.#run.leave();
+    }
+  }
+}
+
+/** The configuration space as a region. */
+export function configRegion(config: ConfigurationSpace): Region {
+  return {
+    index: RegionIndex.CONFIG,
+    size: config.size,
+    readable: true,
+    writable: true,
+    shared: null,
+    read: (offset, target, at, length) => config.read(offset, target, at, length),
+    write: (offset, source, at, length) => config.write(offset, source, at, length),
+  };
+}
+
+/** A region that the device lacks. Nothing can be read or written, as it has no bytes. */
+export function absentRegion(index: number): Region {
+  return { index, size: 0, readable: false, writable: false, shared: null, read: () => {}, write: () => {} };
+}
+
+function sharedRegion({ size, sharing }: Bar): SharedRegion | null {
+  const fd = sharing?.block.fd ?? null;
+  if (sharing === null || fd === null) return null;
+  const { block, areas } = sharing;
+  const whole = areas.reduce((sum, area) => sum + area.size, 0) === size;
+  return { areas, whole, expose: () => block.expose() ?? fd };
+}

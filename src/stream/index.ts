@@ -13,3 +13,7 @@ export {
   PAGE_SIZE,
   qualifiedName,
 } from './device-image.ts';
+export { requireSoundImage } from './image-header.ts';
+export { StateReader } from './state-reader.ts';
+export { type PrecopyInfo, StateWriter } from './state-writer.ts';
+export { STREAM_ERRORS, StreamError, type StreamErrorCode, type StreamErrorOptions } from './stream-error.ts';

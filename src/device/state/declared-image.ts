@@ -1,5 +1,11 @@
 import type { Native } from '../../native/native.ts';
-import type { DeviceImage, ImageBlock, ImageIdentity, ImageSchema } from '../../stream/index.ts';
+import {
+  type DeviceImage,
+  type ImageBlock,
+  type ImageIdentity,
+  type ImageSchema,
+  requireSoundImage,
+} from '../../stream/index.ts';
 import type { StatePart } from './declared-state.ts';
 import { DeclaredStateError } from './state-error.ts';
 
@@ -17,11 +23,13 @@ export class DeclaredImage implements DeviceImage {
   readonly blocks: readonly ImageBlock[];
   readonly #states: readonly StatePart[];
 
+  /** Throws StreamError `ERR_STREAM_SCHEMA` for a declaration that could not be migrated, such as a name with a dot. */
   constructor({ identity, states }: DeclaredImageOptions) {
     this.identity = identity;
     this.#states = states;
     this.schema = { parts: states.map((state) => state.part) };
     this.blocks = states.flatMap((state) => state.blocks);
+    requireSoundImage(this);
   }
 
   saveFields(): ReadonlyMap<string, Uint8Array> {

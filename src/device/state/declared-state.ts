@@ -65,8 +65,8 @@ export class DeclaredState<S extends StateShape> implements StatePart {
 
   constructor(shape: S, options: StateOptions<S> = {}) {
     const { part = '', version = 1, oldest = 1, upgrade } = options;
-    const live = {};
-    this.#fields = new PackedFields(fieldsOf(shape), live);
+    this.#fields = new PackedFields(fieldsOf(shape));
+    const { live } = this.#fields;
     this.blocks = blocksOf(shape, part);
     for (const block of this.blocks)
       Object.defineProperty(live, block.key, { enumerable: true, value: block });

@@ -1,6 +1,7 @@
 import { ELEMENT_SIZE, type FieldSchema, fieldSize } from '../../stream/index.ts';
 import type { ArrayDeclaration, ScalarDeclaration } from './declarations.ts';
 import { copyLittleEndian } from './little-endian.ts';
+import { LiveFields } from './live-fields.ts';
 
 /** A declared field and its name. */
 export interface NamedField {
@@ -13,40 +14,23 @@ interface PlacedField extends NamedField {
   readonly offset: number;
 }
 
-/** The buffer of all fields, once for each width of access. */
-interface Words {
-  readonly buffer: ArrayBuffer;
-  readonly u8: Uint8Array;
-  readonly u16: Uint16Array;
-  readonly u32: Uint32Array;
-  readonly u64: BigUint64Array;
-}
-
-/**
- * All fields of a state in one buffer, the widest first so that each is aligned, behind accessors that index typed
- * arrays: these wrap what is assigned as C does, and cost nanoseconds.
- */
+/** All fields of a state in one buffer, the widest first so that each is aligned. */
 export class PackedFields {
+  /** In the order of the declaration. */
   readonly schemas: readonly FieldSchema[];
+  /** The object that has a property for each field. */
+  readonly live: object;
   readonly #fields: readonly PlacedField[];
-  readonly #words: Words;
-  readonly #live: object;
+  readonly #bytes: Uint8Array;
 
-  /** Lays out `fields` and defines a property on `live` for each. */
-  constructor(fields: readonly NamedField[], live: object) {
+  constructor(fields: readonly NamedField[]) {
     const { placed, size } = place(fields);
     const buffer = new ArrayBuffer(Math.ceil(size / 8) * 8);
-    this.#fields = placed;
-    this.#words = {
-      buffer,
-      u8: new Uint8Array(buffer),
-      u16: new Uint16Array(buffer),
-      u32: new Uint32Array(buffer),
-      u64: new BigUint64Array(buffer),
-    };
-    this.#live = live;
     this.schemas = fields.map(schemaOf);
-    for (const field of placed) Object.defineProperty(live, field.name, propertyOf(field, this.#words));
+    this.live = new LiveFields(buffer);
+    this.#fields = placed;
+    this.#bytes = new Uint8Array(buffer);
+    for (const field of placed) Object.defineProperty(this.live, field.name, propertyOf(field, buffer));
     this.reset();
   }
 
@@ -74,12 +58,12 @@ export class PackedFields {
   }
 
   #bytesOf(field: PlacedField): Uint8Array {
-    return this.#words.u8.subarray(field.offset, field.offset + fieldSize(field.schema));
+    return this.#bytes.subarray(field.offset, field.offset + fieldSize(field.schema));
   }
 
   #resetField({ name, declaration }: PlacedField): void {
-    if (declaration.kind === 'scalar') Reflect.set(this.#live, name, declaration.initial);
-    else declaration.clear(Reflect.get(this.#live, name));
+    if (declaration.kind === 'scalar') Reflect.set(this.live, name, declaration.initial);
+    else declaration.clear(Reflect.get(this.live, name));
   }
 }
 
@@ -101,37 +85,7 @@ function place(fields: readonly NamedField[]): { placed: readonly PlacedField[];
   return { placed, size };
 }
 
-function propertyOf(field: PlacedField, words: Words): PropertyDescriptor {
-  if (field.declaration.kind === 'array') {
-    return { enumerable: true, value: field.declaration.view(words.buffer, field.offset) };
-  }
-  return { enumerable: true, ...accessorOf(field.schema.type, field.offset, words) };
-}
-
-function accessorOf(type: FieldSchema['type'], offset: number, words: Words): PropertyDescriptor {
-  if (type === 'bool') {
-    const { u8 } = words;
-    return {
-      get: () => u8[offset] !== 0,
-      set: (value: boolean) => {
-        u8[offset] = value ? 1 : 0;
-      },
-    };
-  }
-  if (type === 'u64') return accessor(words.u64, offset / 8);
-  if (type === 'u32') return accessor(words.u32, offset / 4);
-  if (type === 'u16') return accessor(words.u16, offset / 2);
-  return accessor(words.u8, offset);
-}
-
-function accessor<V extends number | bigint>(
-  words: { [index: number]: V },
-  index: number,
-): PropertyDescriptor {
-  return {
-    get: () => words[index],
-    set: (value: V) => {
-      words[index] = value;
-    },
-  };
+function propertyOf({ declaration, schema, offset }: PlacedField, buffer: ArrayBuffer): PropertyDescriptor {
+  if (declaration.kind === 'scalar') return LiveFields.accessor(schema.type, offset);
+  return { enumerable: true, value: declaration.view(buffer, offset) };
 }

@@ -1,10 +1,9 @@
+import { DirtyBitmap } from '../../memory/index.ts';
 import { type DirtyRun, PAGE_SIZE } from '../../stream/index.ts';
 
 /** Compared at a time before looking at single pages. */
 const STRIDE = 64 * 1024;
 const ZEROS = Buffer.alloc(PAGE_SIZE);
-const CLEAN = 0;
-const DIRTY = 1;
 
 /**
  * Which pages of a memory have to be sent. What is written behind its back is found by comparing with a copy of what
@@ -12,9 +11,7 @@ const DIRTY = 1;
  */
 export class PageTracker {
   readonly #live: Buffer;
-  /** One byte per page, so that the next run is found by memchr. */
-  readonly #pages: Uint8Array;
-  #dirty: number;
+  readonly #dirty: DirtyBitmap;
   /** The page after the last run taken; runs go round in ascending order. */
   #cursor = 0;
   #lastRun = { first: 0, end: 0 };
@@ -24,19 +21,18 @@ export class PageTracker {
   /** Tracks `memory`, a whole number of pages; all of them count as dirty. */
   constructor(memory: Uint8Array) {
     this.#live = Buffer.from(memory.buffer, memory.byteOffset, memory.byteLength);
-    this.#dirty = memory.byteLength / PAGE_SIZE;
-    this.#pages = new Uint8Array(this.#dirty).fill(DIRTY);
+    this.#dirty = new DirtyBitmap(memory.byteLength / PAGE_SIZE);
+    this.#dirty.setRange(0, this.#dirty.length);
   }
 
   get dirtyBytes(): number {
-    return this.#dirty * PAGE_SIZE;
+    return this.#dirty.count * PAGE_SIZE;
   }
 
   /** The bytes at `offset` were written. */
   mark(offset: number, length: number): void {
     if (length === 0) return;
-    const end = Math.floor((offset + length - 1) / PAGE_SIZE) + 1;
-    for (let page = Math.floor(offset / PAGE_SIZE); page < end; page += 1) this.#setDirty(page);
+    this.#dirty.setRange(Math.floor(offset / PAGE_SIZE), Math.ceil((offset + length) / PAGE_SIZE));
   }
 
   /**
@@ -45,7 +41,7 @@ export class PageTracker {
    */
   keepCopy(): void {
     this.#sent = Buffer.from(this.#live);
-    for (let page = this.#lastRun.first; page < this.#lastRun.end; page += 1) this.#setDirty(page);
+    this.#dirty.setRange(this.#lastRun.first, this.#lastRun.end);
   }
 
   /** Marks every page that differs from what was sent. Exact: bytes are compared, not hashes. */
@@ -64,24 +60,23 @@ export class PageTracker {
    */
   take(limit: number): DirtyRun | null {
     const first = this.#nextDirty();
-    if (first === -1) return null;
-    const source = this.#sent ?? this.#live;
-    const stop = Math.min(this.#pages.length, first + Math.max(1, Math.floor(limit / PAGE_SIZE)));
+    if (first === this.#dirty.length) return null;
+    const stop = Math.min(this.#dirty.nextClear(first), first + Math.max(1, Math.floor(limit / PAGE_SIZE)));
     const zero = this.#capture(first);
     let end = first + 1;
-    while (end < stop && this.#pages[end] === DIRTY && this.#capture(end) === zero) end += 1;
-    this.#pages.fill(CLEAN, first, end);
-    this.#dirty -= end - first;
+    while (end < stop && this.#capture(end) === zero) end += 1;
+    this.#dirty.clearRange(first, end);
     this.#cursor = end;
     this.#lastRun = { first, end };
     const [offset, length] = [first * PAGE_SIZE, (end - first) * PAGE_SIZE];
+    const source = this.#sent ?? this.#live;
     return { offset, length, bytes: zero ? null : source.subarray(offset, offset + length) };
   }
 
+  /** The next dirty page, going round; the number of pages when there is none. */
   #nextDirty(): number {
-    if (this.#dirty === 0) return -1;
-    const next = this.#pages.indexOf(DIRTY, this.#cursor);
-    return next === -1 ? this.#pages.indexOf(DIRTY) : next;
+    const next = this.#dirty.nextSet(this.#cursor);
+    return next < this.#dirty.length ? next : this.#dirty.nextSet(0);
   }
 
   /** Takes the snapshot of a page if there are any; whether it is all zero. */
@@ -93,16 +88,10 @@ export class PageTracker {
     return source[at] === 0 && source.compare(ZEROS, 0, PAGE_SIZE, at, end) === 0;
   }
 
-  #setDirty(page: number): void {
-    if (this.#pages[page] !== CLEAN) return;
-    this.#pages[page] = DIRTY;
-    this.#dirty += 1;
-  }
-
   #refreshPages(sent: Buffer, first: number, end: number): void {
     for (let page = first; page < end; page += 1) {
       const at = page * PAGE_SIZE;
-      if (this.#pages[page] === CLEAN && differs(this.#live, sent, at, at + PAGE_SIZE)) this.#setDirty(page);
+      if (!this.#dirty.test(page) && differs(this.#live, sent, at, at + PAGE_SIZE)) this.#dirty.set(page);
     }
   }
 }

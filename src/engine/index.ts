@@ -1,0 +1,11 @@
+export { type Clock, systemClock } from './clock.ts';
+export { type Convergence, DEFAULT_PRE_COPY_LIMITS, type PreCopyLimits } from './convergence.ts';
+export { type MigrateOptions, migrate } from './migrate.ts';
+export type { EndInspection, MigrationEnd, PrecopyEstimate } from './migration-end.ts';
+export { type Aftermath, MigrationError, type MigrationErrorCode, type Owner } from './migration-error.ts';
+export type { MigrationHooks } from './performer.ts';
+export { PHASES, type Phase } from './phase.ts';
+export type { MigrationProgress } from './recorder.ts';
+export type { MigrationReport, PhaseReport } from './report.ts';
+export type { EndName, HookName } from './step.ts';
+export { type Culprit, StepError, type StepErrorCode } from './step-error.ts';

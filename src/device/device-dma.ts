@@ -26,18 +26,14 @@ export class DeviceDma {
   }
 
   /** Reads `length` bytes of guest memory at `iova`, mapped or not. */
-  async read(iova: bigint, length: number): Promise<Uint8Array> {
-    this.#gate.check(iova, length);
-    // A guest may name any length: what it has not mapped is refused before memory is allocated.
-    this.#memory.reach(iova, length, 'read');
-    const target = new Uint8Array(length);
-    await this.readInto(iova, target);
-    return target;
-  }
-
-  /** Fills `target` from guest memory at `iova`, mapped or not. `target` is not whole before the promise settles. */
-  readInto(iova: bigint, target: Uint8Array): Promise<void> {
-    return this.#follow(iova, target.length, () => this.#memory.read(iova, target));
+  read(iova: bigint, length: number): Promise<Uint8Array> {
+    return this.#follow(iova, length, async () => {
+      // A guest may name any length: what it has not mapped is refused before memory is allocated.
+      this.#memory.reach(iova, length, 'read');
+      const target = new Uint8Array(length);
+      await this.#memory.read(iova, target);
+      return target;
+    });
   }
 
   /** Writes `data` to guest memory at `iova`, mapped or not. `data` must not change until the promise settles. */

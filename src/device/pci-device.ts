@@ -180,7 +180,8 @@ export abstract class PciDevice implements BindableDevice {
 
   /** Raises an interrupt: an MSI-X or MSI vector, or INTx, which stays asserted until {@link lower}. */
   protected raise(vector = 0): void {
-    this.#parts().interrupts.raise(vector);
+    const { interrupts, run } = this.#parts();
+    if (!run.halting) interrupts.raise(vector);
   }
 
   /** Deasserts INTx; nothing for MSI and MSI-X. */

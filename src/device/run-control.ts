@@ -42,7 +42,7 @@ export class RunControl {
   #runs = 0;
   /** Goes up with every reset; what began before must not touch what follows. */
   #epoch = 0;
-  #resetting = false;
+  #halting = false;
 
   constructor({ host, timers, work, isBusMaster }: RunControlOptions) {
     this.#host = host;
@@ -60,6 +60,11 @@ export class RunControl {
   /** Whether work and DMA may start. */
   get mayInitiateDma(): boolean {
     return this.#level === RunLevel.RUNNING;
+  }
+
+  /** Whether a reset waits for the work in progress: what that still does no longer counts. */
+  get halting(): boolean {
+    return this.#halting;
   }
 
   /** Whether `work` is in progress. */
@@ -121,17 +126,17 @@ export class RunControl {
    */
   halt(): void | Promise<void> {
     this.#epoch++;
-    this.#resetting = true;
+    this.#halting = true;
     this.#apply(RunLevel.STOPPED);
     this.#kicked = false;
     this.#timers.forgetPending();
     this.dma.abandon();
     if (this.#progress === null) {
-      this.#resetting = false;
+      this.#halting = false;
       return;
     }
     return this.#progress.then(() => {
-      this.#resetting = false;
+      this.#halting = false;
     });
   }
 
@@ -208,7 +213,7 @@ export class RunControl {
 
   #checkDma(iova: bigint, length: number): void {
     const context = { iova, length };
-    if (this.#resetting || !(this.mayInitiateDma || this.#working)) {
+    if (this.#halting || !(this.mayInitiateDma || this.#working)) {
       throw new DeviceError(
         'ERR_DEVICE_QUIESCED',
         'the device may not initiate DMA now; what needs DMA belongs in work()',

@@ -298,5 +298,8 @@ function roomAt(mapping: Mapping, iova: bigint): number {
 }
 
 function noSuchMap(iova: bigint, size: bigint): DmaError {
-  return new DmaError('ERR_DMA_UNMAP_UNKNOWN', `no map has address ${hex(iova)} and ${size} bytes`, { iova, size });
+  return new DmaError('ERR_DMA_UNMAP_UNKNOWN', `no map has address ${hex(iova)} and ${size} bytes`, {
+    iova,
+    size,
+  });
 }

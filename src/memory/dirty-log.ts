@@ -80,8 +80,6 @@ export class DirtyLog {
     const first = Number(iova >> shift);
     const end = Number((iova + BigInt(length) - 1n) >> shift) + 1;
     for (const range of logging.ranges) {
-      if (range.end <= first) continue;
-      if (range.first >= end) return;
       logging.pages.add(Math.max(first, range.first), Math.min(end, range.end));
     }
   }

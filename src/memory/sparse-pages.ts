@@ -25,7 +25,7 @@ export class SparsePages {
     return this.#chunks.size;
   }
 
-  /** Adds the pages `[first, end)`. */
+  /** Adds the pages `[first, end)`; nothing when `end` does not lie behind `first`. */
   add(first: number, end: number): void {
     let page = first;
     while (page < end) {

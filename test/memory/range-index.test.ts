@@ -42,6 +42,14 @@ describe('RangeIndex', () => {
     );
   });
 
+  it('forgets a range that it has just found', () => {
+    const index = new RangeIndex<Ranged>();
+    index.add(range(10, 20));
+    expect(index.find(15n)).toBeDefined();
+    index.remove(10n, 20n);
+    expect(index.find(15n)).toBeUndefined();
+  });
+
   it('looks at no more than log2(n) + 2 of 65,535 ranges to find one', () => {
     let looks = 0;
     class Counted implements Ranged {

@@ -68,6 +68,8 @@ describe('SparsePages', () => {
     for (const at of [0, 2 ** 30, 2 ** 40, 2 ** 50]) pages.add(at, at + 1);
     pages.remove(0, 1);
     expect(pagesIn(pages, 0, 1)).toEqual(new Set([0]));
+    pages.remove(1, LAST_PAGE);
+    expect(pagesIn(pages, 0, 1)).toEqual(new Set([0]));
   });
 
   it('takes no memory for a range that was only looked at or removed', () => {

@@ -1,5 +1,5 @@
 import { Errno } from '../errors/index.ts';
-import { type MigrationState, RESET_STATE, sessionKind, stateName } from '../states/index.ts';
+import { type MigrationState, RESET_STATE, stateName } from '../states/index.ts';
 import type { Phase } from './phase.ts';
 import { type EndName, enterPhase, readState, type Sequence, setState } from './step.ts';
 import { StepError } from './step-error.ts';
@@ -45,12 +45,18 @@ export function* take(course: Course, end: EndName, state: MigrationState): Sequ
     throw error;
   }
   course.touched.add(end);
+  yield* expect(course, end, state);
+}
+
+/** Makes sure that an end is still in the state where this migration has put it. */
+export function* expect(course: Course, end: EndName, state: MigrationState): Sequence<void> {
   const reached = yield* observe(course, end);
   if (reached === state) return;
-  if (reached === RESET_STATE && sessionKind(state) !== null) {
-    throw new StepError('ERR_SESSION_ABORTED', end, `somebody else has reset the ${end}`);
+  if (reached === RESET_STATE) {
+    const message = `the ${end} is in RUNNING and no longer in ${stateName(state)}: somebody else has reset it`;
+    throw new StepError('ERR_SESSION_ABORTED', end, message);
   }
-  const message = `the ${end} says that it went to ${stateName(state)}, but is in ${stateName(reached)}`;
+  const message = `the ${end} is in ${stateName(reached)} although it accepted to go to ${stateName(state)}`;
   throw new StepError('ERR_STEP_UNVERIFIED', end, message);
 }
 

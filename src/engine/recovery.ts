@@ -29,8 +29,10 @@ function* beforeAsking(course: Course, names: EndNames): Sequence<Finding> {
   if (course.phase !== 'prepare' && destination !== undefined && runs(destination)) {
     return yield* resetFirst(course, names);
   }
+  if (course.complete && !isStopped(yield* attemptToObserve(course, 'source')))
+    return keptBoth(course, names);
   const source = yield* bringSourceBack(course);
-  if (!runs(source) && course.complete) return bothStopped(course, names);
+  if (!runs(source) && course.complete) return keptBoth(course, names);
   const isReset = yield* resetDestination(course);
   return isReset ? rolledBack(source, names) : destinationLeft(source, names);
 }
@@ -84,6 +86,11 @@ function runs(state: number | null): boolean {
   return known !== null && isRunning(known);
 }
 
+/** Where the source waits once its whole state has been read. Elsewhere, somebody else has got at it. */
+function isStopped(state: number | null): boolean {
+  return state === MigrationState.STOP || state === MigrationState.STOP_COPY;
+}
+
 /** The device answered with a state in which we know what it is able to do. */
 function isKnown(state: number | null): boolean {
   return state !== null && parseState(state) !== null;
@@ -118,13 +125,9 @@ function destinationLeft(source: number | null, names: EndNames): Finding {
   return { owner, outcome: `${where}. ${tail}`, nextSteps: [...sourceSteps(names), again] };
 }
 
-function bothStopped(course: Course, names: EndNames): Finding {
-  const { where } = atSource(course.states.get('source') ?? null);
-  return {
-    owner: 'in doubt',
-    outcome: `${where}. The destination holds the complete state, stopped, and was left so: it may be the only copy`,
-    nextSteps: eitherSteps(names),
-  };
+function keptBoth(course: Course, names: EndNames): Finding {
+  const tail = 'The destination holds the complete state, stopped, and was left so: it may be the only copy';
+  return { owner: 'in doubt', outcome: `${said(course, 'source')}. ${tail}`, nextSteps: eitherSteps(names) };
 }
 
 function runsAtDestination(destination: number | null, names: EndNames): Finding {
@@ -138,15 +141,14 @@ function runsAtDestination(destination: number | null, names: EndNames): Finding
 }
 
 function inDoubt(course: Course, names: EndNames): Finding {
-  const said = (end: EndName): string => {
-    const state = course.states.get(end);
-    return state === undefined ? `the ${end} does not answer` : `the ${end} is in ${stateName(state)}`;
-  };
-  return {
-    owner: 'in doubt',
-    outcome: `Who has the device can't be told from here: ${said('source')}, ${said('destination')}`,
-    nextSteps: eitherSteps(names),
-  };
+  const [source, destination] = [said(course, 'source'), said(course, 'destination')];
+  const outcome = `Who has the device can't be told from here. ${source}. ${destination}`;
+  return { owner: 'in doubt', outcome, nextSteps: eitherSteps(names) };
+}
+
+function said(course: Course, end: EndName): string {
+  const state = course.states.get(end);
+  return state === undefined ? `The ${end} does not answer` : `The ${end} is in ${stateName(state)}`;
 }
 
 function atSource(source: number | null): { readonly owner: Owner; readonly where: string } {

@@ -1,7 +1,7 @@
 import { MigrationFlag, type MigrationMachine, MigrationState } from '../states/index.ts';
 import { checkEnds, type Machines } from './check.ts';
 import { type Convergence, decidePreCopy, type Iteration, type PreCopyLimits } from './convergence.ts';
-import { begin, type Course, newCourse, take } from './course.ts';
+import { begin, type Course, expect, newCourse, take } from './course.ts';
 import { recover } from './recovery.ts';
 import { copy, dataSize, type EndNames, hook, precopyInfo, type Sequence } from './step.ts';
 import { StepError } from './step-error.ts';
@@ -98,10 +98,14 @@ function* verify(course: Course): Sequence<void> {
   yield* take(course, 'source', STOP);
 }
 
-/** The one moment that can't be undone is the first request to run. */
+/**
+ * The one moment that can't be undone is the first request to run. The VMM that attaches in the hook may have reset
+ * the device, as QEMU does at start, so its state is read once more.
+ */
 function* switchOver(course: Course, destination: MigrationMachine): Sequence<void> {
   yield* begin(course, 'switch');
   yield* hook('beforeRun');
+  yield* expect(course, 'destination', STOP);
   yield* begin(course, 'run');
   course.asked = true;
   if (has(destination, MigrationFlag.P2P)) yield* take(course, 'destination', RUNNING_P2P);

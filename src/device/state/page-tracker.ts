@@ -40,7 +40,8 @@ export class PageTracker {
    * on its way out of the live memory, so it is sent once more.
    */
   keepCopy(): void {
-    this.#sent = Buffer.from(this.#live);
+    const nothingSent = this.#dirty.count === this.#dirty.length;
+    this.#sent = nothingSent ? Buffer.alloc(this.#live.length) : Buffer.from(this.#live);
     this.#dirty.setRange(this.#lastRun.first, this.#lastRun.end);
   }
 

@@ -1,4 +1,4 @@
-import type { Native } from '../native/native.ts';
+import type { Native } from '../native/index.ts';
 import { IrqIndex } from '../protocol/index.ts';
 import type { DeviceImage, ImageIdentity, ImageSchema } from '../stream/index.ts';
 import type { Blueprint } from './blueprint.ts';

@@ -1,6 +1,6 @@
 import type { FerryError } from '../errors/index.ts';
 import type { AddressSpace } from '../memory/index.ts';
-import type { Native } from '../native/native.ts';
+import type { Native } from '../native/index.ts';
 import type { MigrationState } from '../states/index.ts';
 import type { InterruptController } from './interrupt-controller.ts';
 import type { PciIdentity } from './pci-identity.ts';

@@ -1,3 +1,4 @@
+import type { FerryError } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
 import type { Capabilities } from '../protocol/index.ts';
 import type { Reactor } from '../transport/index.ts';
@@ -27,6 +28,8 @@ export interface ClientOptions<R extends Reactor = Reactor> {
    * buffer of the kernel (its issue 306).
    */
   readonly maxWrite?: number;
+  /** Takes what no call is there to be told, such as a reply that came after its time-out. Ignored by default. */
+  readonly report?: (error: FerryError) => void;
 }
 
 /** How long a client waits for a reply unless told otherwise, in milliseconds (QEMU's x-msg-timeout). */

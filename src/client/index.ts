@@ -14,9 +14,12 @@ export type {
   ResetReport,
   ResetRung,
 } from './descriptions.ts';
+export { DeviceClient } from './device-client.ts';
 export type { DeviceMethods, DmaRange, SmallWrite, UnmapOptions, WriteOptions } from './device-methods.ts';
 export { type GuestAccess, GuestMemory, type GuestRegion, type GuestRegionOptions } from './guest-memory.ts';
+export type { InterruptListener } from './irq-eventfds.ts';
 export { MigrationStateError, type MigrationStateErrorCode } from './migration-state-error.ts';
 export type { PciCapability, PciCapabilityDetails } from './pci-capabilities.ts';
 export { type PciBar, type PciConfig, parsePciConfig } from './pci-config.ts';
 export { RemoteError, type RemoteErrorCode } from './remote-error.ts';
+export { SyncDeviceClient } from './sync-device-client.ts';

@@ -13,6 +13,7 @@
  * got ..." for each step and ends with status 1 if one was not ok.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -128,7 +129,8 @@ static const char qemu_capabilities[] =
     "{\"capabilities\": {\"pgsizes\": 4096, \"max_msg_fds\": 16, \"max_dma_maps\": 65535, \"max_data_xfer_size\": "
     "1048576, \"migration\": {\"max_bitmap_size\": 268435456, \"pgsize\": 4096}, \"write_multiple\": true}}";
 static const char twin_capabilities[] =
-    "{\"capabilities\": {\"max_msg_fds\": 16, \"max_data_xfer_size\": 1048576, \"twin_socket\": {\"supported\": true}}}";
+    "{\"capabilities\": {\"max_msg_fds\": 16, \"max_data_xfer_size\": 1048576, "
+    "\"twin_socket\": {\"supported\": true}}}";
 enum { QEMU_VERSION_SIZE = 214, LARGEST_TRANSFER = 1 << 20, LARGEST_PAYLOAD = LARGEST_TRANSFER + 4096 };
 _Static_assert(sizeof(struct header) + 4 + sizeof qemu_capabilities == QEMU_VERSION_SIZE, "QEMU's VERSION");
 
@@ -489,6 +491,9 @@ static void take_twin(struct peer *peer) {
     expect("the twin socket is the fd at index", 0, strtoull(index, NULL, 10));
     peer->twin = reply.fds[0];
     reply.nfds = 0;
+    int flags = fcntl(peer->twin, F_GETFL);
+    expect("the twin socket blocks, as a client's own would: O_NONBLOCK is", 0, flags & O_NONBLOCK);
+    fcntl(peer->twin, F_SETFL, flags & ~O_NONBLOCK);
 }
 
 static struct peer attach(const char *path, bool twin) {
@@ -575,14 +580,16 @@ static uint64_t get(struct peer *peer, uint32_t region, uint64_t offset, uint32_
     uint64_t value = 0;
     int error = region_read(peer, region, offset, &value, size);
     if (error != 0)
-        give_up(text("cannot read %u bytes at 0x%" PRIx64 " of region %u: %s", size, offset, region, error_name(error)));
+        give_up(
+            text("cannot read %u bytes at 0x%" PRIx64 " of region %u: %s", size, offset, region, error_name(error)));
     return value;
 }
 
 static void put(struct peer *peer, uint32_t region, uint64_t offset, uint32_t size, uint64_t value) {
     int error = region_write(peer, region, offset, &value, size);
     if (error != 0)
-        give_up(text("cannot write %u bytes at 0x%" PRIx64 " of region %u: %s", size, offset, region, error_name(error)));
+        give_up(
+            text("cannot write %u bytes at 0x%" PRIx64 " of region %u: %s", size, offset, region, error_name(error)));
 }
 
 static void read_sparse_areas(struct region *region, uint32_t at) {
@@ -641,7 +648,7 @@ static void describe(struct peer *peer) {
     }
 }
 
-__attribute__((unused)) static uint8_t *map_region(const struct region *region, uint64_t offset, uint64_t size) {
+static uint8_t *map_region(const struct region *region, uint64_t offset, uint64_t size) {
     void *memory =
         mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, (off_t)(region->file_offset + offset));
     if (memory == MAP_FAILED)
@@ -865,6 +872,9 @@ static void check_refusals(struct peer *peer) {
     refused(peer, "a DMA region of no size", -1, DMA_MAP, &empty, sizeof empty);
     refused(peer, "a command of the server sent by the client", -1, DMA_READ, &from_client, sizeof from_client);
     refused(peer, "an unknown command", -1, 0x7777, NULL, 0);
+    struct header small_message = {++peer->id, REGION_READ, 8, 0, 0};
+    send_bytes(peer->fd, &small_message, sizeof small_message);
+    expect_error("a message that claims less than its header", EINVAL, await_reply(peer, peer->id, REGION_READ));
     refused(peer, "a second VERSION", -1, VERSION, version, version_payload(version, 0, qemu_capabilities));
 }
 
@@ -916,15 +926,12 @@ static void expect_refused_connection(const char *path, const char *what, uint16
 
 /* Ends the connection by breaking the protocol, and takes it up again: what the device knows must have survived. */
 static void check_reconnect(struct peer *peer, const char *path) {
-    struct header broken = {.id = 1, .command = REGION_READ, .size = 8};
+    struct header broken = {.id = 1, .command = REGION_READ, .size = UINT32_MAX};
     put(peer, REGION_CONFIG, PCI_INTERRUPT_LINE, 1, 0x5c);
     expect_refused_connection(path, "a second client is refused while the first is there", 0);
     expect("the first client is none the worse", 0x5c, get(peer, REGION_CONFIG, PCI_INTERRUPT_LINE, 1));
     send_bytes(peer->fd, &broken, sizeof broken);
-    bool open;
-    while ((open = receive_message(peer->fd, &reply)) && (reply.header.flags & ERROR_BIT) != 0)
-        continue;
-    expect_true("a message of 8 bytes ends the connection", !open, "it is still open");
+    expect_true("a message that claims 4 GiB ends the connection", !receive_message(peer->fd, &reply), "a reply");
     detach(peer);
     expect_refused_connection(path, "protocol version 1.0 is refused", 1);
     *peer = attach(path, false);
@@ -1017,7 +1024,10 @@ static void edu_check_multi(struct peer *peer) {
     struct PACKED {
         uint64_t count;
         struct multi_write write[3];
-    } multi = {3, {{EDU_LIVENESS, REGION_BAR0, 4, 1}, {EDU_DMA_SOURCE, REGION_BAR0, 8, 0x40}, {EDU_LIVENESS, REGION_BAR0, 4, 2}}};
+    } multi = {3,
+               {{EDU_LIVENESS, REGION_BAR0, 4, 1},
+                {EDU_DMA_SOURCE, REGION_BAR0, 8, 0x40},
+                {EDU_LIVENESS, REGION_BAR0, 4, 2}}};
     uint64_t done;
     if (!write_multi_agreed)
         return;
@@ -1106,9 +1116,11 @@ static void edu_check_dma(struct peer *peer) {
     uint8_t *messages = add_guest(peer, GUEST_MESSAGES, GUEST_SIZE, MAP_READ | MAP_WRITE, false);
     add_guest(peer, GUEST_READ_ONLY, WHOLE, MAP_READ, true);
     expect_error("a region over another is refused", EEXIST, try_map(peer, GUEST_MAPPED + WHOLE, WHOLE, 3, -1));
-    edu_round_trip(peer, "edu: DMA through a mapping", mapped, GUEST_MAPPED, mapped + WHOLE, GUEST_MAPPED + WHOLE, WHOLE);
+    edu_round_trip(peer, "edu: DMA through a mapping", mapped, GUEST_MAPPED, mapped + WHOLE, GUEST_MAPPED + WHOLE,
+                   WHOLE);
     expect("edu: DMA to mapped memory needs no message", 0, dma_messages_for_maps);
-    edu_round_trip(peer, "edu: DMA by messages", messages, GUEST_MESSAGES, messages + WHOLE, GUEST_MESSAGES + WHOLE, WHOLE);
+    edu_round_trip(peer, "edu: DMA by messages", messages, GUEST_MESSAGES, messages + WHOLE, GUEST_MESSAGES + WHOLE,
+                   WHOLE);
     expect_true("edu: DMA to unmapped memory is done by messages", dma_messages >= 2, text("%u", dma_messages));
     peer->as_qemu = true;
     edu_round_trip(peer, "edu: DMA by messages that are answered only between register accesses", messages,
@@ -1157,6 +1169,255 @@ static void drive_edu(const char *path, bool twin) {
     check_unmap(&peer);
     check_reconnect(&peer, path);
     detach(&peer);
+}
+
+/* ---- the memory device ----------------------------------------------------------------------------------------- */
+
+enum {
+    MEM_ID = 0x00,
+    MEM_SIZE_LOW = 0x08,
+    MEM_DMA_ADDRESS = 0x10, /* 64 bits */
+    MEM_DMA_LENGTH = 0x18,
+    MEM_COMMAND = 0x1c,
+    MEM_STATUS = 0x20,
+    MEM_RESULT = 0x24,
+    MEM_ERROR = 0x28,
+    MEM_VECTOR = 0x2c,
+    MEM_TICKS = 0x30,
+    MEM_PERIOD = 0x34,
+    MEM_INTERRUPTS = 0x38,
+    MEM_DOORBELL = 0x3c,
+    MEM_INTERRUPT_STATUS = 0x40,
+    MEM_SCRATCH = 0x80,
+    MEM_CHECKSUM = 1,
+    MEM_ECHO = 2,
+    MEM_BUSY = 1,
+    MEM_DONE = 2,
+    MEM_FAILED = 4,
+    MEM_VECTORS = 4,
+    MEM_PAGE = 4096,
+    MEM_CHUNK = 64 * KIB,
+};
+
+static uint32_t crc32(uint32_t crc, const uint8_t *bytes, size_t size) {
+    crc = ~crc;
+    for (size_t i = 0; i < size; i++) {
+        crc ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc >> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+    }
+    return ~crc;
+}
+
+static uint32_t mem_get(struct peer *peer, uint64_t at) {
+    return (uint32_t)get(peer, REGION_BAR0, at, 4);
+}
+
+static void mem_put(struct peer *peer, uint64_t at, uint32_t value) {
+    put(peer, REGION_BAR0, at, 4, value);
+}
+
+static void mem_check_registers(struct peer *peer) {
+    expect("memory: identification", 0x4d454d46, mem_get(peer, MEM_ID));
+    expect("memory: the size of BAR2", regions[REGION_BAR2].size, get(peer, REGION_BAR0, MEM_SIZE_LOW, 8));
+    for (uint32_t size = 1; size <= 8; size *= 2)
+        for (uint32_t at = 0; at < KIB; at += size)
+            get(peer, REGION_BAR0, at, size);
+    expect_true("memory: the first KiB of registers is readable in accesses of 1, 2, 4 and 8", true, "");
+    for (uint32_t at = MEM_SCRATCH; at < KIB; at += 4)
+        mem_put(peer, at, at * 0x01010101);
+    unsigned wrong = 0;
+    for (uint32_t at = MEM_SCRATCH; at < KIB; at += 4)
+        wrong += mem_get(peer, at) != at * 0x01010101;
+    expect("memory: scratch registers that do not keep their value", 0, wrong);
+    uint32_t posted = 0xfeedface;
+    post_write(peer, REGION_BAR0, MEM_SCRATCH, &posted, sizeof posted);
+    expect("memory: a posted write is done before the read behind it", posted, mem_get(peer, MEM_SCRATCH));
+    mem_put(peer, MEM_PERIOD, 1);
+    uint32_t before = mem_get(peer, MEM_TICKS);
+    poll(NULL, 0, 50);
+    expect_true("memory: the counter ticks", mem_get(peer, MEM_TICKS) > before, "the same count");
+    mem_put(peer, MEM_PERIOD, 0);
+    before = mem_get(peer, MEM_TICKS);
+    poll(NULL, 0, 50);
+    expect("memory: the counter stops with a period of 0", before, mem_get(peer, MEM_TICKS));
+}
+
+static void mem_check_accesses(struct peer *peer) {
+    static uint8_t pattern[LARGEST_TRANSFER], back[LARGEST_TRANSFER];
+    uint64_t size = regions[REGION_BAR2].size;
+    for (uint32_t width = 1; width <= 8; width *= 2) {
+        fill(pattern, 64, width);
+        for (uint32_t at = 0; at < 64; at += width)
+            if (region_write(peer, REGION_BAR2, at, pattern + at, width) != 0)
+                give_up(text("memory: a write of %u bytes was refused", width));
+        region_read(peer, REGION_BAR2, 0, back, 64);
+        expect_bytes(text("memory: writes of %u bytes", width), pattern, back, 64);
+        check_access_sizes(peer, REGION_BAR2, pattern, "memory");
+    }
+    uint32_t most = size < LARGEST_TRANSFER ? (uint32_t)size : LARGEST_TRANSFER;
+    fill(pattern, most, 5);
+    expect_error("memory: a write of 1 MiB", 0, region_write(peer, REGION_BAR2, size - most, pattern, most));
+    expect_error("memory: a read of 1 MiB", 0, region_read(peer, REGION_BAR2, size - most, back, most));
+    expect_bytes("memory: the largest access there is", pattern, back, most);
+    expect_error("memory: an access past the end", EINVAL, region_read(peer, REGION_BAR2, size - 4, back, 8));
+}
+
+/* The part of BAR2 that may be mapped: where it begins, and how long it is. */
+static struct area mappable(void) {
+    const struct region *bar = &regions[REGION_BAR2];
+    return bar->areas > 0 ? bar->area[0] : (struct area){0, bar->size};
+}
+
+static void mem_check_mapping(struct peer *peer) {
+    if (!expect_true("memory: BAR2 can be mapped", (regions[REGION_BAR2].flags & INFO_MMAP) != 0, "no"))
+        return;
+    struct area area = mappable();
+    uint8_t *mapped = map_region(&regions[REGION_BAR2], area.offset, area.size), there[256], pattern[256];
+    fill(pattern, sizeof pattern, 21);
+    memcpy(mapped, pattern, sizeof pattern);
+    region_read(peer, REGION_BAR2, area.offset, there, sizeof there);
+    expect_bytes("memory: what is stored through the mapping is read by messages", pattern, there, sizeof there);
+    fill(pattern, sizeof pattern, 22);
+    region_write(peer, REGION_BAR2, area.offset + area.size - sizeof pattern, pattern, sizeof pattern);
+    expect_bytes("memory: what is written by messages is seen through the mapping", pattern,
+                 mapped + area.size - sizeof pattern, sizeof pattern);
+    munmap(mapped, area.size);
+}
+
+/* As QEMU enables MSI-X: first one vector without an fd, then the eventfds; then the bit in configuration space. */
+static void mem_wire(struct peer *peer, int *fds) {
+    expect_error("memory: MSI-X is enabled without an eventfd", 0,
+                 set_irqs(peer, IRQ_MSIX, DATA_EVENTFD | ACTION_TRIGGER, 0, 1, NULL, 0));
+    for (int i = 0; i < MEM_VECTORS; i++)
+        fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    expect_error("memory: four vectors take four eventfds", 0,
+                 set_irqs(peer, IRQ_MSIX, DATA_EVENTFD | ACTION_TRIGGER, 0, MEM_VECTORS, fds, MEM_VECTORS));
+}
+
+static void mem_enable_msix(struct peer *peer, bool enable) {
+    uint8_t at = find_capability(CAP_MSIX);
+    if (at == 0)
+        give_up("memory: no MSI-X capability");
+    uint64_t control = get(peer, REGION_CONFIG, at + 2, 2);
+    expect("memory: the MSI-X capability has four vectors", MEM_VECTORS - 1, control & 0x7ff);
+    put(peer, REGION_CONFIG, at + 2, 2, enable ? control | 0x8000 : control & 0x3fff);
+}
+
+static void mem_check_vectors(struct peer *peer, const int *fds) {
+    uint32_t before = mem_get(peer, MEM_INTERRUPTS);
+    for (unsigned v = 0; v < MEM_VECTORS; v++) {
+        post_write(peer, REGION_BAR0, MEM_DOORBELL, &v, sizeof v);
+        expect_interrupt(peer, text("memory: the doorbell raises vector %u", v), fds[v]);
+    }
+    for (unsigned v = 0; v < MEM_VECTORS; v++)
+        expect_true(text("memory: vector %u was raised once", v), !fired(peer, fds[v], 0), "more");
+    expect("memory: the device counts its interrupts", before + MEM_VECTORS, mem_get(peer, MEM_INTERRUPTS));
+}
+
+static void mem_check_intx(struct peer *peer) {
+    int fd = wire(peer, IRQ_INTX, 0);
+    mem_put(peer, MEM_INTERRUPT_STATUS, 0xf);
+    mem_put(peer, MEM_DOORBELL, 1);
+    expect_interrupt(peer, "memory: without MSI-X the doorbell raises INTx", fd);
+    set_irqs(peer, IRQ_INTX, DATA_NONE | ACTION_UNMASK, 0, 1, NULL, 0);
+    expect_interrupt(peer, "memory: INTx fires again while it is asserted", fd);
+    expect("memory: the interrupt status names the vector", 2, mem_get(peer, MEM_INTERRUPT_STATUS));
+    mem_put(peer, MEM_INTERRUPT_STATUS, 2);
+    set_irqs(peer, IRQ_INTX, DATA_NONE | ACTION_UNMASK, 0, 1, NULL, 0);
+    expect_silence(peer, "memory: INTx is deasserted by acknowledging", fd);
+    disable_irqs(peer, IRQ_INTX);
+    close(fd);
+}
+
+/* Has the device compute the checksum of a guest buffer; its interrupt is awaited at fds[vector]. */
+static void mem_checksum(struct peer *peer, const char *what, uint64_t iova, uint32_t size, uint32_t expected,
+                         const int *fds) {
+    static uint32_t vector;
+    vector = (vector + 1) % MEM_VECTORS;
+    mem_put(peer, MEM_STATUS, MEM_DONE | MEM_FAILED);
+    put(peer, REGION_BAR0, MEM_DMA_ADDRESS, 8, iova);
+    mem_put(peer, MEM_DMA_LENGTH, size);
+    mem_put(peer, MEM_VECTOR, vector);
+    mem_put(peer, MEM_COMMAND, MEM_CHECKSUM);
+    expect_interrupt(peer, text("%s: its interrupt", what), fds[vector]);
+    expect(text("%s: the status", what), MEM_DONE, mem_get(peer, MEM_STATUS));
+    expect(text("%s: the result", what), expected, mem_get(peer, MEM_RESULT));
+}
+
+static void mem_check_dma(struct peer *peer, const int *fds) {
+    enum { BIG = 0x180000, MESSAGES = GUEST_MAPPED + BIG };
+    uint8_t *mapped = add_guest(peer, GUEST_MAPPED, BIG, MAP_READ | MAP_WRITE, true);
+    uint8_t *messages = add_guest(peer, MESSAGES, BIG, MAP_READ, false);
+    fill(mapped, BIG, 31);
+    fill(messages, BIG, 32);
+    expect_error("a region over another is refused", EEXIST, try_map(peer, MESSAGES - MEM_PAGE, 2 * MEM_PAGE, 3, -1));
+    mem_checksum(peer, "memory: DMA through a mapping", GUEST_MAPPED + 3, BIG - 7, crc32(0, mapped + 3, BIG - 7), fds);
+    expect("memory: DMA to mapped memory needs no message", 0, dma_messages);
+    mem_checksum(peer, "memory: DMA by messages", MESSAGES + 1, BIG - 1, crc32(0, messages + 1, BIG - 1), fds);
+    expect_true("memory: a buffer larger than a message takes several", dma_messages >= 2, text("%u", dma_messages));
+    peer->as_qemu = true;
+    mem_checksum(peer, "memory: DMA answered only between register accesses", MESSAGES, BIG, crc32(0, messages, BIG),
+                 fds);
+    peer->as_qemu = false;
+    uint32_t across = crc32(crc32(0, mapped + BIG - 5000, 5000), messages, 6000);
+    mem_checksum(peer, "memory: DMA over two regions", MESSAGES - 5000, 11000, across, fds);
+    expect("memory: no mapped memory was asked for by message", 0, dma_messages_for_maps);
+}
+
+static void mem_check_failure(struct peer *peer, const int *fds) {
+    mem_put(peer, MEM_STATUS, MEM_DONE | MEM_FAILED);
+    put(peer, REGION_BAR0, MEM_DMA_ADDRESS, 8, 0x4000000000);
+    mem_put(peer, MEM_DMA_LENGTH, 4096);
+    mem_put(peer, MEM_VECTOR, 3);
+    mem_put(peer, MEM_COMMAND, MEM_CHECKSUM);
+    expect_interrupt(peer, "memory: DMA to nowhere ends with an interrupt", fds[3]);
+    expect("memory: it has failed", MEM_FAILED, mem_get(peer, MEM_STATUS) & (MEM_FAILED | MEM_BUSY));
+    expect_true("memory: it says why", mem_get(peer, MEM_ERROR) != 0, "0");
+    mem_put(peer, MEM_STATUS, MEM_DONE | MEM_FAILED);
+    expect("memory: the status is cleared by writing it", 0, mem_get(peer, MEM_STATUS));
+    mem_put(peer, MEM_COMMAND, MEM_ECHO);
+    expect_interrupt(peer, "memory: an echo raises the vector", fds[3]);
+}
+
+static void mem_check_reset(struct peer *peer) {
+    mem_put(peer, MEM_SCRATCH, 1);
+    put(peer, REGION_BAR2, 0, 4, 0x13579bdf);
+    check_reset(peer);
+    expect("memory: after a reset the scratch registers are 0", 0, mem_get(peer, MEM_SCRATCH));
+    expect("memory: a reset leaves the memory alone", 0x13579bdf, get(peer, REGION_BAR2, 0, 4));
+    put(peer, REGION_CONFIG, PCI_COMMAND, 2, COMMAND_MEMORY | COMMAND_MASTER);
+}
+
+static void drive_memory(const char *path, bool twin) {
+    struct peer peer = attach(path, twin);
+    int fds[MEM_VECTORS];
+    describe(&peer);
+    expect("memory: BAR0 has one page", MEM_PAGE, regions[REGION_BAR0].size);
+    expect("memory: four MSI-X vectors", MEM_VECTORS, irqs[IRQ_MSIX].count);
+    check_config(&peer, 0);
+    mem_check_registers(&peer);
+    mem_check_accesses(&peer);
+    mem_check_mapping(&peer);
+    mem_check_intx(&peer);
+    mem_wire(&peer, fds);
+    mem_enable_msix(&peer, true);
+    check_client_trigger(&peer, IRQ_MSIX, fds[0]);
+    mem_check_vectors(&peer, fds);
+    mem_check_dma(&peer, fds);
+    mem_check_failure(&peer, fds);
+    check_refusals(&peer);
+    check_pipeline(&peer, REGION_BAR0, MEM_ID);
+    check_slow_sender(&peer, REGION_BAR0, MEM_ID);
+    disable_irqs(&peer, IRQ_MSIX);
+    mem_put(&peer, MEM_DOORBELL, 2);
+    expect_silence(&peer, "memory: vectors that were disabled are silent", fds[2]);
+    mem_check_reset(&peer);
+    check_unmap(&peer);
+    check_reconnect(&peer, path);
+    detach(&peer);
+    for (int i = 0; i < MEM_VECTORS; i++)
+        close(fds[i]);
 }
 
 /* ---- migration, over the control sockets ------------------------------------------------------------------------ */
@@ -1247,7 +1508,8 @@ static void read_session(struct peer *control, const char *phase, struct state *
         memcpy(state->bytes + state->size, reply.payload + sizeof data, data.size);
         state->size += data.size;
     }
-    expect_true(text("%s: %zu bytes are read, none short before the end", phase, state->size - before), !gap, "a short one");
+    expect_true(text("%s: %zu bytes are read, none short before the end", phase, state->size - before), !gap,
+                "a short one");
 }
 
 static void check_features(struct peer *control) {
@@ -1314,9 +1576,11 @@ static void move_device(const struct device *device, const char *source_path, co
     struct peer from = attach(text("%s.control", source_path), false);
     struct peer to = attach(text("%s.control", destination_path), false);
     struct state state = {0};
+    expect_error("the source begins with a reset", 0, call(&source, DEVICE_RESET, NULL, 0));
+    expect_error("and so does the destination", 0, call(&destination, DEVICE_RESET, NULL, 0));
     describe(&source);
-    describe(&destination);
     device->prepare(&source);
+    describe(&destination);
     share_guest(&destination);
     device->welcome(&destination);
     check_features(&from);
@@ -1368,7 +1632,8 @@ static void edu_welcome(struct peer *destination) {
 
 static void edu_check(struct peer *destination) {
     uint8_t *target = guest[0].host + EDU_BUFFER_SIZE;
-    expect_interrupt(destination, "edu: the interrupt that was pending arrives at the destination", intx_at_destination);
+    expect_interrupt(destination, "edu: the interrupt that was pending arrives at the destination",
+                     intx_at_destination);
     expect("edu: its status", 0x42, edu_get(destination, EDU_IRQ_STATUS));
     expect("edu: the factorial", 720, edu_get(destination, EDU_FACTORIAL));
     expect("edu: the status", EDU_FACTORIAL_IRQ, edu_get(destination, EDU_STATUS));
@@ -1384,8 +1649,81 @@ static void edu_check(struct peer *destination) {
     close(intx_at_destination);
 }
 
+/* What BAR2 of the memory device must contain, and the source's mapping of it. */
+static uint8_t *mem_content, *mem_mapping;
+static uint64_t mem_size;
+static uint32_t mem_ticks, mem_scratch;
+static int mem_fds_at_destination[MEM_VECTORS];
+
+/* Changes a few places by message and a few through the mapping, which the server does not see. */
+static void memory_disturb(struct peer *source) {
+    static uint32_t seed = 2000;
+    struct area area = mappable();
+    for (int i = 0; i < 4; i++, seed++) {
+        uint64_t by_message = (seed * 0x9e3779b1u) % (mem_size - MEM_CHUNK);
+        fill(mem_content + by_message, MEM_CHUNK, seed);
+        if (region_write(source, REGION_BAR2, by_message, mem_content + by_message, MEM_CHUNK) != 0)
+            give_up("memory: a write during the migration was refused");
+        uint64_t by_store = area.offset + (seed * 0x85ebca6bu) % (area.size - MEM_CHUNK);
+        fill(mem_content + by_store, MEM_CHUNK, ~seed);
+        memcpy(mem_mapping + (by_store - area.offset), mem_content + by_store, MEM_CHUNK);
+    }
+    mem_scratch = seed;
+    mem_put(source, MEM_SCRATCH, mem_scratch);
+    mem_ticks = mem_get(source, MEM_TICKS);
+}
+
+static void memory_prepare(struct peer *source) {
+    struct area area = mappable();
+    mem_size = regions[REGION_BAR2].size;
+    mem_content = malloc(mem_size);
+    if (mem_content == NULL || (regions[REGION_BAR2].flags & INFO_MMAP) == 0 || area.size <= MEM_CHUNK)
+        give_up("memory: BAR2 cannot be mapped, or is too small");
+    mem_mapping = map_region(&regions[REGION_BAR2], area.offset, area.size);
+    region_read(source, REGION_CONFIG, 0, config, 256);
+    fill(mem_content, mem_size, 4711);
+    for (uint64_t at = 0; at < mem_size; at += MEM_CHUNK)
+        if (region_write(source, REGION_BAR2, at, mem_content + at, MEM_CHUNK) != 0)
+            give_up("memory: BAR2 cannot be filled");
+    add_guest(source, GUEST_MAPPED, GUEST_SIZE, MAP_READ | MAP_WRITE, true);
+    put(source, REGION_CONFIG, PCI_COMMAND, 2, COMMAND_MEMORY | COMMAND_MASTER);
+    put(source, REGION_CONFIG, PCI_INTERRUPT_LINE, 1, 0x2a);
+    mem_put(source, MEM_PERIOD, 1);
+    mem_put(source, MEM_VECTOR, 2);
+    mem_enable_msix(source, true);
+    memory_disturb(source);
+}
+
+static void memory_welcome(struct peer *destination) {
+    mem_wire(destination, mem_fds_at_destination);
+}
+
+static void memory_check(struct peer *destination) {
+    static uint8_t piece[MEM_CHUNK];
+    uint64_t wrong = 0;
+    for (uint64_t at = 0; at < mem_size; at += MEM_CHUNK) {
+        region_read(destination, REGION_BAR2, at, piece, MEM_CHUNK);
+        wrong += memcmp(piece, mem_content + at, MEM_CHUNK) != 0;
+    }
+    expect("memory: chunks of 64 KiB that differ at the destination", 0, wrong);
+    expect("memory: the scratch register, as last written", mem_scratch, mem_get(destination, MEM_SCRATCH));
+    expect("memory: VECTOR", 2, mem_get(destination, MEM_VECTOR));
+    expect("memory: COMMAND", COMMAND_MEMORY | COMMAND_MASTER, get(destination, REGION_CONFIG, PCI_COMMAND, 2));
+    expect("memory: INTERRUPT_LINE", 0x2a, get(destination, REGION_CONFIG, PCI_INTERRUPT_LINE, 1));
+    uint32_t ticks = mem_get(destination, MEM_TICKS);
+    expect_true("memory: the counter goes on where it was", ticks >= mem_ticks, text("%u after %u", ticks, mem_ticks));
+    poll(NULL, 0, 50);
+    expect_true("memory: and ticks", mem_get(destination, MEM_TICKS) > ticks, "the same count");
+    mem_check_vectors(destination, mem_fds_at_destination);
+    fill(guest[0].host, GUEST_SIZE, 8);
+    mem_checksum(destination, "memory: DMA at the destination", GUEST_MAPPED, GUEST_SIZE,
+                 crc32(0, guest[0].host, GUEST_SIZE), mem_fds_at_destination);
+    free(mem_content);
+}
+
 static const struct device devices[] = {
     {"edu", edu_prepare, edu_welcome, edu_disturb, edu_check},
+    {"memory", memory_prepare, memory_welcome, memory_disturb, memory_check},
 };
 
 /* ---- the command line ---------------------------------------------------------------------------------------- */
@@ -1409,6 +1747,8 @@ int main(int argc, char **argv) {
         move_device(find_device(argv[2]), argv[3], argv[4]);
     else if ((argc == 3 || twin) && strcmp(argv[1], "edu") == 0)
         drive_edu(argv[2], twin);
+    else if ((argc == 3 || twin) && strcmp(argv[1], "memory") == 0)
+        drive_memory(argv[2], twin);
     else
         usage();
     printf("1..%u\n", steps);

@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 import time
+import zlib
 
 VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, REGION_INFO, _, IRQ_INFO, SET_IRQS, REGION_READ, REGION_WRITE = range(1, 11)
 DMA_READ, DMA_WRITE, RESET, FEATURE, MIG_READ, MIG_WRITE = 11, 12, 13, 16, 17, 18
@@ -252,6 +253,7 @@ class Peer:
 def describe(peer):
     _, flags, num_regions, num_irqs = struct.unpack('=IIII', peer.call(GET_INFO, struct.pack('=IIII', 16, 0, 0, 0))[0])
     expect('a PCI device with reset', 3, flags & 3)
+    peer.call(RESET)
     expect('regions and interrupt types as QEMU wants them', True, num_regions >= 8 and num_irqs >= 3)
     regions = [peer.region_info(i) for i in range(num_regions)]
     irqs = [struct.unpack('=IIII', peer.call(IRQ_INFO, struct.pack('=IIII', 16, 0, i, 0))[0]) for i in range(num_irqs)]
@@ -392,7 +394,96 @@ def drive_edu(path):
     peer.close()
 
 
-DEVICES = {'edu': drive_edu}
+# The memory device: registers in BAR0, memory in BAR2, four MSI-X vectors
+
+
+def memory_accesses(peer, size):
+    for width in (1, 2, 4, 8):
+        pattern = os.urandom(64)
+        for at in range(0, 64, width):
+            peer.write(BAR2, at, pattern[at : at + width])
+        pieces = [peer.read(BAR2, at, width) for at in range(0, 64, width)]
+        expect(f'memory in accesses of {width}', pattern, b''.join(pieces))
+        for at in range(0, 1024, width):
+            peer.read(BAR0, at, width)
+    largest = os.urandom(1 << 20)
+    peer.write(BAR2, size - len(largest), largest)
+    expect('the largest access there is', True, peer.read(BAR2, size - len(largest), len(largest)) == largest)
+    expect('an access past the end', errno.EINVAL, error_of(peer.read, BAR2, size - 4, 8))
+    peer.post(BAR0, 0x80, struct.pack('=I', 0xC0FFEE))
+    expect('a posted write comes before the read behind it', 0xC0FFEE, peer.get(BAR0, 0x80))
+
+
+def memory_mapping(peer, region):
+    size, flags, offset, areas, fd = region
+    expect('BAR2 can be mapped', (4, True), (flags & 4, fd is not None))
+    start, length = areas[0] if areas else (0, size)
+    with mmap.mmap(fd, length, offset=offset + start) as mapped:
+        mapped[0:16] = b'through the fd..'
+        expect('a store through the mapping is read', b'through the fd..', peer.read(BAR2, start, 16))
+        peer.write(BAR2, start + 64, b'by message')
+        expect('a write is seen through the mapping', b'by message', mapped[64:74])
+    os.close(fd)
+
+
+def memory_interrupts(peer, config):
+    at = config[0x34] & 0xFC
+    while at and config[at] != 0x11:
+        at = config[at + 1] & 0xFC
+    expect('there is an MSI-X capability', True, at != 0)
+    fds = [peer.wire(2, vector) for vector in range(4)]
+    peer.put(CONFIG, at + 2, peer.get(CONFIG, at + 2, 2) | 0x8000, 2)
+    for vector, fd in enumerate(fds):
+        peer.put(BAR0, 0x3C, vector)
+        expect(f'the doorbell raises vector {vector}', True, peer.wait(fd, PATIENCE))
+    expect('and no other', [False] * 4, [peer.wait(fd, 0.02) for fd in fds])
+    return fds
+
+
+def memory_checksum(peer, what, memory, iova, count, fds):
+    memory[0:count] = os.urandom(count)
+    peer.put(BAR0, 0x10, iova, 8)
+    peer.put(BAR0, 0x18, count)
+    peer.put(BAR0, 0x2C, 1)
+    peer.put(BAR0, 0x20, 6)
+    peer.put(BAR0, 0x1C, 1)
+    expect(f'{what}: the interrupt', True, peer.wait(fds[1], PATIENCE))
+    expect(f'{what}: the status', 2, peer.get(BAR0, 0x20))
+    expect(f'{what}: the checksum', zlib.crc32(bytes(memory[0:count])), peer.get(BAR0, 0x24))
+
+
+def drive_memory(path):
+    peer = Peer(path)
+    regions, _ = describe(peer)
+    config = check_config(peer, regions[CONFIG][0])
+    size = regions[BAR2][0]
+    expect('the identification', 0x4D454D46, peer.get(BAR0, 0))
+    expect('the size of the memory', size, peer.get(BAR0, 8, 8))
+    memory_accesses(peer, size)
+    memory_mapping(peer, regions[BAR2])
+    fds = memory_interrupts(peer, config)
+    mapped, messages = peer.map_fd(0x100000, 0x100000), peer.map_messages(0x400000, 0x180000)
+    memory_checksum(peer, 'DMA through a mapping', mapped, 0x100000, 0x100000, fds)
+    expect('without a message', 0, peer.served)
+    memory_checksum(peer, 'DMA by messages', messages, 0x400000, 0x180000, fds)
+    expect('with messages', True, peer.served >= 2)
+    check_refusals(peer)
+    check_reset(peer)
+    peer.unmap(0x100000, 0x100000)
+    peer.unmap(0x400000, 0x180000)
+    content = os.urandom(1 << 20)
+    peer.write(BAR2, 0x1000, content)
+    ticks = peer.get(BAR0, 0x30)
+    walk_states(path)
+    expect('the memory came back as it was saved', True, peer.read(BAR2, 0x1000, len(content)) == content)
+    time.sleep(0.1)
+    expect('the counter ticks', True, peer.get(BAR0, 0x30) > ticks)
+    for fd in fds:
+        os.close(fd)
+    peer.close()
+
+
+DEVICES = {'edu': drive_edu, 'memory': drive_memory}
 
 
 def main():

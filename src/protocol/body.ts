@@ -109,6 +109,8 @@ export function optional<const N extends string, F extends Fields, M extends str
   flag: number,
   part: Body<F, M, V, L>,
 ): Tail<N, BodyValue<F, M, V> | null, never> {
+  // A whole value is also an input: linking it again only replaces counts by what they have to be.
+  const linked = (value: BodyValue<F, M, V>) => part.link(value as unknown as BodyInput<F, M, V, L>);
   return {
     name,
     doc,
@@ -116,7 +118,7 @@ export function optional<const N extends string, F extends Fields, M extends str
     read: (cursor, fixed) => (hasFlag(fixed, flag) ? part.read(cursor) : null),
     size: (value) => (value === null ? 0 : part.size(value)),
     write: (bytes, at, value) => {
-      if (value !== null) part.write(bytes, at, value);
+      if (value !== null) part.write(bytes, at, linked(value));
     },
     link: () => ({}),
     print: (value) => `${wireName(name)}=${value === null ? 'none' : `{${part.print(value)}}`}`,

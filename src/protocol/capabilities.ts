@@ -7,37 +7,27 @@ import {
   MAX_PROPOSED_MSG_FDS,
 } from './limits.ts';
 
-const ANY = Number.MAX_SAFE_INTEGER;
-
 /** Every capability of the VERSION JSON that is understood; any other is ignored. */
 export const capabilitiesObject = object('what the sender supports', {
-  maxMsgFds: integer(`descriptors taken in one message; ${DEFAULT_MAX_MSG_FDS} if not named`, {
-    min: 0,
-    max: MAX_PROPOSED_MSG_FDS,
-  }),
+  maxMsgFds: integer(
+    `descriptors taken in one message; ${DEFAULT_MAX_MSG_FDS} if not named`,
+    0,
+    MAX_PROPOSED_MSG_FDS,
+  ),
   maxDataXferSize: integer(
     `largest count of a data message that is taken, bytes; ${DEFAULT_MAX_DATA_XFER_SIZE} if not named`,
-    { min: 1, max: ANY },
+    1,
   ),
-  maxDmaMaps: integer(`DMA windows valid at once; ${DEFAULT_MAX_DMA_MAPS} if not named`, {
-    min: 0,
-    max: ANY,
-  }),
-  pgsizes: integer(`page sizes of DMA maps, or-ed together; ${DEFAULT_PGSIZES} if not named`, {
-    min: 1,
-    max: ANY,
-  }),
+  maxDmaMaps: integer(`DMA windows valid at once; ${DEFAULT_MAX_DMA_MAPS} if not named`, 0),
+  pgsizes: integer(`page sizes of DMA maps, or-ed together; ${DEFAULT_PGSIZES} if not named`, 1),
   twinSocket: object('a second socket for the commands of the server', {
     supported: boolean('the sender can use one; in a reply: it is in use'),
-    fdIndex: integer('in a reply: which of its descriptors is the socket', {
-      min: 0,
-      max: MAX_PROPOSED_MSG_FDS,
-    }),
+    fdIndex: integer('in a reply: which of its descriptors is the socket', 0, MAX_PROPOSED_MSG_FDS),
   }),
   writeMultiple: boolean('REGION_WRITE_MULTI is understood'),
   migration: object('dirty tracking; not in the text, sent by QEMU and libvfio-user', {
     pgsize: powerOfTwo('page size of dirty bitmaps, bytes', 1),
-    maxBitmapSize: integer('largest dirty bitmap, bytes', { min: 1, max: ANY }),
+    maxBitmapSize: integer('largest dirty bitmap, bytes', 1),
   }),
   ferry: object("Ferry's private extensions; used only with a peer that named them", {
     precopyInfo: boolean('FERRY_PRECOPY_INFO is understood'),

@@ -4,14 +4,20 @@ import { wireName } from './wire-name.ts';
 /** A value that JSON.parse can give. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
-/** What a capability may be: the reader of its JSON value and its description. */
+/** What a JSON field may be, as data; numbers are integers from `min` to `max`, both included. */
+export type JsonShape =
+  | { readonly kind: 'boolean' }
+  | { readonly kind: 'integer' | 'power of two'; readonly min: number; readonly max: number }
+  | { readonly kind: 'object'; readonly members: Members };
+
+/** The declaration of a JSON value: what it may be, what it means, how it is read and sent. */
 export interface JsonField<V> {
-  readonly type: string;
+  readonly shape: JsonShape;
   readonly doc: string;
   /** Throws ProtocolError EINVAL, naming `path`, unless the value is of the type and in the range. */
   parse(value: Json, path: string): V;
-  /** The JSON value to send. */
-  toJson(value: V): Json;
+  /** The JSON value to send; throws ProtocolError EINVAL when it would not be accepted. */
+  toJson(value: V, path: string): Json;
 }
 
 /** A JSON object whose known members are all optional; unknown ones are ignored. */
@@ -27,81 +33,68 @@ export type MemberValues<M extends Members> = {
   readonly [K in keyof M]?: M[K] extends JsonField<infer V> ? V : never;
 };
 
-/** Declares an integer from `min` to `max`, both included. */
-export function integer(
-  doc: string,
-  range: { readonly min: number; readonly max: number },
-): JsonField<number> {
-  const { min, max } = range;
-  return {
-    type: `integer, ${min} to ${max === Number.MAX_SAFE_INTEGER ? '2^53 - 1' : max}`,
-    doc,
-    parse: (value, path) => {
-      if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
-      return refuse(path, value, `an integer from ${min} to ${max}`);
-    },
-    toJson: (value) => value,
-  };
+/** Declares an integer from `min` to `max`, 2^53 - 1 unless given. */
+export function integer(doc: string, min: number, max: number = Number.MAX_SAFE_INTEGER): JsonField<number> {
+  const fits = (value: number): boolean => Number.isInteger(value) && value >= min && value <= max;
+  return number(doc, { kind: 'integer', min, max }, fits);
 }
 
 /** Declares a power of two from `min` to 2^52. */
 export function powerOfTwo(doc: string, min: number): JsonField<number> {
-  return {
-    type: `power of two, at least ${min}`,
-    doc,
-    parse: (value, path) => {
-      if (
-        typeof value === 'number' &&
-        value >= min &&
-        Number.isSafeInteger(value) &&
-        Number.isInteger(Math.log2(value))
-      )
-        return value;
-      return refuse(path, value, `a power of two, at least ${min}`);
-    },
-    toJson: (value) => value,
-  };
+  const max = 2 ** 52;
+  const fits = (value: number): boolean => value >= min && value <= max && Number.isInteger(Math.log2(value));
+  return number(doc, { kind: 'power of two', min, max }, fits);
 }
 
 /** Declares true or false. */
 export function boolean(doc: string): JsonField<boolean> {
-  return {
-    type: 'boolean',
-    doc,
-    parse: (value, path) => (typeof value === 'boolean' ? value : refuse(path, value, 'true or false')),
-    toJson: (value) => value,
-  };
+  const parse = (value: Json, path: string): boolean =>
+    typeof value === 'boolean' ? value : refuse(path, value, 'true or false');
+  return { shape: { kind: 'boolean' }, doc, parse, toJson: parse };
 }
 
 /** Declares an object; members carry the wire's names in JSON (`maxMsgFds` is `max_msg_fds`). */
 export function object<const M extends Members>(doc: string, members: M): JsonObject<M> {
-  const entries = Object.entries(members);
+  const entries = Object.entries(members).map(([name, field]) => ({ name, wire: wireName(name), field }));
   return {
-    type: 'object',
+    shape: { kind: 'object', members },
     doc,
     members,
-    // The casts join the loop over the members with the type that was derived from the same declaration.
+    // The casts join the loop over the members with the types that were derived from the same declaration.
     parse: (value, path) => {
-      if (value === null || typeof value !== 'object' || Array.isArray(value))
-        return refuse(path, value, 'an object');
-      const named = value as { readonly [key: string]: Json };
+      if (!isObject(value)) return refuse(path, value, 'an object');
       const found = entries
-        .filter(([name]) => Object.hasOwn(named, wireName(name)))
-        .map(([name, field]) => [
-          name,
-          field.parse(named[wireName(name)] ?? null, `${path}.${wireName(name)}`),
-        ]);
+        .filter(({ wire }) => Object.hasOwn(value, wire))
+        .map(({ name, wire, field }) => [name, field.parse(value[wire] ?? null, `${path}.${wire}`)]);
       return Object.fromEntries(found) as MemberValues<M>;
     },
-    toJson: (value) => {
+    toJson: (value, path) => {
       const given = value as Readonly<Record<string, unknown>>;
       return Object.fromEntries(
         entries
-          .filter(([name]) => given[name] !== undefined)
-          .map(([name, field]) => [wireName(name), field.toJson(given[name])]),
+          .filter(({ name }) => given[name] !== undefined)
+          .map(({ name, wire, field }) => [wire, field.toJson(given[name], `${path}.${wire}`)]),
       );
     },
   };
+}
+
+function number(doc: string, shape: JsonShape, fits: (value: number) => boolean): JsonField<number> {
+  const parse = (value: Json, path: string): number =>
+    typeof value === 'number' && fits(value) ? value : refuse(path, value, shapeName(shape));
+  return { shape, doc, parse, toJson: parse };
+}
+
+/** What a value of this shape is called: `integer from 1 to 1024`. */
+export function shapeName(shape: JsonShape): string {
+  if (shape.kind === 'boolean' || shape.kind === 'object') return shape.kind;
+  const { min, max } = shape;
+  const top = max === Number.MAX_SAFE_INTEGER ? '2^53 - 1' : max === 2 ** 52 ? '2^52' : String(max);
+  return `${shape.kind} from ${min} to ${top}`;
+}
+
+function isObject(value: Json): value is { readonly [key: string]: Json } {
+  return value !== null && typeof value === 'object' && !Array.isArray(value);
 }
 
 function refuse(path: string, value: Json, wanted: string): never {

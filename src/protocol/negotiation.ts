@@ -12,9 +12,9 @@ import {
 import { ProtocolError } from './protocol-error.ts';
 import { PROTOCOL_MAJOR, PROTOCOL_MINOR, type Version } from './version.ts';
 
-/** What one side may put into a message to the other. */
+/** What one side may ask of the other. */
 export interface DirectionLimits {
-  /** Largest `count` or `size` of a data message, bytes. */
+  /** Largest `count` or `size` in a request of a data message, of reads and of writes, bytes. */
   readonly maxDataXferSize: number;
   /** Most descriptors in one message. */
   readonly maxMsgFds: number;
@@ -24,9 +24,9 @@ export interface DirectionLimits {
 export interface Agreement {
   readonly major: number;
   readonly minor: number;
-  /** Bounds what we send: the peer's limits, cut to what we are ready to honour. */
+  /** Bounds the requests that we send: the peer's limits, cut to what we are ready to honour. */
   readonly send: DirectionLimits;
-  /** Bounds what the peer sends: the limits that we told it, or the defaults where we told none. */
+  /** Bounds the requests of the peer: the limits that we told it, or the defaults where we told none. */
   readonly receive: DirectionLimits;
   /** DMA windows valid at once. */
   readonly maxDmaMaps: number;

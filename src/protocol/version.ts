@@ -35,13 +35,14 @@ const versionData: Tail<'capabilities', Capabilities | null, never> = {
     if (value !== null) target.set(utf8.encode(text(value)), at);
   },
   link: () => ({}),
-  print: (value) => (value === null ? 'no capabilities' : JSON.stringify(capabilitiesObject.toJson(value))),
+  print: (value) =>
+    value === null ? 'no capabilities' : JSON.stringify(capabilitiesObject.toJson(value, 'capabilities')),
 };
 
 const utf8 = new TextEncoder();
 
 function text(value: Capabilities): string {
-  return JSON.stringify({ capabilities: capabilitiesObject.toJson(value) });
+  return JSON.stringify({ capabilities: capabilitiesObject.toJson(value, 'capabilities') });
 }
 
 function parse(cursor: Cursor): Capabilities {

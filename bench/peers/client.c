@@ -7,10 +7,13 @@
  *   client SOCKET --mig-read B SIZE    MIG_DATA_READ of SIZE bytes until B bytes or the end of the data: GB/s
  *   client SOCKET --mig-write B SIZE   MIG_DATA_WRITE in pieces of SIZE: GB/s
  *   client SOCKET --doorbell-irq N     N times: a posted write, then the interrupt it causes: µs per round trip
+ *                                      (with DMA in between where the device does that: see --guest)
  *
  *   --cpu N, --spin                    pins itself; never sleeps in the kernel
  *   --region R --offset O              what is read, or written as the doorbell (0, 0); --value V is written (1)
- *   --irq INDEX --vector V             the interrupt of the doorbell (2: MSI-X, 0)
+ *   --irq INDEX --vector V             the interrupt of the doorbell (2: MSI-X, 0); MSI and MSI-X are enabled
+ *   --guest BYTES [--guest-fd]         guest memory at IOVA 0, reached by messages (which are answered) or as an fd
+ *   --put OFFSET:SIZE:VALUE            a register written before all doorbells; up to 8 times
  *   --state precopy|stopcopy|resuming  set before the data, RUNNING (else a reset) after them
  *   --in-flight K                      data requests sent ahead (1)
  *   --data FILE                        keeps what was read; is what is written (else zeroes)
@@ -22,11 +25,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { SMALL_REPLY = 4096, PAYLOAD_READ4 = sizeof(struct region_access) + 4, CONNECT_PATIENCE_MS = 5000, CMD_RESET = 13 };
+enum { SMALL_REPLY = 4096, PAYLOAD_READ4 = sizeof(struct region_access) + 4, CONNECT_PATIENCE_MS = 5000 };
+enum { CMD_DMA_MAP = 2, CMD_DMA_READ = 11, CMD_DMA_WRITE = 12, CMD_RESET = 13 };
+enum { REGION_CONFIG = 7, CONFIG_SIZE = 256, CAPABILITIES = 0x34, BUS_MASTER = 6, CAP_MSI = 5, CAP_MSIX = 0x11 };
+enum { IRQ_MSI = 1, IRQ_MSIX = 2, MAX_PUTS = 8 };
 
 enum mode { MODE_NONE, MODE_READ4, MODE_PIPELINE, MODE_MIG_READ, MODE_MIG_WRITE, MODE_DOORBELL };
 
@@ -34,9 +41,14 @@ struct options {
     const char *socket, *data;
     enum mode mode;
     uint64_t n, size, count, offset, value, in_flight, buffers, timeout;
+    uint64_t guest;
     uint32_t region, irq, vector, state;
     int cpu;
-    bool spin, crc;
+    bool spin, crc, guest_fd;
+    struct put {
+        uint64_t offset, size, value;
+    } puts[MAX_PUTS];
+    size_t put_count;
 };
 
 struct __attribute__((packed)) read_request {
@@ -44,8 +56,18 @@ struct __attribute__((packed)) read_request {
     struct region_access access;
 };
 
+struct __attribute__((packed)) dma_map {
+    uint32_t argsz, flags;
+    uint64_t offset, address, size;
+};
+struct __attribute__((packed)) dma_access {
+    uint64_t address, count;
+};
+
 static int connection;
 static bool spin;
+static uint8_t *guest;
+static uint64_t guest_size;
 
 static int connect_to(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -224,7 +246,8 @@ static void ask_data(const struct options *o) {
     struct __attribute__((packed)) {
         struct header header;
         struct migration_data data;
-    } message = {{1, CMD_MIG_DATA_READ, sizeof message, 0, 0}, {(uint32_t)(sizeof message.data + o->size), (uint32_t)o->size}};
+    } message = {{1, CMD_MIG_DATA_READ, sizeof message, 0, 0},
+                 {(uint32_t)(sizeof message.data + o->size), (uint32_t)o->size}};
     struct iovec iov = {&message, sizeof message};
     send_all(connection, &iov, 1);
 }
@@ -350,11 +373,92 @@ static void measure_mig_write(struct options *o) {
     free(bytes);
 }
 
+/* Answers one DMA_READ or DMA_WRITE from the guest's memory. */
+static void answer_dma(void) {
+    struct header header;
+    struct dma_access access;
+    receive_all(connection, &header, sizeof header, spin);
+    if ((header.command != CMD_DMA_READ && header.command != CMD_DMA_WRITE) || (header.flags & 0xf) == FLAG_REPLY)
+        die("command %u, flags 0x%x from the server while an interrupt is awaited", header.command, header.flags);
+    receive_all(connection, &access, sizeof access, spin);
+    if (access.count > guest_size || access.address > guest_size - access.count)
+        die("DMA of %llu bytes at 0x%llx", (unsigned long long)access.count, (unsigned long long)access.address);
+    bool write = header.command == CMD_DMA_WRITE;
+    if (write)
+        receive_all(connection, guest + access.address, access.count, spin);
+    header.flags = FLAG_REPLY;
+    header.size = (uint32_t)(sizeof header + sizeof access + (write ? 0 : access.count));
+    struct iovec iov[3] = {{&header, sizeof header}, {&access, sizeof access}, {guest + access.address, access.count}};
+    send_all(connection, iov, write ? 2 : 3);
+}
+
+/* Waits in one system call where no DMA message can come in between. */
 static void wait_for_interrupt(int interrupt) {
     eventfd_t count;
-    while (eventfd_read(interrupt, &count) != 0)
+    while (eventfd_read(interrupt, &count) != 0) {
+        struct pollfd entries[2] = {{interrupt, POLLIN, 0}, {connection, POLLIN, 0}};
         if (errno != EAGAIN && errno != EINTR)
             die("eventfd: %s", strerror(errno));
+        if (guest != NULL && poll(entries, 2, spin ? 0 : -1) > 0 && entries[1].revents != 0)
+            answer_dma();
+    }
+}
+
+static void write_register(uint32_t region, uint64_t offset, uint64_t value, uint32_t size) {
+    struct __attribute__((packed)) {
+        struct region_access access;
+        uint64_t value;
+    } write = {{offset, region, size}, value};
+    struct region_access echo;
+    request(CMD_REGION_WRITE, &write, sizeof write.access + size, -1, &echo, sizeof echo);
+}
+
+/* Bus mastering, and MSI or MSI-X where the device has the capability. */
+static void enable_in_config(uint32_t irq) {
+    struct region_access access = {0, REGION_CONFIG, CONFIG_SIZE};
+    uint8_t answer[sizeof access + CONFIG_SIZE], *config = answer + sizeof access;
+    uint8_t wanted = irq == IRQ_MSI ? CAP_MSI : CAP_MSIX;
+    struct region_info info = {.argsz = sizeof info, .index = REGION_CONFIG};
+    request(CMD_GET_REGION_INFO, &info, sizeof info, -1, &info, sizeof info);
+    if (info.size < CONFIG_SIZE)
+        return; /* a server without configuration space, such as minimal-server */
+    request(CMD_REGION_READ, &access, sizeof access, -1, answer, sizeof answer);
+    write_register(REGION_CONFIG, 4, BUS_MASTER, 2);
+    uint8_t at = config[CAPABILITIES] & 0xfc;
+    for (int guard = 0; at >= 0x40 && config[at] != wanted && guard < 48; guard++)
+        at = config[at + 1] & 0xfc;
+    if (at < 0x40 || irq > IRQ_MSIX || irq < IRQ_MSI)
+        return;
+    uint64_t control = config[at + 2] | (uint64_t)config[at + 3] << 8;
+    write_register(REGION_CONFIG, (uint64_t)at + 2, irq == IRQ_MSI ? control | 1 : (control | 0x8000) & 0xbfff, 2);
+}
+
+static void map_guest(const struct options *o) {
+    struct dma_map map = {sizeof map, 3, 0, 0, o->guest};
+    int fd = o->guest_fd ? memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
+    if (o->guest_fd && (fd < 0 || ftruncate(fd, (off_t)o->guest) != 0))
+        die("memfd: %s", strerror(errno));
+    int flags = o->guest_fd ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+    guest = mmap(NULL, o->guest, PROT_READ | PROT_WRITE, flags | MAP_POPULATE, fd, 0);
+    if (guest == MAP_FAILED)
+        die("mmap: %s", strerror(errno));
+    guest_size = o->guest;
+    memset(guest, 0xa5, guest_size);
+    request(CMD_DMA_MAP, &map, sizeof map, fd, NULL, 0);
+    if (fd >= 0)
+        close(fd);
+}
+
+static int prepare_doorbell(const struct options *o) {
+    struct irq_set set = {sizeof set, IRQ_SET_EVENTFD_TRIGGER, o->irq, o->vector, 1};
+    int interrupt = eventfd(0, EFD_CLOEXEC | (spin || o->guest != 0 ? EFD_NONBLOCK : 0));
+    request(CMD_SET_IRQS, &set, sizeof set, interrupt, NULL, 0);
+    enable_in_config(o->irq);
+    if (o->guest != 0)
+        map_guest(o);
+    for (size_t i = 0; i < o->put_count; i++)
+        write_register(o->region, o->puts[i].offset, o->puts[i].value, (uint32_t)o->puts[i].size);
+    return interrupt;
 }
 
 static void measure_doorbell(const struct options *o) {
@@ -362,11 +466,11 @@ static void measure_doorbell(const struct options *o) {
         struct header header;
         struct region_access access;
         uint32_t value;
-    } doorbell = {{1, CMD_REGION_WRITE, sizeof doorbell, FLAG_NO_REPLY, 0}, {o->offset, o->region, 4}, (uint32_t)o->value};
-    struct irq_set set = {sizeof set, IRQ_SET_EVENTFD_TRIGGER, o->irq, o->vector, 1};
-    int interrupt = eventfd(0, EFD_CLOEXEC | (spin ? EFD_NONBLOCK : 0));
+    } doorbell = {{1, CMD_REGION_WRITE, sizeof doorbell, FLAG_NO_REPLY, 0},
+                  {o->offset, o->region, 4},
+                  (uint32_t)o->value};
+    int interrupt = prepare_doorbell(o);
     uint64_t warm_up = o->n / 10, *ns = allocate(o->n * sizeof *ns);
-    request(CMD_SET_IRQS, &set, sizeof set, interrupt, NULL, 0);
     for (uint64_t i = 0; i < warm_up + o->n; i++) {
         struct iovec iov = {&doorbell, sizeof doorbell};
         uint64_t start = now_ns();
@@ -378,6 +482,14 @@ static void measure_doorbell(const struct options *o) {
     print_latencies("doorbell-irq", ns, o->n);
     close(interrupt);
     free(ns);
+}
+
+static void add_put(struct options *o, const char *text) {
+    long long offset, size, value;
+    if (text == NULL || sscanf(text, "%lli:%lli:%lli", &offset, &size, &value) != 3 ||
+        (size != 1 && size != 2 && size != 4 && size != 8) || o->put_count == MAX_PUTS)
+        die("--put is OFFSET:SIZE:VALUE, with a size of 1, 2, 4 or 8, at most %d times", MAX_PUTS);
+    o->puts[o->put_count++] = (struct put){(uint64_t)offset, (uint64_t)size, (uint64_t)value};
 }
 
 static uint32_t parse_state(const char *name) {
@@ -403,7 +515,8 @@ static int parse_option(struct options *o, char **argv, int i) {
         const char *name;
         uint64_t *target;
     } sizes[] = {{"--count", &o->count},         {"--offset", &o->offset},   {"--value", &o->value},
-                 {"--in-flight", &o->in_flight}, {"--buffers", &o->buffers}, {"--timeout", &o->timeout}};
+                 {"--in-flight", &o->in_flight}, {"--buffers", &o->buffers}, {"--timeout", &o->timeout},
+                 {"--guest", &o->guest}};
     const struct {
         const char *name;
         uint32_t *target;
@@ -430,6 +543,10 @@ static int parse_option(struct options *o, char **argv, int i) {
         return o->state = parse_state(value), 2;
     if (strcmp(name, "--data") == 0 && value != NULL)
         return o->data = value, 2;
+    if (strcmp(name, "--put") == 0)
+        return add_put(o, value), 2;
+    if (strcmp(name, "--guest-fd") == 0)
+        return o->guest_fd = true, 1;
     if (strcmp(name, "--spin") == 0)
         return o->spin = true, 1;
     if (strcmp(name, "--crc32") == 0)

@@ -11,15 +11,15 @@ export interface Course {
   readonly touched: Set<EndName>;
   /** The state last read from each end. */
   readonly states: Map<EndName, number>;
-  /** The destination has taken the whole state and verified it: it could run. */
-  complete: boolean;
+  /** The destination has been given the whole state: it may be the only one that still has it. */
+  moved: boolean;
   /** The destination has been asked to run: from here on it may. */
   asked: boolean;
 }
 
 /** The course of a migration that has not begun. */
 export function newCourse(): Course {
-  return { phase: 'check', touched: new Set(), states: new Map(), complete: false, asked: false };
+  return { phase: 'check', touched: new Set(), states: new Map(), moved: false, asked: false };
 }
 
 /** Begins a phase. */

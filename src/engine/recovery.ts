@@ -29,10 +29,10 @@ function* beforeAsking(course: Course, names: EndNames): Sequence<Finding> {
   if (course.phase !== 'prepare' && destination !== undefined && runs(destination)) {
     return yield* resetFirst(course, names);
   }
-  if (course.complete && !isStopped(yield* attemptToObserve(course, 'source')))
-    return keptBoth(course, names);
+  if (course.moved && !isStopped(yield* attemptToObserve(course, 'source')))
+    return yield* keepBoth(course, names);
   const source = yield* bringSourceBack(course);
-  if (!runs(source) && course.complete) return keptBoth(course, names);
+  if (course.moved && !runs(source)) return yield* keepBoth(course, names);
   const isReset = yield* resetDestination(course);
   return isReset ? rolledBack(source, names) : destinationLeft(source, names);
 }
@@ -50,6 +50,14 @@ function* afterAsking(course: Course, names: EndNames): Sequence<Finding> {
 function* resetFirst(course: Course, names: EndNames): Sequence<Finding> {
   if (!(yield* resetDestination(course))) return inDoubt(course, names);
   return rolledBack(yield* bringSourceBack(course), names);
+}
+
+/** The source has not got it, or does not answer: what the destination was given may be the only copy. */
+function* keepBoth(course: Course, names: EndNames): Sequence<Finding> {
+  yield* attemptToObserve(course, 'destination');
+  const tail = 'It was given the whole state and left as it is: it may hold the only copy';
+  const outcome = `${said(course, 'source')}. ${said(course, 'destination')}. ${tail}`;
+  return { owner: 'in doubt', outcome, nextSteps: eitherSteps(names) };
 }
 
 /** Asks the source to run if it was stopped or made to save, and reads where it is; null when it does not answer. */
@@ -123,11 +131,6 @@ function destinationLeft(source: number | null, names: EndNames): Finding {
   }
   const { owner, where } = atSource(source);
   return { owner, outcome: `${where}. ${tail}`, nextSteps: [...sourceSteps(names), again] };
-}
-
-function keptBoth(course: Course, names: EndNames): Finding {
-  const tail = 'The destination holds the complete state, stopped, and was left so: it may be the only copy';
-  return { owner: 'in doubt', outcome: `${said(course, 'source')}. ${tail}`, nextSteps: eitherSteps(names) };
 }
 
 function runsAtDestination(destination: number | null, names: EndNames): Finding {

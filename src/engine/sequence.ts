@@ -88,13 +88,13 @@ function* stopCopy(course: Course): Sequence<void> {
   const size = yield* dataSize();
   const { dry } = yield* copy(Number.POSITIVE_INFINITY, 0, size === null ? null : Number(size));
   if (!dry) throw new StepError('ERR_STEP_UNVERIFIED', 'source', "the source's data did not end");
+  course.moved = true;
 }
 
 /** The destination accepts the state as complete; then, and only then, the source stops for good. */
 function* verify(course: Course): Sequence<void> {
   yield* begin(course, 'verify');
   yield* take(course, 'destination', STOP);
-  course.complete = true;
   yield* take(course, 'source', STOP);
 }
 

@@ -41,9 +41,18 @@ function complaints({ world, result }: Run): string[] {
   if (result.owner === 'destination' && source.runsGuest) found.push('says destination, runs at the source');
   if (result.owner === 'in doubt' && result.nextSteps.length === 0)
     found.push('in doubt without a next step');
-  const copies = [source, destination].filter((end) => end.alive && end.content === 'the guest');
-  if (copies.length === 0 && source.alive && !source.discarded) found.push('the state is lost');
+  if (destination.resetWhileRunning) found.push('the destination was reset although it ran');
+  const copies = [source, destination].filter((end) => end.hasGuest);
+  if (copies.length === 0 && destination.wasThrownAway && !wasRace(world))
+    found.push('the only copy was thrown away');
   return found;
+}
+
+/** Somebody else resets the source between our last look at it and our request to run it again. */
+function wasRace({ calls, faults }: World): boolean {
+  return [...faults].some(
+    ([index, fault]) => fault === 'foreign-reset' && calls[index]?.what === 'setState 2',
+  );
 }
 
 /** What must never be, even with an end that lies about its own state when that decides. */

@@ -114,6 +114,10 @@ export class FakeEnd implements MigrationEnd {
   resets = 0;
   /** Somebody else threw the guest's state away while it was stopped here. */
   discarded = false;
+  /** It was told to reset while it ran the guest. */
+  resetWhileRunning = false;
+  /** It was told to reset while it had the only copy of the guest's state. */
+  wasThrownAway = false;
   #aborted = false;
   #sent = 0;
   #received: Uint8Array[] = [];
@@ -138,7 +142,12 @@ export class FakeEnd implements MigrationEnd {
 
   /** Whether this device runs with the state that is being migrated. */
   get runsGuest(): boolean {
-    return this.alive && this.content === 'the guest' && this.isRunning;
+    return this.hasGuest && this.isRunning;
+  }
+
+  /** Whether the guest's state is in it, of use. */
+  get hasGuest(): boolean {
+    return this.alive && this.content === 'the guest' && this.deviceState !== ERROR;
   }
 
   get isRunning(): boolean {
@@ -185,7 +194,12 @@ export class FakeEnd implements MigrationEnd {
   }
 
   reset(): Promise<void> {
-    return this.#call('reset', () => this.#reset(), undefined);
+    const obey = (): void => {
+      this.resetWhileRunning ||= this.runsGuest;
+      this.wasThrownAway ||= this.hasGuest && !this.#world.source.hasGuest;
+      this.#reset();
+    };
+    return this.#call('reset', obey, undefined);
   }
 
   inspect(): Promise<EndInspection> {

@@ -1,10 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   type MigrateOptions,
   MigrationError,
   type MigrationProgress,
   migrate,
 } from '../../src/engine/index.ts';
+import { Errno, FerryError } from '../../src/errors/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { FakeClock } from './fake-clock.ts';
 import { World, type WorldOptions } from './fake-world.ts';
@@ -340,8 +341,21 @@ describe('somebody else who gets at a device that is stopped', () => {
     };
     const error = await failure(world);
     expect(error).toMatchObject({ owner: 'in doubt', phase: 'verify', sourceState: RUNNING });
-    expect(error.message).toContain('it may be the only copy');
+    expect(error.message).toContain('it may hold the only copy');
     expect(world.destination).toMatchObject({ content: 'the guest', deviceState: STOP });
+  });
+
+  it('lets the destination run before it was asked: the source waits until it has been reset', async () => {
+    const world = newWorld();
+    const original = world.destination.setState.bind(world.destination);
+    world.destination.setState = async (state) => {
+      await original(state);
+      if (state === STOP) world.destination.deviceState = RUNNING;
+    };
+    expect(await failure(world)).toMatchObject({ owner: 'source', phase: 'verify' });
+    expect(world.violation).toBeNull();
+    expect(world.source.runsGuest).toBe(true);
+    expect(world.destination.content).toBeNull();
   });
 
   it('resets the destination while the VMM attaches there: the source goes on', async () => {
@@ -350,4 +364,42 @@ describe('somebody else who gets at a device that is stopped', () => {
     expect(error).toMatchObject({ code: 'ERR_SESSION_ABORTED', owner: 'source', phase: 'switch' });
     expect(world.source.runsGuest).toBe(true);
   });
+});
+
+describe('what another controller holds', () => {
+  const holding = (world: World, end: 'source' | 'destination') => {
+    world[end].setState = () => {
+      throw new FerryError('ERR_SESSION_BUSY', 'another controller has the session', { errno: Errno.EBUSY });
+    };
+    world[end].setState = vi.fn(world[end].setState);
+    return world[end].setState;
+  };
+
+  it('at the destination is left alone, and the source was never touched', async () => {
+    const world = newWorld();
+    holding(world, 'destination');
+    const error = await failure(world);
+    expect(error).toMatchObject({ owner: 'source', phase: 'prepare', errno: Errno.EBUSY });
+    expect(error.message).toContain('Nothing was changed');
+    expect(world.destination.resets).toBe(0);
+    expect(requested(world, 'source')).toEqual([]);
+  });
+
+  it('at the source is left alone, and the destination is reset', async () => {
+    const world = newWorld();
+    const setState = holding(world, 'source');
+    const error = await failure(world);
+    expect(error).toMatchObject({ owner: 'source', phase: 'pre-copy' });
+    expect(setState).toHaveBeenCalledTimes(1);
+    expect(world.destination.resets).toBe(1);
+  });
+});
+
+it('does not ask a source to run that it has never asked to stop', async () => {
+  const world = newWorld({ faults: new Map([[6, 'errno']]) });
+  const error = await failure(world);
+  expect(world.calls[6]).toEqual({ end: 'destination', what: `setState ${RESUMING}` });
+  expect(error).toMatchObject({ owner: 'source', destinationState: RUNNING });
+  expect(requested(world, 'source')).toEqual([]);
+  expect(world.destination.resets).toBe(1);
 });

@@ -1,4 +1,4 @@
-import type { Native } from '../../native/native.ts';
+import type { Native } from '../../native/index.ts';
 import {
   type DeviceImage,
   type ImageBlock,

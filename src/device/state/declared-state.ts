@@ -1,4 +1,4 @@
-import type { Native } from '../../native/native.ts';
+import type { Native } from '../../native/index.ts';
 import { fieldSize, type ImagePart, qualifiedName } from '../../stream/index.ts';
 import type { ArrayDeclaration, MemoryDeclaration, ScalarDeclaration } from './declarations.ts';
 import { MemoryBlock } from './memory-block.ts';

@@ -1,5 +1,5 @@
 import { Errno, errnoName } from '../../errors/index.ts';
-import type { Native } from '../../native/native.ts';
+import type { Native } from '../../native/index.ts';
 import { type DirtyRun, type ImageBlock, qualifiedName } from '../../stream/index.ts';
 import type { MemoryDeclaration } from './declarations.ts';
 import { PageTracker } from './page-tracker.ts';

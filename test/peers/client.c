@@ -369,6 +369,8 @@ static void hold(int fd, const struct message *m) {
         give_up("64 DMA messages while a reply was awaited");
     held[held_count].header = m->header;
     held[held_count].payload = malloc(m->size + 1);
+    if (held[held_count].payload == NULL)
+        give_up("no memory for a DMA message");
     held[held_count].fd = fd;
     memcpy(held[held_count++].payload, m->payload, m->size);
 }

@@ -158,6 +158,13 @@ export const deviations: readonly Deviation[] = [
     ferry: 'says MASKABLE for INTx, MSI and MSI-X and accepts them there',
   },
   {
+    about: 'DEVICE_SET_IRQS: DATA_EVENTFD with MASK or UNMASK',
+    text: 'the descriptor is signalled when the guest masks or unmasks',
+    others:
+      'kernel: only UNMASK of INTx, else ENOTTY; libvfio-user accepts it and drops the descriptor; QEMU does not send it',
+    ferry: 'ENOTTY',
+  },
+  {
     about: 'REGION_READ, REGION_WRITE: count 0',
     text: 'a reply of 16 bytes',
     others: 'libvfio-user: an empty reply',

@@ -56,8 +56,6 @@ export {
 export {
   deviceGetIrqInfo,
   deviceSetIrqs,
-  IRQ_SET_ACTION_MASK,
-  IRQ_SET_DATA_MASK,
   IrqInfo,
   IrqInfoFlag,
   IrqSet,
@@ -82,7 +80,7 @@ export {
 export * from './limits.ts';
 export type { FdUse, Message } from './message.ts';
 export { messageOf, messages } from './messages.ts';
-export { MIGRATION_DATA_AT, MigrationData, migDataRead, migDataWrite } from './migration-data.ts';
+export { MigrationData, migDataRead, migDataWrite } from './migration-data.ts';
 export {
   type Agreement,
   acceptReply,
@@ -96,7 +94,6 @@ export { ProtocolError, type ProtocolErrorCode } from './protocol-error.ts';
 export {
   echoRegionAccess,
   MultiWrite,
-  REGION_ACCESS_AT,
   RegionAccess,
   regionRead,
   regionWrite,

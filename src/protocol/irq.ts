@@ -56,11 +56,8 @@ export const IrqSetFlag = flags(
 
 const { DATA_NONE, DATA_BOOL, DATA_EVENTFD, ACTION_MASK, ACTION_UNMASK, ACTION_TRIGGER } = IrqSetFlag;
 
-/** Every bit that says what the data is. */
-export const IRQ_SET_DATA_MASK = DATA_NONE | DATA_BOOL | DATA_EVENTFD;
-
-/** Every bit that says what to do. */
-export const IRQ_SET_ACTION_MASK = ACTION_MASK | ACTION_UNMASK | ACTION_TRIGGER;
+const DATA = DATA_NONE | DATA_BOOL | DATA_EVENTFD;
+const ACTION = ACTION_MASK | ACTION_UNMASK | ACTION_TRIGGER;
 
 /** The fixed part of DEVICE_SET_IRQS (linux/vfio.h, struct vfio_irq_set). */
 export const IrqSet = struct('IRQ set', {
@@ -89,13 +86,13 @@ export const deviceSetIrqs = message({
         field: 'flags',
         must: 'have exactly one kind of data',
         source: 'text: "mutually exclusive"; kernel, vfio_main.c: EINVAL',
-        holds: (value) => oneBit(value.flags & IRQ_SET_DATA_MASK),
+        holds: (value) => oneBit(value.flags & DATA),
       },
       {
         field: 'flags',
         must: 'have exactly one action',
         source: 'text: "mutually exclusive"; libvfio-user: EINVAL',
-        holds: (value) => oneBit(value.flags & IRQ_SET_ACTION_MASK),
+        holds: (value) => oneBit(value.flags & ACTION),
       },
       {
         field: 'count',

@@ -1,6 +1,5 @@
 import { Command } from './commands.ts';
 import { empty } from './empty.ts';
-import { HEADER_SIZE } from './header.ts';
 import { struct, u32, type ValueOfStruct } from './layout.ts';
 import { message } from './message.ts';
 import { payload } from './payload.ts';
@@ -50,11 +49,3 @@ export const migDataWrite = message({
   }),
   reply: empty('MIG_DATA_WRITE reply'),
 });
-
-/** Byte offsets of {@link MigrationData} from the start of a message, header included. */
-export const MIGRATION_DATA_AT = {
-  argsz: HEADER_SIZE + MigrationData.at.argsz,
-  size: HEADER_SIZE + MigrationData.at.size,
-  /** Where the data begins. */
-  data: HEADER_SIZE + MigrationData.size,
-} as const;

@@ -1,7 +1,6 @@
 import { Errno } from '../errors/index.ts';
 import { littleEndian } from './byte-order.ts';
 import { Command } from './commands.ts';
-import { HEADER_SIZE } from './header.ts';
 import { struct, u32, u64, type ValueOfStruct } from './layout.ts';
 import { message } from './message.ts';
 import { payload } from './payload.ts';
@@ -76,15 +75,6 @@ export const regionWriteMulti = message({
     fixed: struct('write count', { wrCnt: u64('how many writes were completed') }),
   }),
 });
-
-/** Byte offsets of {@link RegionAccess} from the start of a message, header included. */
-export const REGION_ACCESS_AT = {
-  offset: HEADER_SIZE + RegionAccess.at.offset,
-  region: HEADER_SIZE + RegionAccess.at.region,
-  count: HEADER_SIZE + RegionAccess.at.count,
-  /** Where the data of a REGION_WRITE request or a REGION_READ reply begins. */
-  data: HEADER_SIZE + RegionAccess.size,
-} as const;
 
 /**
  * Writes the fixed part of a REGION_READ or REGION_WRITE reply, which repeats the request's 16 bytes. `from` and `to`

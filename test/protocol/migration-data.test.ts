@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { MIGRATION_DATA_AT, migDataRead, migDataWrite } from '../../src/protocol/index.ts';
+import { migDataRead, migDataWrite } from '../../src/protocol/index.ts';
 import { at, hex, refused, toHex } from './support.ts';
 
 it('MIG_DATA_READ asks with argsz and size', () => {
@@ -38,8 +38,4 @@ it.each([
   ['more data than size', '0a000000 01000000 aabb', 'payload', 9],
 ])('MIG_DATA_WRITE refuses %s', (_, bytes, field, byte) => {
   expect(refused(() => migDataWrite.request.decode(hex(bytes)))).toEqual(at('EINVAL', field, byte));
-});
-
-it('has the offsets in a whole message as numbers', () => {
-  expect(MIGRATION_DATA_AT).toEqual({ argsz: 16, size: 20, data: 24 });
 });

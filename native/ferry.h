@@ -22,14 +22,12 @@
 #include "libuv.h"
 
 struct poller;
-struct mapping;
 
 /* One environment: the main thread's or a worker's. Reached through the data pointer of each function. */
 struct ferry {
   napi_env env;
   uv_loop_t *loop;
   struct poller *pollers;
-  struct mapping *mappings;
   unsigned open_handles; /* uv handles whose close callback has not run */
   napi_async_cleanup_hook_handle ending;
 };
@@ -74,8 +72,6 @@ void guard_remove(struct range *range);
 int guard_install(void);
 uint32_t guard_faults(void);
 
-/* memory.c: unmaps all of an environment that ends. */
-void mappings_end(struct ferry *ferry);
 /* poller.c: closes all of an environment that ends. */
 void pollers_end(struct ferry *ferry);
 /* module.c: a uv handle has closed; the last one lets an ending environment go. */

@@ -10,18 +10,16 @@
 
 /*
  * A mapping has two ends in JavaScript: the ArrayBuffer object, and the memory behind it (V8's backing store), which
- * ArrayBuffer.prototype.transfer() can move to another object. The record lives until both are gone.
+ * ArrayBuffer.prototype.transfer() can move to another object and from there to another thread. The record lives
+ * until both are gone.
  */
 struct mapping {
-  struct ferry *ferry; /* NULL when the environment ended first */
-  struct mapping *next, *previous;
   struct range *range;
   void *address;
   size_t length;
-  napi_ref buffer; /* weak */
   enum {
     MAPPED,
-    REPLACED, /* anonymous pages: a transferred buffer may still point here */
+    REPLACED, /* zero pages, because a transferred buffer may still point here */
     GONE,
   } state;
   int owners;
@@ -29,32 +27,12 @@ struct mapping {
 
 static const napi_type_tag mapping_tag = {0x6d2a4c5e8f1b4d3aULL, 0x9c7e5f3b1a2d4068ULL};
 
-static void link_mapping(struct ferry *ferry, struct mapping *mapping) {
-  mapping->ferry = ferry;
-  mapping->previous = NULL;
-  mapping->next = ferry->mappings;
-  if (mapping->next) mapping->next->previous = mapping;
-  ferry->mappings = mapping;
-}
-
-static void unlink_mapping(struct mapping *mapping) {
-  if (!mapping->ferry) return;
-  if (mapping->next) mapping->next->previous = mapping->previous;
-  if (mapping->previous)
-    mapping->previous->next = mapping->next;
-  else
-    mapping->ferry->mappings = mapping->next;
-  mapping->ferry = NULL;
-}
-
 static void disown(struct mapping *mapping) {
-  if (--mapping->owners > 0) return;
-  unlink_mapping(mapping);
-  free(mapping);
+  if (--mapping->owners == 0) free(mapping);
 }
 
+/* Before the addresses can be given to somebody else. */
 static void release_range(struct mapping *mapping) {
-  /* Before the address can be given to somebody else. */
   if (mapping->range) guard_remove(mapping->range);
   mapping->range = NULL;
 }
@@ -73,64 +51,41 @@ static int replace_now(struct mapping *mapping) {
   return mmap(mapping->address, mapping->length, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? -errno : 0;
 }
 
-/* V8 freed the memory behind a buffer: nobody can point there any more. */
+/* True when an environment can't run JavaScript any more: Node refuses every call that might. */
+static bool is_ending(napi_env env) {
+  napi_value global, ignored;
+  return napi_get_global(env, &global) != napi_ok ||
+         napi_get_named_property(env, global, "Object", &ignored) != napi_ok;
+}
+
+/*
+ * The finalizer of the memory. Usually V8 freed it and nobody can point there any more. But it also runs when the
+ * environment ends, and then the buffer may live on in another thread: its addresses are given up, with no memory
+ * behind them.
+ */
 static void memory_collected(napi_env env, void *data, void *hint) {
   struct mapping *mapping = hint;
-  (void)env;
   (void)data;
-  if (mapping->state != GONE) unmap_now(mapping);
+  if (is_ending(env)) {
+    if (mapping->state == MAPPED) replace_now(mapping);
+  } else if (mapping->state != GONE) {
+    unmap_now(mapping);
+  }
   disown(mapping);
 }
 
 static void buffer_collected(napi_env env, void *data, void *hint) {
-  struct mapping *mapping = data;
+  (void)env;
   (void)hint;
-  if (mapping->buffer) napi_delete_reference(env, mapping->buffer);
-  mapping->buffer = NULL;
-  disown(mapping);
-}
-
-/* True when `buffer` still owns its memory. */
-static bool attached(napi_env env, napi_value buffer) {
-  bool detached = true;
-  return buffer && napi_is_detached_arraybuffer(env, buffer, &detached) == napi_ok && !detached;
+  disown(data);
 }
 
 static int unmap_buffer(napi_env env, struct mapping *mapping, napi_value buffer) {
+  bool detached;
   if (mapping->state != MAPPED) return 0;
-  if (!attached(env, buffer)) return replace_now(mapping);
+  if (napi_is_detached_arraybuffer(env, buffer, &detached) != napi_ok || detached) return replace_now(mapping);
   if (napi_detach_arraybuffer(env, buffer) != napi_ok) return -EBUSY;
   return unmap_now(mapping);
-}
-
-/* An environment ends: no JavaScript runs here any more, but a transferred buffer may live on another thread. */
-static void end_mapping(napi_env env, struct mapping *mapping) {
-  napi_value buffer = NULL;
-  if (mapping->buffer) napi_get_reference_value(env, mapping->buffer, &buffer);
-  unmap_buffer(env, mapping, buffer);
-  mapping->state = GONE;
-}
-
-void mappings_end(struct ferry *ferry) {
-  napi_handle_scope scope;
-  if (napi_open_handle_scope(ferry->env, &scope) != napi_ok) return;
-  while (ferry->mappings) {
-    struct mapping *mapping = ferry->mappings;
-    end_mapping(ferry->env, mapping);
-    unlink_mapping(mapping);
-  }
-  napi_close_handle_scope(ferry->env, scope);
-}
-
-static void on_environment_end(void *data) { mappings_end(data); }
-
-/*
- * Node detaches external buffers in cleanup hooks of its own, newest first; ours must come before them to see which
- * buffers were transferred. So each new mapping moves it to the front.
- */
-static void hook_first(struct ferry *ferry) {
-  napi_remove_env_cleanup_hook(ferry->env, on_environment_end, ferry);
-  napi_add_env_cleanup_hook(ferry->env, on_environment_end, ferry);
 }
 
 static napi_value clear_exception(napi_env env, int error) {
@@ -143,8 +98,7 @@ static napi_value clear_exception(napi_env env, int error) {
  * Makes the buffer of `length` bytes; takes over `mapping`. It fails for what is longer than the runtime's largest
  * Buffer (4 GiB in Node 20), after calling the finalizer, or where external buffers do not exist, without.
  */
-static napi_value expose(struct ferry *ferry, struct mapping *mapping, size_t length) {
-  napi_env env = ferry->env;
+static napi_value expose(napi_env env, struct mapping *mapping, size_t length) {
   napi_value buffer;
   mapping->owners = 2;
   napi_status status =
@@ -155,9 +109,7 @@ static napi_value expose(struct ferry *ferry, struct mapping *mapping, size_t le
     return clear_exception(env, -EFBIG);
   }
   napi_type_tag_object(env, buffer, &mapping_tag);
-  napi_create_reference(env, buffer, 0, &mapping->buffer);
   napi_wrap(env, buffer, mapping, buffer_collected, NULL, NULL);
-  hook_first(ferry);
   return buffer;
 }
 
@@ -195,7 +147,7 @@ static napi_value map(napi_env env, napi_callback_info info) {
   int fd, access;
   int64_t offset;
   size_t length;
-  struct ferry *ferry = arguments(env, info, 4, argv);
+  arguments(env, info, 4, argv);
   if (!int32(env, argv[0], &fd) || !integer(env, argv[1], 0, MAX_SAFE_INTEGER, &offset) ||
       !size(env, argv[2], &length) || !int32(env, argv[3], &access))
     return NULL;
@@ -206,8 +158,7 @@ static napi_value map(napi_env env, napi_callback_info info) {
   int protection = (access & 1 ? PROT_READ : 0) | (access & 2 ? PROT_WRITE : 0);
   struct mapping *mapping = map_file(fd, offset, length, protection);
   if (!mapping) return outcome(env, -1);
-  link_mapping(ferry, mapping);
-  return expose(ferry, mapping, length);
+  return expose(env, mapping, length);
 }
 
 static napi_value unmap(napi_env env, napi_callback_info info) {
@@ -235,8 +186,8 @@ static int create_memfd(const char *name, int64_t size, bool seal) {
   return fd;
 }
 
-/* memfd_create(2): the name has at most 249 bytes. */
-enum { MEMFD_NAME = 250 };
+/* memfd_create(2) takes 249 bytes; what is cut here is still too long for it. */
+enum { MEMFD_NAME = 256 };
 
 static napi_value memfd(napi_env env, napi_callback_info info) {
   napi_value argv[3];

@@ -28,7 +28,6 @@ static void let_go(struct ferry *ferry) {
 static void on_end(napi_async_cleanup_hook_handle handle, void *data) {
   struct ferry *ferry = data;
   ferry->ending = handle;
-  mappings_end(ferry);
   ferry->open_handles++; /* so that the last close does not come before all were asked */
   pollers_end(ferry);
   ferry_handle_closed(ferry);

@@ -1,0 +1,379 @@
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { Errno } from '../../src/errors/index.ts';
+import { check } from '../../src/native/index.ts';
+import {
+  closeAll,
+  expectNoFdLeak,
+  native,
+  openFds,
+  POLLIN,
+  POLLOUT,
+  pair,
+  receiveText,
+  sendText,
+  withDirectory,
+} from './support.ts';
+
+expectNoFdLeak();
+
+describe('listen, connect, accept', () => {
+  it('connects two ends over a path', () => {
+    withDirectory((directory) => {
+      const path = join(directory, 'socket');
+      const listener = check(native.listen(path, 0o600, 4), 'listen');
+      expect(native.accept(listener)).toBe(-Errno.EAGAIN);
+      const client = check(native.connect(path), 'connect');
+      const server = check(native.accept(listener), 'accept');
+      sendText(client, 'hello');
+      expect(receiveText(server).text).toBe('hello');
+      closeAll([listener, client, server]);
+    });
+  });
+
+  it.each([0o600, 0o700, 0o400])('gives the file mode %o from the start', (mode) => {
+    withDirectory((directory) => {
+      const path = join(directory, 'socket');
+      const listener = check(native.listen(path, mode, 1), 'listen');
+      expect(statSync(path).mode & 0o777).toBe(mode);
+      closeAll([listener]);
+    });
+  });
+
+  it('refuses a path in use, one that is too long, an empty one, and one with a NUL', () => {
+    withDirectory((directory) => {
+      const path = join(directory, 'file');
+      writeFileSync(path, '');
+      expect(native.listen(path, 0o600, 1)).toBe(-Errno.EADDRINUSE);
+      expect(native.listen(join(directory, 'missing', 'socket'), 0o600, 1)).toBe(-Errno.ENOENT);
+      expect(native.connect(path)).toBe(-Errno.ECONNREFUSED);
+      for (const act of [(p: string) => native.listen(p, 0o600, 1), (p: string) => native.connect(p)]) {
+        expect(act(`/${'x'.repeat(107)}`)).toBe(-Errno.ENAMETOOLONG);
+        expect(act('')).toBe(-Errno.EINVAL);
+        expect(act('a\0b')).toBe(-Errno.EINVAL);
+      }
+    });
+  });
+
+  it('takes a path of 107 bytes, the longest there is', () => {
+    withDirectory((directory) => {
+      const path = join(directory, 'x'.repeat(107 - directory.length - 1));
+      const listener = check(native.listen(path, 0o600, 1), 'listen');
+      closeAll([check(native.connect(path), 'connect'), listener]);
+    });
+  });
+
+  it('never waits for a listener whose backlog is full', () => {
+    withDirectory((directory) => {
+      const path = join(directory, 'socket');
+      const fds = [check(native.listen(path, 0o600, 0), 'listen')];
+      let last = native.connect(path);
+      for (; last >= 0; last = native.connect(path)) fds.push(last);
+      expect(last).toBe(-Errno.EAGAIN);
+      closeAll(fds);
+    });
+  });
+
+  it('tells who the peer is', () => {
+    const ends = pair();
+    const who = new Int32Array(3);
+    expect(native.peerCredentials(ends[0], who)).toBe(0);
+    expect([...who]).toEqual([process.pid, process.getuid?.(), process.getgid?.()]);
+    closeAll(ends);
+  });
+});
+
+describe('send and receive', () => {
+  it('sends head and body as one message and receives into the middle of a buffer', () => {
+    const ends = pair();
+    const body = Buffer.from('..body..');
+    expect(native.send(ends[0], Buffer.from('-head-'), 1, 4, body, 2, 4, null)).toBe(8);
+    const into = Buffer.alloc(16, '.');
+    const fds = new Int32Array(1).fill(7);
+    expect(native.receive(ends[1], into, 4, 12, fds, 0)).toBe(8);
+    expect(into.toString()).toBe('....headbody....');
+    expect(fds[0]).toBe(0);
+    closeAll(ends);
+  });
+
+  it('sends from and receives into small arrays, which V8 keeps in its own heap at first', () => {
+    const ends = pair();
+    const into = new Uint8Array(8);
+    native.send(ends[0], Uint8Array.of(1, 2, 3), 0, 3, Uint8Array.of(4), 0, 1, null);
+    expect(native.receive(ends[1], into, 2, 6, new Int32Array(1), 0)).toBe(4);
+    expect([...into]).toEqual([0, 0, 1, 2, 3, 4, 0, 0]);
+    closeAll(ends);
+  });
+
+  it('reads part of what is there and leaves the rest', () => {
+    const ends = pair();
+    sendText(ends[0], 'abcdef');
+    expect(receiveText(ends[1], 4).text).toBe('abcd');
+    expect(receiveText(ends[1], 4).text).toBe('ef');
+    expect(receiveText(ends[1], 4).result).toBe(-Errno.EAGAIN);
+    closeAll(ends);
+  });
+
+  it('takes what fits when the send buffer is nearly full, then says EAGAIN, and goes on when there is room', () => {
+    const ends = pair();
+    const chunk = new Uint8Array(1 << 16);
+    let sent = 0;
+    let last = 0;
+    for (; last >= 0; sent += Math.max(last, 0)) {
+      last = native.send(ends[0], chunk, 0, 16, chunk, 16, chunk.length - 16, null);
+    }
+    expect(last).toBe(-Errno.EAGAIN);
+    let received = 0;
+    const into = new Uint8Array(1 << 20);
+    while (received < sent) {
+      received += check(native.receive(ends[1], into, 0, into.length, new Int32Array(1), 0), 'receive');
+    }
+    expect(received).toBe(sent);
+    expect(sendText(ends[0], 'again')).toBe(5);
+    closeAll(ends);
+  });
+
+  it('takes a part of a message that is larger than the send buffer', () => {
+    const ends = pair();
+    check(native.setSendBuffer(ends[0], 1 << 16), 'setSendBuffer');
+    const large = new Uint8Array(1 << 20);
+    const sent = native.send(ends[0], large, 0, 16, large, 16, large.length - 16, null);
+    expect(sent).toBeGreaterThan(0);
+    expect(sent).toBeLessThan(large.length);
+    closeAll(ends);
+  });
+
+  it('reports how large a send buffer the kernel granted', () => {
+    const ends = pair();
+    const granted = check(native.setSendBuffer(ends[0], 1 << 17), 'setSendBuffer');
+    expect(granted).toBe(1 << 17);
+    expect(native.setSendBuffer(-1, 4096)).toBe(-Errno.EBADF);
+    closeAll(ends);
+  });
+
+  it('refuses what is outside of the arrays, and wrong types', () => {
+    const ends = pair();
+    const bytes = new Uint8Array(8);
+    const fds = new Int32Array(1);
+    const wrong = (...args: unknown[]) => Reflect.apply(native.receive, native, args);
+    expect(() => native.receive(ends[0], bytes, 4, 5, fds, 0)).toThrow(RangeError);
+    expect(() => native.receive(ends[0], bytes, 9, 0, fds, 0)).toThrow(RangeError);
+    expect(() => native.receive(ends[0], bytes, -1, 4, fds, 0)).toThrow(RangeError);
+    expect(() => native.receive(ends[0], bytes, 0.5, 4, fds, 0)).toThrow(RangeError);
+    expect(() => native.receive(ends[0], bytes, Number.NaN, 4, fds, 0)).toThrow(RangeError);
+    expect(() => native.receive(ends[0], bytes, 0, 0, fds, 0)).toThrow(RangeError);
+    expect(() => native.receive(2 ** 40, bytes, 0, 8, fds, 0)).toThrow(RangeError);
+    expect(() => native.receive(ends[0], bytes, 0, 8, new Int32Array(0), 0)).toThrow(RangeError);
+    expect(() => wrong(ends[0], new Int32Array(8), 0, 8, fds, 0)).toThrow(TypeError);
+    expect(() => wrong(ends[0], bytes, 0, 8, bytes, 0)).toThrow(TypeError);
+    expect(() => wrong(ends[0], 'bytes', 0, 8, fds, 0)).toThrow(TypeError);
+    expect(() => wrong('0', bytes, 0, 8, fds, 0)).toThrow(TypeError);
+    expect(() => wrong()).toThrow(TypeError);
+    expect(() => native.send(ends[0], bytes, 0, 9, null, 0, 0, null)).toThrow(RangeError);
+    expect(() => native.send(ends[0], bytes, 0, 8, bytes, 8, 1, null)).toThrow(RangeError);
+    expect(() => native.send(ends[0], bytes, 0, 8, null, 0, 0, [0.5])).toThrow(RangeError);
+    closeAll(ends);
+  });
+
+  it('reports a detached array as having no room', () => {
+    const ends = pair();
+    const bytes = new Uint8Array(64);
+    structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+    expect(() => native.receive(ends[0], bytes, 0, 64, new Int32Array(1), 0)).toThrow(RangeError);
+    closeAll(ends);
+  });
+});
+
+describe('file descriptors in messages', () => {
+  it('carries fds both ways, as new ones for the same file', () => {
+    const ends = pair();
+    const event = native.eventfd(0);
+    for (const [from, to] of [ends, [...ends].reverse()] as [number, number][]) {
+      expect(sendText(from, 'fds', [event, event])).toBe(3);
+      const { text, fds } = receiveText(to);
+      expect(text).toBe('fds');
+      expect(fds).toHaveLength(2);
+      for (const fd of fds) native.eventfdSignal(fd, 3);
+      expect(native.eventfdRead(event)).toBe(6);
+      closeAll(fds);
+    }
+    closeAll([...ends, event]);
+  });
+
+  it('sends a body together with fds', () => {
+    const ends = pair();
+    native.send(ends[0], Buffer.from('head'), 0, 4, Buffer.from('body'), 0, 4, [ends[0]]);
+    const { text, fds } = receiveText(ends[1]);
+    expect(text).toBe('headbody');
+    expect(fds).toHaveLength(1);
+    closeAll([...ends, ...fds]);
+  });
+
+  it('receives them with the first byte of their message, even when it reads only a part', () => {
+    const ends = pair();
+    sendText(ends[0], 'abcd', [ends[0]]);
+    const first = receiveText(ends[1], 2);
+    expect(first).toMatchObject({ result: 2, text: 'ab' });
+    expect(first.fds).toHaveLength(1);
+    expect(receiveText(ends[1], 2)).toEqual({ result: 2, text: 'cd', fds: [] });
+    closeAll([...ends, ...first.fds]);
+  });
+
+  it('ends a receive after the message that carries fds, so they belong to the last that begins in it', () => {
+    const ends = pair();
+    sendText(ends[0], 'one.');
+    sendText(ends[0], 'two.', [ends[0]]);
+    sendText(ends[0], 'three.');
+    const first = receiveText(ends[1]);
+    expect(first.text).toBe('one.two.');
+    expect(first.fds).toHaveLength(1);
+    expect(receiveText(ends[1])).toMatchObject({ text: 'three.', fds: [] });
+    closeAll([...ends, ...first.fds]);
+  });
+
+  it('sets CLOEXEC on what it receives', () => {
+    const ends = pair();
+    sendText(ends[0], 'x', [ends[0]]);
+    const { fds } = receiveText(ends[1]);
+    // O_CLOEXEC as /proc shows it (proc_pid_fdinfo(5)).
+    const flags = fdFlags(fds[0] ?? -1);
+    expect(flags & 0o2000000).toBe(0o2000000);
+    closeAll([...ends, ...fds]);
+  });
+
+  it('takes 253 at once, the most that a message can carry', () => {
+    const ends = pair();
+    expect(sendText(ends[0], 'x', Array(253).fill(ends[0]))).toBe(1);
+    const { result, fds } = receiveText(ends[1], 16, 253);
+    expect(result).toBe(1);
+    expect(fds).toHaveLength(253);
+    expect(sendText(ends[0], 'x', Array(254).fill(ends[0]))).toBe(-Errno.EINVAL);
+    closeAll([...ends, ...fds]);
+  });
+
+  it('closes all of them and says EMSGSIZE when more came than there is room for', () => {
+    const ends = pair();
+    sendText(ends[0], 'x', [0, 1, 2]);
+    const before = openFds();
+    expect(receiveText(ends[1], 16, 2)).toMatchObject({ result: -Errno.EMSGSIZE, fds: [] });
+    expect(openFds()).toBe(before);
+    closeAll(ends);
+  });
+
+  it('closes what nobody received when the socket closes', () => {
+    const ends = pair();
+    const event = native.eventfd(0);
+    sendText(ends[0], 'x', [event]);
+    closeAll([...ends, event]);
+  });
+
+  it('refuses to send what is no descriptor', () => {
+    const ends = pair();
+    expect(sendText(ends[0], 'x', [9999])).toBe(-Errno.EBADF);
+    expect(receiveText(ends[1]).result).toBe(-Errno.EAGAIN);
+    closeAll(ends);
+  });
+});
+
+describe('a peer that is gone', () => {
+  it('is end of file to a receiver and EPIPE to a sender, without SIGPIPE', () => {
+    const ends = pair();
+    sendText(ends[0], 'last');
+    closeAll([ends[0]]);
+    expect(receiveText(ends[1]).text).toBe('last');
+    expect(receiveText(ends[1]).result).toBe(0);
+    expect(sendText(ends[1], 'x')).toBe(-Errno.EPIPE);
+    expect(sendText(ends[1], 'x', [ends[1]])).toBe(-Errno.EPIPE);
+    closeAll([ends[1]]);
+  });
+
+  it('is ECONNRESET when it left data unread', () => {
+    const ends = pair();
+    sendText(ends[1], 'unread');
+    closeAll([ends[0]]);
+    expect(receiveText(ends[1]).result).toBe(-Errno.ECONNRESET);
+    closeAll([ends[1]]);
+  });
+
+  it('is what shutdown makes of both ends', () => {
+    const ends = pair();
+    expect(native.shutdown(ends[0])).toBe(0);
+    expect(receiveText(ends[0]).result).toBe(0);
+    expect(receiveText(ends[1]).result).toBe(0);
+    closeAll(ends);
+    expect(native.shutdown(-1)).toBe(-Errno.EBADF);
+  });
+});
+
+describe('waiting', () => {
+  const timed = (action: () => number) => {
+    const start = performance.now();
+    const result = action();
+    return { result, elapsed: performance.now() - start };
+  };
+  const wait = (fd: number, waitMs: number) =>
+    timed(() => native.receive(fd, new Uint8Array(8), 0, 8, new Int32Array(1), waitMs));
+
+  it('does not wait for data that is there', () => {
+    const ends = pair();
+    sendText(ends[0], 'abc');
+    expect(wait(ends[1], 60_000).result).toBe(3);
+    closeAll(ends);
+  });
+
+  it('gives up after the time it was given', () => {
+    const ends = pair();
+    const { result, elapsed } = wait(ends[1], 30);
+    expect(result).toBe(-Errno.EAGAIN);
+    expect(elapsed).toBeGreaterThanOrEqual(29);
+    closeAll(ends);
+  });
+
+  it('waits inside the system call on a blocking socket, as long as its limit', () => {
+    const ends = pair();
+    check(native.setBlocking(ends[1], 40), 'setBlocking');
+    const { result, elapsed } = wait(ends[1], -1);
+    expect(result).toBe(-Errno.EAGAIN);
+    expect(elapsed).toBeGreaterThanOrEqual(39);
+    sendText(ends[0], 'abc');
+    expect(wait(ends[1], -1).result).toBe(3);
+    expect(wait(ends[1], 0).result).toBe(-Errno.EAGAIN);
+    closeAll(ends);
+  });
+
+  it('does not wait any more once the socket is non-blocking again', () => {
+    const ends = pair();
+    check(native.setBlocking(ends[1], 60_000), 'setBlocking');
+    check(native.setBlocking(ends[1], 0), 'setBlocking');
+    expect(wait(ends[1], -1).result).toBe(-Errno.EAGAIN);
+    expect(native.setBlocking(-1, 0)).toBe(-Errno.EBADF);
+    closeAll(ends);
+  });
+
+  it('never blocks a send, also on a blocking socket', () => {
+    const ends = pair();
+    check(native.setBlocking(ends[0], 60_000), 'setBlocking');
+    const chunk = new Uint8Array(1 << 16);
+    let last = 0;
+    while (last >= 0) last = native.send(ends[0], chunk, 0, chunk.length, null, 0, 0, null);
+    expect(last).toBe(-Errno.EAGAIN);
+    closeAll(ends);
+  });
+
+  it('polls several descriptors', () => {
+    const [a, b] = [pair(), pair()];
+    sendText(b[0], 'x');
+    const set = Int32Array.of(a[1], POLLIN, -1, b[1], POLLIN | POLLOUT, -1);
+    expect(native.poll(set, 2, -1)).toBe(1);
+    expect([set[2], set[5]]).toEqual([0, POLLIN | POLLOUT]);
+    expect(timed(() => native.poll(set, 1, 20))).toMatchObject({ result: 0 });
+    expect(() => native.poll(set, 3, 0)).toThrow(RangeError);
+    closeAll([...a, ...b]);
+  });
+});
+
+function fdFlags(fd: number): number {
+  const flags = /flags:\s*(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
+  return Number.parseInt(flags ?? '0', 8);
+}

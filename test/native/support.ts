@@ -1,0 +1,123 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect } from 'vitest';
+import { check, loadNative, type Native } from '../../src/native/index.ts';
+
+export const native: Native = loadNative();
+
+const { FERRY_NATIVE: named } = process.env;
+/** What the loader loads: for children and workers, which run plain JavaScript. */
+export const binary: string =
+  named ??
+  ['', '-musl']
+    .map((libc) =>
+      fileURLToPath(new URL(`../../prebuilds/linux-${process.arch}${libc}/ferry.node`, import.meta.url)),
+    )
+    .find((path) => existsSync(path)) ??
+  '';
+
+/** poll(2) events. */
+export const POLLIN = 1;
+export const POLLOUT = 4;
+
+/** The descriptors that are open in this process. */
+export function openFds(): number {
+  return readdirSync('/proc/self/fd').length;
+}
+
+/** Fails every test of the file that leaves a descriptor open. */
+export function expectNoFdLeak(): void {
+  let before = 0;
+  beforeEach(() => {
+    before = openFds();
+  });
+  afterEach(() => {
+    expect(openFds(), 'open descriptors').toBe(before);
+  });
+}
+
+/** A connected pair of sockets. */
+export function pair(): readonly [number, number] {
+  const out = new Int32Array(2);
+  check(native.socketpair(out), 'socketpair');
+  return [out[0] ?? -1, out[1] ?? -1];
+}
+
+export function closeAll(fds: Iterable<number>): void {
+  for (const fd of fds) check(native.close(fd), 'close', { fd });
+}
+
+/** Sends text, with fds if there are any. */
+export function sendText(fd: number, text: string, fds: readonly number[] | null = null): number {
+  const bytes = Buffer.from(text);
+  return native.send(fd, bytes, 0, bytes.length, null, 0, 0, fds);
+}
+
+/** One receive: its result, the text and the fds. */
+export function receiveText(fd: number, length = 4096, maxFds = 16) {
+  const into = new Uint8Array(length);
+  const fds = new Int32Array(1 + maxFds);
+  const result = native.receive(fd, into, 0, length, fds, 0);
+  const text = Buffer.from(into.subarray(0, Math.max(result, 0))).toString();
+  return { result, text, fds: Array.from(fds.subarray(1, 1 + (fds[0] ?? 0))) };
+}
+
+/** The lines of /proc/self/maps that mention `name`. */
+export function mappingsOf(name: string): string[] {
+  return readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(name));
+}
+
+/** Runs `action` with a fresh directory that is removed afterwards. */
+export function withDirectory<T>(action: (directory: string) => T): T {
+  const directory = mkdtempSync(join(tmpdir(), 'ferry-native-'));
+  try {
+    return action(directory);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+export interface ChildResult {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly output: string;
+}
+
+/** JavaScript's own prelude of {@link runChild} and of workers: the addon is `native`, a socket pair is `pair()`. */
+export const prelude = `
+  const binary = ${JSON.stringify(binary)};
+  const native = require(binary);
+  const fs = require('node:fs');
+  const pair = () => { const out = new Int32Array(2); native.socketpair(out); return out; };
+  const say = (text) => fs.writeSync(1, text + '\\n');
+  const sendText = (fd, text) => native.send(fd, Buffer.from(text), 0, text.length, null, 0, 0, null);
+  const pump = (fd, onReceive, control = [0, 4096, 0, 500], onWritable = () => {}) => {
+    const rx = new Uint8Array(4096), fds = new Int32Array(9);
+    return native.pumpStart(fd, rx, fds, Int32Array.from(control), (n) => onReceive(n, rx, fds), onWritable);
+  };
+`;
+
+/** Runs `code` after the prelude in a Node process of its own; `shell` may limit that process first. */
+export function runChild(code: string, { shell = '', flags = [] as string[] } = {}): Promise<ChildResult> {
+  const command = `${shell === '' ? '' : `${shell}; `}ulimit -c 0; exec "$@"`;
+  const args = ['-c', command, 'sh', process.execPath, ...flags, '-e', prelude + code];
+  return new Promise((resolve, reject) => {
+    let output = '';
+    const child = spawn('sh', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    child.stdout.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    child.on('error', reject);
+    child.on('close', (status, signal) => resolve({ status, signal, output }));
+  });
+}
+
+/** Resolves once `condition` holds; the test's own time limit ends the wait otherwise. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+}

@@ -15,7 +15,8 @@ export class FakeTimers implements TimerHost {
   #now = 0;
 
   after(ms: number, run: () => void): TimerHandle {
-    return this.#add({ due: this.#now + ms, period: null, run });
+    // Soon is not now, or a timer that starts itself anew would never let time pass.
+    return this.#add({ due: this.#now + Math.max(ms, 1), period: null, run });
   }
 
   every(ms: number, run: () => void): TimerHandle {

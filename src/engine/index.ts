@@ -1,3 +1,4 @@
+export { clientEnd } from './client-end.ts';
 export { type Clock, systemClock } from './clock.ts';
 export { type Convergence, DEFAULT_PRE_COPY_LIMITS, type PreCopyLimits } from './convergence.ts';
 export { type MigrateOptions, migrate } from './migrate.ts';

@@ -67,7 +67,6 @@ function* bringSourceBack(course: Course): Sequence<number | null> {
 }
 
 function* resetDestination(course: Course): Sequence<boolean> {
-  if (!course.touched.has('destination')) return true;
   if (!(yield* succeeds(reset('destination')))) {
     yield* attemptToObserve(course, 'destination');
     return false;

@@ -1,0 +1,64 @@
+import type { DeviceClient, DeviceDescription } from '../client/index.ts';
+import { MigrationState } from '../states/index.ts';
+import type { EndInspection, MigrationEnd } from './migration-end.ts';
+
+type Identity = Record<string, string | number>;
+
+/**
+ * A client's device as one end of a migration. The client stays the caller's: nothing here closes it. `name` is what
+ * messages and next steps call it; the path it is connected to by default.
+ */
+export function clientEnd(client: DeviceClient, name: string = client.path): MigrationEnd {
+  return {
+    name,
+    flags: () => client.migrationFlags(),
+    state: () => client.migrationState(),
+    setState: (state) => client.setMigrationState(state),
+    read: (maxBytes, consume) => client.readMigrationData(maxBytes, consume),
+    write: (bytes) => client.writeMigrationData(bytes),
+    precopyInfo: () => client.precopyInfo(),
+    dataSize: () => client.migrationDataSize(),
+    reset: async () => {
+      await client.reset();
+      // A reset does not end a hold, RUNNING does (docs/ownership.md): whoever uses the device next can go on.
+      await client.setMigrationState(MigrationState.RUNNING);
+    },
+    inspect: async () => inspectionOf(await client.describe()),
+  };
+}
+
+/** What a description says about a migration's chances. A server that is not Ferry only tells who it is. */
+export function inspectionOf(description: DeviceDescription): EndInspection {
+  return { identity: identityOf(description), busy: whyBusy(description.server) };
+}
+
+function identityOf({ config, regions, server }: DeviceDescription): Identity | null {
+  const identity: Identity = {};
+  if (config !== null) {
+    const { vendor, device, subsystemVendor, subsystemDevice, revision, classCode } = config;
+    Object.assign(identity, {
+      vendor,
+      device,
+      subsystemVendor,
+      subsystemDevice,
+      revision,
+      'class code': classCode,
+    });
+  }
+  for (const { index, size } of regions) identity[`the size of region ${index}`] = Number(size);
+  const kind = field(field(server, 'identity'), 'kind');
+  if (typeof kind === 'string') identity['kind'] = kind;
+  return Object.keys(identity).length > 0 ? identity : null;
+}
+
+function whyBusy(server: unknown): string | null {
+  const migration = field(server, 'migration');
+  if (field(migration, 'inTransition') === true) return 'a change of its migration state is under way';
+  const owner = field(migration, 'sessionOwner');
+  return typeof owner === 'string' ? `another ${owner} connection drives its migration` : null;
+}
+
+function field(value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null) return undefined;
+  return Object.getOwnPropertyDescriptor(value, name)?.value;
+}

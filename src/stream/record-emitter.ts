@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { nextLink } from './checksum.ts';
+import { RunningChecksum } from './checksum.ts';
 import {
   FORMAT_VERSION,
   MAGIC,
@@ -49,19 +49,20 @@ export class RecordEmitter {
   #data: Uint8Array = NOTHING;
   /** Of the data emitted so far. */
   #checksum = 0;
-  #link: number;
+  readonly #running: RunningChecksum;
 
   constructor() {
     this.#source = new Uint8Array(Preamble.size);
     const view = new DataView(this.#source.buffer);
     Preamble.write(view, { ...MAGIC, version: FORMAT_VERSION, checksum: 0 });
-    this.#link = crc32(this.#source.subarray(0, Preamble.at.checksum));
-    Preamble.write(view, { ...MAGIC, version: FORMAT_VERSION, checksum: this.#link });
+    const checksum = crc32(this.#source.subarray(0, Preamble.at.checksum));
+    Preamble.write(view, { ...MAGIC, version: FORMAT_VERSION, checksum });
+    this.#running = new RunningChecksum(checksum);
   }
 
   /** Begins a record. Only when nothing is {@link pending}. `data` is read when it is emitted, not now. */
   begin({ type, block = 0, offset = 0, length, data = NOTHING }: RecordInput): void {
-    const header = { type, block, offset, length, link: this.#link, checksum: 0 };
+    const header = { type, block, offset, length, link: this.#running.value, checksum: 0 };
     RecordHeader.write(this.#headerView, header);
     const checksum = crc32(this.#header.subarray(0, RecordHeader.at.checksum));
     this.#headerView.setUint32(RecordHeader.at.checksum, checksum, true);
@@ -98,7 +99,7 @@ export class RecordEmitter {
         this.#enter('trailer', this.#trailer);
         break;
       case 'trailer':
-        this.#link = nextLink(this.#link, this.#header, this.#trailer);
+        this.#running.add(this.#header, this.#checksum);
         this.#data = NOTHING;
         this.#enter('idle', NOTHING);
         break;

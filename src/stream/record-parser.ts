@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { nextLink } from './checksum.ts';
+import { RunningChecksum } from './checksum.ts';
 import {
   FORMAT_VERSION,
   MAGIC,
@@ -62,7 +62,7 @@ export class RecordParser {
   #records = 0;
   /** Of the data of the current record, as far as they have arrived. */
   #checksum = 0;
-  #link = 0;
+  #running = new RunningChecksum(0);
 
   constructor(sink: RecordSink) {
     this.#sink = sink;
@@ -134,7 +134,7 @@ export class RecordParser {
         { context: { version } },
       );
     }
-    this.#link = checksum;
+    this.#running = new RunningChecksum(checksum);
   }
 
   #acceptHeader(): void {
@@ -143,7 +143,7 @@ export class RecordParser {
       throw changed(this.place, this.#recordAt);
     }
     const record = { at: this.#recordAt, index: this.#records, ...header };
-    if (link !== this.#link) throw outOfOrder(record);
+    if (link !== this.#running.value) throw outOfOrder(record);
     this.#sink.begin(record);
     this.#record = record;
     this.#checksum = 0;
@@ -156,7 +156,7 @@ export class RecordParser {
     if (viewOf(this.#trailer).getUint32(0, true) !== this.#checksum) {
       throw changed(describeRecord(record), record.at);
     }
-    this.#link = nextLink(this.#link, this.#header, this.#trailer);
+    this.#running.add(this.#header, this.#checksum);
     this.#sink.end(record);
     this.#records += 1;
     this.#record = null;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryBlock, memory } from '../../../src/device/state/index.ts';
 import { Errno } from '../../../src/errors/index.ts';
+import { loadNative } from '../../../src/native/index.ts';
 import { FakeMemory } from './fake-native.ts';
 
 const PAGE = 4096;
@@ -193,5 +194,26 @@ describe('tracking', () => {
     block.bytes[PAGE] = 1;
     block.refresh();
     expect([block.exposed, takeAll(block)]).toEqual([true, [PAGE]]);
+  });
+});
+
+describe('with the real system', () => {
+  it('a block is the memory that a client maps through its fd', () => {
+    const native = loadNative();
+    const block = blockOf(4);
+    block.share();
+    block.write(0, Uint8Array.of(1));
+    block.materialize(native);
+    const client = native.map(block.expose() ?? -1, 0, block.size, 3);
+    if (typeof client === 'number') throw new Error(`mmap: ${client}`);
+    const theirs = new Uint8Array(client);
+    expect(theirs[0]).toBe(1);
+    block.track();
+    takeAll(block);
+    theirs[2 * PAGE + 7] = 9;
+    block.refresh();
+    expect([takeAll(block), block.bytes[2 * PAGE + 7]]).toEqual([[2 * PAGE], 9]);
+    native.unmap(client);
+    block.close();
   });
 });

@@ -1,22 +1,20 @@
-import { Errno, type ErrorContext } from '../errors/index.ts';
-import type { Bar, BarIndex, Bars } from './bar.ts';
+import type { Bars } from './bar.ts';
+import { checkBars } from './bar-rules.ts';
 import {
   type Capability,
   chain,
-  type MsixPlacement,
   msiCapability,
   msixCapability,
   PCI_EXPRESS,
   POWER_MANAGEMENT,
 } from './capabilities.ts';
 import type { ConfigLayout } from './configuration-space.ts';
-import { DeviceError } from './device-error.ts';
+import { wrongDeclaration } from './declaration-error.ts';
 import type { InterruptCounts } from './interrupt-controller.ts';
 import type { InterruptDeclaration, MsiDeclaration, MsixDeclaration } from './interrupt-declaration.ts';
-import { pbaSize, tableSize } from './msix-table.ts';
-import { NOTHING } from './overlay-content.ts';
+import { type MsixPlacement, placeMsix } from './msix-placement.ts';
 import type { PciIdentity } from './pci-identity.ts';
-import { BAR_INDICES, type0Header } from './type0-header.ts';
+import { type0Header } from './type0-header.ts';
 
 /** What a device's author may say besides identity, BARs and interrupts. */
 export interface DeviceOptions {
@@ -58,14 +56,10 @@ export function draw({ identity, bars, interrupts, options }: DeviceDeclaration)
   checkBars(bars);
   const msi = normalise<MsiDeclaration>(interrupts.msi);
   if (msi !== null) checkMsi(msi);
-  const placed = placeMsix(bars, normalise<MsixDeclaration>(interrupts.msix));
+  const wanted = normalise<MsixDeclaration>(interrupts.msix);
+  const placed = wanted === null ? { bars, msix: null } : placeMsix(bars, wanted);
   const intx = interrupts.intx === true;
-  const capabilities: Capability[] = [];
-  if (options.powerManagement) capabilities.push(POWER_MANAGEMENT);
-  if (msi !== null) capabilities.push(msiCapability(msi));
-  if (placed.msix !== null) capabilities.push(msixCapability(placed.msix));
-  if (options.express) capabilities.push(PCI_EXPRESS);
-  const { first, registers } = chain(capabilities);
+  const { first, registers } = chain(capabilitiesOf(options, msi, placed.msix));
   return {
     identity: complete,
     bars: placed.bars,
@@ -76,6 +70,19 @@ export function draw({ identity, bars, interrupts, options }: DeviceDeclaration)
       registers: [...type0Header(complete, placed.bars, intx, first), ...registers],
     },
   };
+}
+
+function capabilitiesOf(
+  { powerManagement, express }: DeviceOptions,
+  msi: MsiDeclaration | null,
+  msix: MsixPlacement | null,
+): readonly Capability[] {
+  return [
+    ...(powerManagement ? [POWER_MANAGEMENT] : []),
+    ...(msi === null ? [] : [msiCapability(msi)]),
+    ...(msix === null ? [] : [msixCapability(msix)]),
+    ...(express ? [PCI_EXPRESS] : []),
+  ];
 }
 
 /** The widths of an identity's numbers, in bits. */
@@ -91,12 +98,14 @@ const IDENTITY_BITS = {
 function completeIdentity(identity: PciIdentity): Required<PciIdentity> {
   const complete = { revision: 0, subsystemVendor: 0, subsystemDevice: 0, ...identity };
   if (!/^[\x20-\x7e]{1,64}$/.test(complete.kind)) {
-    throw wrong('the kind of a device is 1 to 64 printable ASCII characters', { kind: complete.kind });
+    throw wrongDeclaration('the kind of a device is 1 to 64 printable ASCII characters', {
+      kind: complete.kind,
+    });
   }
   for (const [name, bits] of Object.entries(IDENTITY_BITS)) {
     const value = Reflect.get(complete, name);
     if (!Number.isInteger(value) || value < 0 || value >= 2 ** bits) {
-      throw wrong(`the identity's ${name} is a number of ${bits} bits, not ${value}`, {
+      throw wrongDeclaration(`the identity's ${name} is a number of ${bits} bits, not ${value}`, {
         [name]: String(value),
       });
     }
@@ -104,40 +113,9 @@ function completeIdentity(identity: PciIdentity): Required<PciIdentity> {
   return complete;
 }
 
-/** The smallest BARs that have room for their type bits (PCI 3.0, section 6.2.5.1). */
-const SMALLEST = { memory: 16, io: 4 } as const;
-
-function checkBars(bars: Bars): void {
-  for (const index of BAR_INDICES) {
-    const bar = bars[index];
-    if (bar === undefined) continue;
-    const { size, space, bits, prefetchable } = bar;
-    const context = { bar: index, size };
-    const power = Number.isSafeInteger(size) && size > 0 && Number.isInteger(Math.log2(size));
-    if (!power || size < SMALLEST[space]) {
-      throw wrong(
-        `BAR${index}: its size is a power of two, at least ${SMALLEST[space]}, not ${size}`,
-        context,
-      );
-    }
-    if (space === 'io' && (bits === 64 || prefetchable)) {
-      throw wrong(`BAR${index}: an I/O BAR is neither 64-bit nor prefetchable`, context);
-    }
-    if (bits === 32 && size > 2 ** 31) throw wrong(`BAR${index}: above 2 GiB a BAR has 64 bits`, context);
-    if (bits === 64 && (index === 5 || followerOf(bars, index) !== undefined)) {
-      throw wrong(`BAR${index}: a 64-bit BAR needs the next index as well`, context);
-    }
-  }
-}
-
-function followerOf(bars: Bars, index: BarIndex): Bar | undefined {
-  const next = BAR_INDICES.find((candidate) => candidate === index + 1);
-  return next === undefined ? undefined : bars[next];
-}
-
 function checkMsi({ vectors }: MsiDeclaration): void {
   if (![1, 2, 4, 8, 16, 32].includes(vectors)) {
-    throw wrong(`MSI has 1, 2, 4, 8, 16 or 32 vectors, not ${vectors}`, { vectors });
+    throw wrongDeclaration(`MSI has 1, 2, 4, 8, 16 or 32 vectors, not ${vectors}`, { vectors });
   }
 }
 
@@ -146,77 +124,4 @@ function normalise<D extends { readonly vectors: number }>(
 ): D | { vectors: number } | null {
   if (declared === undefined || declared === 0) return null;
   return typeof declared === 'number' ? { vectors: declared } : declared;
-}
-
-/** A BAR of its own for MSI-X has at least a page, so that nothing else shares the page. */
-const SMALLEST_MSIX_BAR = 4096;
-
-function placeMsix(
-  bars: Bars,
-  declared: MsixDeclaration | null,
-): { readonly bars: Bars; readonly msix: MsixPlacement | null } {
-  if (declared === null) return { bars, msix: null };
-  const { vectors, table = 0 } = declared;
-  if (!Number.isInteger(vectors) || vectors < 1 || vectors > 2048) {
-    throw wrong(`MSI-X has 1 to 2048 vectors, not ${vectors}`, { vectors });
-  }
-  const pba = declared.pba ?? Math.ceil((table + tableSize(vectors)) / 8) * 8;
-  const end = Math.max(table + tableSize(vectors), pba + pbaSize(vectors));
-  if (declared.bar === undefined) {
-    const own = freeIndex(bars);
-    const size = Math.max(SMALLEST_MSIX_BAR, 2 ** Math.ceil(Math.log2(end)));
-    const bar: Bar = {
-      size,
-      space: 'memory',
-      bits: 32,
-      prefetchable: false,
-      content: NOTHING,
-      sharing: null,
-    };
-    return { bars: { ...bars, [own]: bar }, msix: { vectors, bar: own, table, pba } };
-  }
-  const msix = { vectors, bar: declared.bar, table, pba };
-  checkMsixPlace(bars[declared.bar], msix, end);
-  return { bars, msix };
-}
-
-function freeIndex(bars: Bars): BarIndex {
-  const taken = (index: number) =>
-    BAR_INDICES.some(
-      (other) =>
-        bars[other] !== undefined && (other === index || (other === index - 1 && bars[other].bits === 64)),
-    );
-  const free = BAR_INDICES.find((index) => !taken(index));
-  if (free === undefined) throw wrong('no BAR is free for the MSI-X table: name one with msix.bar', {});
-  return free;
-}
-
-function checkMsixPlace(bar: Bar | undefined, msix: MsixPlacement, end: number): void {
-  const { vectors, table, pba } = msix;
-  const context = { bar: msix.bar, table, pba };
-  if (bar?.space !== 'memory') throw wrong(`MSI-X is in a memory BAR, and BAR${msix.bar} is none`, context);
-  if (table % 8 !== 0 || pba % 8 !== 0 || !(table >= 0) || !(pba >= 0) || end > bar.size) {
-    throw wrong(`MSI-X table and PBA are 8-byte aligned and inside BAR${msix.bar}`, context);
-  }
-  if (overlap(table, tableSize(vectors), pba, pbaSize(vectors)))
-    throw wrong('MSI-X table and PBA overlap', context);
-  for (const area of bar.sharing?.areas ?? []) {
-    if (
-      overlap(area.offset, area.size, table, tableSize(vectors)) ||
-      overlap(area.offset, area.size, pba, pbaSize(vectors))
-    ) {
-      throw wrong(
-        `a client that maps BAR${msix.bar} would not reach the MSI-X table: leave it out of mmap`,
-        context,
-      );
-    }
-  }
-}
-
-function overlap(a: number, aSize: number, b: number, bSize: number): boolean {
-  return a < b + bSize && b < a + aSize;
-}
-
-function wrong(message: string, context: ErrorContext): DeviceError {
-  return new DeviceError('ERR_DEVICE_DECLARATION', message, { errno: Errno.EINVAL, context });
 }

@@ -1,5 +1,7 @@
 import { IrqIndex, PCI_NUM_REGIONS, RegionIndex } from '../protocol/index.ts';
+import { requireSoundImage } from '../stream/index.ts';
 import type { Bar, BarContent } from './bar.ts';
+import { BAR_INDICES } from './bar-rules.ts';
 import type { Blueprint } from './blueprint.ts';
 import { ConfigurationSpace } from './configuration-space.ts';
 import type { MigrationServices } from './declared-migration.ts';
@@ -14,7 +16,7 @@ import { absentRegion, BarRegion, configRegion } from './regions.ts';
 import { RunControl, RunLevel } from './run-control.ts';
 import type { DeviceHost, DeviceInspection, DeviceMigration, Region, ServedDevice } from './served-device.ts';
 import type { StatePart } from './state/index.ts';
-import { BAR_INDICES, CommandBit } from './type0-header.ts';
+import { CommandBit } from './type0-header.ts';
 
 /** What an author's device hands over to be served. */
 export interface AuthoredDevice {
@@ -72,6 +74,7 @@ export class BoundDevice implements ServedDevice {
       interrupts: this.interrupts,
       restored: () => this.run.run('onRestored', () => hooks.onRestored()),
     });
+    requireSoundImage(this.#image);
     this.#image.materialize(host.native);
     this.regions = this.#makeRegions(blueprint, config, table);
     if (config.registers.some(({ name }) => name === 'MSI.PENDING')) {

@@ -1,5 +1,6 @@
 import type { ConfigRegister } from './configuration-space.ts';
 import type { MsiDeclaration } from './interrupt-declaration.ts';
+import type { MsixPlacement } from './msix-placement.ts';
 import { HEADER_SIZE } from './type0-header.ts';
 
 /** A PCI capability as data. Its registers' offsets count from its start, where its id and next pointer are. */
@@ -11,14 +12,6 @@ export interface Capability {
   /** Bytes. */
   readonly size: number;
   readonly registers: readonly ConfigRegister[];
-}
-
-/** The MSI-X table and the pending bits, each in a BAR. */
-export interface MsixPlacement {
-  readonly vectors: number;
-  readonly bar: number;
-  readonly table: number;
-  readonly pba: number;
 }
 
 /** MSI message control (PCI 3.0, section 6.8.1.3). */

@@ -1,3 +1,4 @@
+export type { DeviceImage, PrecopyInfo } from '../stream/index.ts';
 export type { Bar, BarContent, BarIndex, BarOptions, Bars, MemoryBarOptions } from './bar.ts';
 export type { DeviceOptions } from './blueprint.ts';
 export type { RegionCallbacks } from './callback-content.ts';
@@ -26,7 +27,6 @@ export type {
   DeviceHost,
   DeviceInspection,
   DeviceMigration,
-  PrecopyInfo,
   Region,
   RegionArea,
   ServedDevice,

@@ -1,5 +1,3 @@
-import type { BarIndex } from './bar.ts';
-
 /** MSI, where one number does not say enough. */
 export interface MsiDeclaration {
   /** Messages: 1, 2, 4, 8, 16 or 32. */
@@ -15,10 +13,10 @@ export interface MsixDeclaration {
   /** 1 to 2048. */
   readonly vectors: number;
   /**
-   * The memory BAR that holds table and PBA, on top of whatever it has there. By default a BAR of its own is added at
+   * The index of the memory BAR that holds table and PBA, on top of whatever it has there. By default a BAR of its own is added at
    * the first free index.
    */
-  readonly bar?: BarIndex;
+  readonly bar?: number;
   /** Offset of the table in the BAR, a multiple of 8; 0 by default. It has 16 bytes for each vector. */
   readonly table?: number;
   /** Offset of the pending bits, a multiple of 8; by default right behind the table. 8 bytes for each 64 vectors. */

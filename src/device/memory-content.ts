@@ -1,6 +1,6 @@
-import { Errno, type ErrorContext } from '../errors/index.ts';
 import type { BarContent, MemoryBarOptions } from './bar.ts';
-import { DeviceError } from './device-error.ts';
+import { wrongDeclaration } from './declaration-error.ts';
+import type { DeviceError } from './device-error.ts';
 import type { RegionArea } from './served-device.ts';
 import type { MemoryBlock } from './state/index.ts';
 
@@ -39,7 +39,6 @@ export function sharedAreas(size: number, mmap: MemoryBarOptions['mmap']): reado
   return mmap;
 }
 
-function badArea(message: string, area: RegionArea): DeviceError {
-  const context: ErrorContext = { offset: area.offset, size: area.size };
-  return new DeviceError('ERR_DEVICE_DECLARATION', message, { errno: Errno.EINVAL, context });
+function badArea(message: string, { offset, size }: RegionArea): DeviceError {
+  return wrongDeclaration(message, { offset, size });
 }

@@ -1,5 +1,6 @@
 import { Errno } from '../errors/index.ts';
 import type { BarContent } from './bar.ts';
+import { wrongDeclaration } from './declaration-error.ts';
 import { DeviceError } from './device-error.ts';
 import type { NarrowRegister, RegisterMap, WideRegister } from './registers.ts';
 import { isPromise } from './synchronous.ts';
@@ -122,11 +123,10 @@ function slotOf(offset: number, register: NarrowRegister | WideRegister, size: n
 }
 
 function misplaced(slot: Slot, what: string): DeviceError {
-  return new DeviceError(
-    'ERR_DEVICE_DECLARATION',
-    `the register of ${slot.width} bytes at 0x${slot.offset.toString(16)} ${what}`,
-    { errno: Errno.EINVAL, context: { offset: slot.offset, width: slot.width } },
-  );
+  return wrongDeclaration(`the register of ${slot.width} bytes at 0x${slot.offset.toString(16)} ${what}`, {
+    offset: slot.offset,
+    width: slot.width,
+  });
 }
 
 /** Reads a whole register into `target[at...]`. */

@@ -2,6 +2,7 @@ import type { FerryError } from '../errors/index.ts';
 import type { AddressSpace } from '../memory/index.ts';
 import type { Native } from '../native/index.ts';
 import type { MigrationState } from '../states/index.ts';
+import type { PrecopyInfo } from '../stream/index.ts';
 import type { InterruptController } from './interrupt-controller.ts';
 import type { PciIdentity } from './pci-identity.ts';
 
@@ -65,12 +66,6 @@ export interface DeviceHost {
   readonly mode: 'event-loop' | 'dedicated';
   /** Takes errors of the device's own activity (timers, work), which no request is there to answer for. */
   report(error: FerryError): void;
-}
-
-/** What is left of a saving session, in bytes (struct vfio_precopy_info in linux/vfio.h). */
-export interface PrecopyInfo {
-  readonly initialBytes: bigint;
-  readonly dirtyBytes: bigint;
 }
 
 /**

@@ -1,4 +1,5 @@
-import type { Bar, BarIndex, Bars } from './bar.ts';
+import type { Bar, Bars } from './bar.ts';
+import { BAR_INDICES, barAt } from './bar-rules.ts';
 import type { ConfigRegister } from './configuration-space.ts';
 import type { PciIdentity } from './pci-identity.ts';
 
@@ -59,9 +60,6 @@ export function type0Header(
   ];
 }
 
-/** The indices of BARs, ascending. */
-export const BAR_INDICES: readonly BarIndex[] = [0, 1, 2, 3, 4, 5];
-
 /**
  * The six BARs. Sizing needs nothing special: the bits below the size are not writable, so that what reads back after
  * writing all ones tells it (section 6.2.5.1). An absent BAR reads 0.
@@ -71,9 +69,8 @@ function barRegisters(bars: Bars): readonly ConfigRegister[] {
     const place = { name: `BAR${index}`, offset: 0x10 + 4 * index, size: 4 } as const;
     const bar = bars[index];
     if (bar !== undefined) return { ...place, reset: typeBits(bar), writable: addressMask(bar) };
-    const below = BAR_INDICES.find((other) => other === index - 1);
-    const upper = below === undefined ? undefined : bars[below];
-    return upper?.bits === 64 ? { ...place, writable: upperAddressMask(upper) } : place;
+    const below = barAt(bars, index - 1);
+    return below?.bits === 64 ? { ...place, writable: upperAddressMask(below) } : place;
   });
 }
 

@@ -1,4 +1,4 @@
-import type { DeviceClient, DeviceDescription } from '../client/index.ts';
+import type { DeviceClient, DeviceDescription, PciConfig } from '../client/index.ts';
 import { MigrationState } from '../states/index.ts';
 import type { EndInspection, MigrationEnd } from './migration-end.ts';
 
@@ -33,22 +33,24 @@ export function inspectionOf(description: DeviceDescription): EndInspection {
 }
 
 function identityOf({ config, regions, server }: DeviceDescription): Identity | null {
-  const identity: Identity = {};
-  if (config !== null) {
-    const { vendor, device, subsystemVendor, subsystemDevice, revision, classCode } = config;
-    Object.assign(identity, {
-      vendor,
-      device,
-      subsystemVendor,
-      subsystemDevice,
-      revision,
-      'class code': classCode,
-    });
-  }
-  for (const { index, size } of regions) identity[`the size of region ${index}`] = Number(size);
   const kind = field(field(server, 'identity'), 'kind');
-  if (typeof kind === 'string') identity['kind'] = kind;
+  const identity: Identity = {
+    ...(typeof kind === 'string' ? { kind } : {}),
+    ...(config === null ? {} : idsOf(config)),
+    ...Object.fromEntries(regions.map(({ index, size }) => [`the size of region ${index}`, Number(size)])),
+  };
   return Object.keys(identity).length > 0 ? identity : null;
+}
+
+function idsOf({
+  vendor,
+  device,
+  subsystemVendor,
+  subsystemDevice,
+  revision,
+  classCode,
+}: PciConfig): Identity {
+  return { vendor, device, subsystemVendor, subsystemDevice, revision, 'class code': classCode };
 }
 
 function whyBusy(server: unknown): string | null {

@@ -1,5 +1,20 @@
+import { readlinkSync } from 'node:fs';
 import type { Trigger } from '../device/index.ts';
 import type { Native } from '../native/index.ts';
+import { ServerError } from './server-error.ts';
+
+/**
+ * Checks that fds are eventfds, as the kernel does: a write to anything else could do anything.
+ * @throws ServerError EINVAL
+ */
+export function requireEventfds(fds: readonly number[]): void {
+  for (const fd of fds) {
+    const what = readlinkSync(`/proc/self/fd/${fd}`);
+    if (what !== 'anon_inode:[eventfd]') {
+      throw new ServerError('ERR_BAD_RANGE', `SET_IRQS brought ${what}, which is no eventfd`);
+    }
+  }
+}
 
 /** The eventfds that the main connection gave with SET_IRQS, by IRQ index and vector. It owns them. */
 export class IrqEventfds {
@@ -14,6 +29,8 @@ export class IrqEventfds {
   assign(index: number, vector: number, fd: number | null): Trigger | null {
     this.#closeOne(index, vector);
     if (fd === null) return null;
+    // A peer's eventfd may block when its counter is full, and then so would we.
+    this.#native.setBlocking(fd, 0);
     const vectors = this.#fds.get(index) ?? new Map<number, number>();
     vectors.set(vector, fd);
     this.#fds.set(index, vectors);

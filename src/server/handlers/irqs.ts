@@ -1,6 +1,7 @@
 import { Errno } from '../../errors/index.ts';
 import { deviceGetIrqInfo, deviceSetIrqs, IrqInfo, IrqSetFlag, type ValueOf } from '../../protocol/index.ts';
 import type { IncomingMessage } from '../../transport/index.ts';
+import { requireEventfds } from '../irq-eventfds.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
 import { acknowledge, answer } from './handler.ts';
@@ -49,6 +50,7 @@ function assign(
     const text = 'eventfds for mask and unmask are not supported';
     throw new ServerError('ERR_NOT_SUPPORTED', text, { index }, { errno: Errno.ENOTTY });
   }
+  requireEventfds(message.fds);
   const fds = message.takeFds();
   const { eventfds, device } = served.server;
   const triggers = Array.from({ length: count }, (_, i) => eventfds.assign(index, start + i, fds[i] ?? null));

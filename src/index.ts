@@ -1,0 +1,10 @@
+/**
+ * What a program embeds: write a device, serve it, drive one, move one. The rooms have more: `vfio-ferry/device`,
+ * `/client`, `/server`, `/engine`, `/protocol`, `/states`, `/devices`.
+ */
+export { DeviceClient, GuestMemory, SyncDeviceClient } from './client/index.ts';
+export { PciDevice } from './device/index.ts';
+export { clientEnd, MigrationError, type MigrationReport, migrate } from './engine/index.ts';
+export { Errno, errnoName, FerryError } from './errors/index.ts';
+export { type RunningServer, type ServeOptions, serveDedicated, serveDevice } from './server/index.ts';
+export { MigrationFlag, MigrationState, stateName } from './states/index.ts';

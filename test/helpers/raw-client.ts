@@ -48,7 +48,8 @@ export class RawClient {
   static async open(path: string, json = QEMU_VERSION_JSON): Promise<RawClient> {
     const client = RawClient.connect(path);
     const reply = await client.request(1, versionPayload(0, 0, json));
-    if (reply.error !== 0 || (reply.flags & 0x20) !== 0) throw new Error(`VERSION refused: errno ${reply.error}`);
+    if (reply.error !== 0 || (reply.flags & 0x20) !== 0)
+      throw new Error(`VERSION refused: errno ${reply.error}`);
     return client;
   }
 
@@ -69,7 +70,12 @@ export class RawClient {
   }
 
   /** Sends a command and returns its id. */
-  post(command: number, payload: Uint8Array = Buffer.alloc(0), flags = 0, fds: readonly number[] | null = null): number {
+  post(
+    command: number,
+    payload: Uint8Array = Buffer.alloc(0),
+    flags = 0,
+    fds: readonly number[] | null = null,
+  ): number {
     const id = this.#nextId;
     this.#nextId = (this.#nextId + 1) & 0xffff;
     this.send(rawMessage(id, command, payload, flags), fds);
@@ -77,7 +83,11 @@ export class RawClient {
   }
 
   /** Sends a command and waits for the message with its id. */
-  async request(command: number, payload?: Uint8Array, fds: readonly number[] | null = null): Promise<RawMessage> {
+  async request(
+    command: number,
+    payload?: Uint8Array,
+    fds: readonly number[] | null = null,
+  ): Promise<RawMessage> {
     const id = this.post(command, payload, 0, fds);
     return this.reply(id);
   }
@@ -183,7 +193,11 @@ export function rawMessage(id: number, command: number, payload: Uint8Array, fla
 }
 
 /** The payload of VERSION; null: no JSON. */
-export function versionPayload(major: number, minor: number, json: string | null = QEMU_VERSION_JSON): Buffer {
+export function versionPayload(
+  major: number,
+  minor: number,
+  json: string | null = QEMU_VERSION_JSON,
+): Buffer {
   const head = Buffer.alloc(4);
   head.writeUInt16LE(major, 0);
   head.writeUInt16LE(minor, 2);

@@ -4,7 +4,13 @@ const KiB = 1024;
 
 /** A small device with one of everything: registers, memory that can be mapped, MSI-X and INTx, DMA by work(). */
 export class TestDevice extends PciDevice {
-  override readonly identity = { kind: 'test', vendor: 0x1af4, device: 0x10f0, classCode: 0xff0000, revision: 1 };
+  override readonly identity = {
+    kind: 'test',
+    vendor: 0x1af4,
+    device: 0x10f0,
+    classCode: 0xff0000,
+    revision: 1,
+  };
   readonly state = this.migratable({
     scratch: u32(),
     counter: u32({ initial: 7 }),

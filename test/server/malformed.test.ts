@@ -75,8 +75,8 @@ const onMain: readonly Malformed[] = [
   ['REGION_WRITE with more data than it says', 10, fields(4n, 0, 2, Buffer.from([1, 2, 3])), EINVAL],
   ['REGION_WRITE of region 9', 10, fields(0n, 9, 4, 0), EINVAL],
   ['REGION_WRITE over the end', 10, fields(0xffdn, 0, 4, 0), EINVAL],
-  ['DMA_READ, which is the server\'s to send', 11, fields(0n, 4n), EINVAL],
-  ['DMA_WRITE, which is the server\'s to send', 12, fields(0n, 4n, 0), EINVAL],
+  ["DMA_READ, which is the server's to send", 11, fields(0n, 4n), EINVAL],
+  ["DMA_WRITE, which is the server's to send", 12, fields(0n, 4n, 0), EINVAL],
   ['the withdrawn command 14', 14, fields(), EINVAL],
   ['REGION_WRITE_MULTI short', 15, fields(2n, 4n, 0, 4, 0n), EINVAL],
   ['REGION_WRITE_MULTI of 2^60 writes', 15, fields(1n << 60n), EINVAL],
@@ -145,12 +145,15 @@ describe('a malformed message', () => {
     expect(Buffer.from(reply.payload).readUInt32LE(16)).toBe(0x10f01af4);
   }
 
-  it.each(onMain)('%s gets its errno in a bare header, and the connection goes on', async (_, command, payload, errno) => {
-    const reply = await main.request(command, payload);
-    expect(reply).toMatchObject({ flags: 0x21, error: errno, command });
-    expect(reply.payload).toHaveLength(0);
-    await expectUsable(main);
-  });
+  it.each(onMain)(
+    '%s gets its errno in a bare header, and the connection goes on',
+    async (_, command, payload, errno) => {
+      const reply = await main.request(command, payload);
+      expect(reply).toMatchObject({ flags: 0x21, error: errno, command });
+      expect(reply.payload).toHaveLength(0);
+      await expectUsable(main);
+    },
+  );
 
   it.each(onControl)('%s does not belong on the control socket', async (_, command, payload, errno) => {
     const control = await served.control();
@@ -228,8 +231,16 @@ describe('the first message', () => {
     ['max_data_xfer_size of -1', 1, versionPayload(0, 0, '{"capabilities":{"max_data_xfer_size":-1}}')],
     ['a fraction', 1, versionPayload(0, 0, '{"capabilities":{"max_dma_maps":1.5}}')],
     ['migration that is a string', 1, versionPayload(0, 0, '{"capabilities":{"migration":"23"}}')],
-    ['a page size that is no power of two', 1, versionPayload(0, 0, '{"capabilities":{"migration":{"pgsize":4095}}}')],
-    ['nesting without end', 1, versionPayload(0, 0, `{"capabilities":${'['.repeat(5000)}${']'.repeat(5000)}}`)],
+    [
+      'a page size that is no power of two',
+      1,
+      versionPayload(0, 0, '{"capabilities":{"migration":{"pgsize":4095}}}'),
+    ],
+    [
+      'nesting without end',
+      1,
+      versionPayload(0, 0, `{"capabilities":${'['.repeat(5000)}${']'.repeat(5000)}}`),
+    ],
     ['invalid UTF-8', 1, Buffer.concat([fields(0), Buffer.from([0x7b, 0xff, 0x7d, 0])])],
   ];
 

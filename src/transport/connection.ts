@@ -58,7 +58,9 @@ export class Connection {
   #holding = false;
   #handling = false;
   #flushPlanned = false;
-  /** Where the reply of the running handler begins in `out`, to take it back if the handler throws; -1: not begun. */
+  /** The command whose handler runs, or null. */
+  #current: ReplyTicket | null = null;
+  /** Where its reply begins in the stream, to take it back if the handler throws; -1: not begun. */
   #replyAt = -1;
   #closed: FerryError | null = null;
 
@@ -70,11 +72,16 @@ export class Connection {
     this.#framer = new Framer(options.maxMessage);
     this.out = new SendBuffer(options.native, options.fd, options.maxMessage);
     this.#pending = new PendingRequests(options.reactor, commandName);
-    this.#port = options.reactor.open(
-      options.fd,
-      { rx: this.#framer.bytes, fds: this.#fds },
-      { received: (result) => this.#received(result), writable: () => this.#writable() },
-    );
+    try {
+      this.#port = options.reactor.open(
+        options.fd,
+        { rx: this.#framer.bytes, fds: this.#fds },
+        { received: (result) => this.#received(result), writable: () => this.#writable() },
+      );
+    } catch (error) {
+      options.native.close(options.fd);
+      throw error;
+    }
   }
 
   /** Why the connection is over, or null while it lives. */
@@ -109,7 +116,7 @@ export class Connection {
   reply(to: ReplyTicket, payloadSize: number): number {
     if (to.noReply) return -1;
     const at = this.#begin(to.id, to.command, MessageType.REPLY, 0, payloadSize);
-    this.#replyAt = this.out.newest;
+    if (at >= 0 && this.#current?.id === to.id) this.#replyAt = this.out.newest;
     return at;
   }
 
@@ -135,6 +142,7 @@ export class Connection {
    */
   request(command: number, payloadSize: number, timeoutMs: number, complete: Completion | null): number {
     if (this.#closed !== null) throw this.#closed;
+    if (this.#pending.full) throw queueFull(command);
     const id = this.#pending.allocateId();
     const flags = complete === null ? HeaderFlag.NO_REPLY : 0;
     const at = this.#begin(id, command, MessageType.COMMAND | flags, 0, payloadSize);
@@ -151,7 +159,7 @@ export class Connection {
 
   /** Whether a message of this size can be begun now. */
   hasRoom(payloadSize: number): boolean {
-    return this.out.fits(payloadSize);
+    return this.out.fits(payloadSize) && !this.#pending.full;
   }
 
   /** Calls `run` when everything has been sent, or when the connection is over. */
@@ -234,6 +242,7 @@ export class Connection {
     const count = this.#fds[0] ?? 0;
     this.#framer.push(result, count > 0 ? Array.from(this.#fds.subarray(1, 1 + count)) : NO_FDS);
     this.#handleAll();
+    if (this.#framer.hasFds && this.#framer.fdCount > MAX_FDS) this.close(tooManyFds());
   }
 
   #writable(): void {
@@ -300,21 +309,33 @@ export class Connection {
   /** Hands the current message to the handler; parks it when the handler says so. */
   #handle(): void {
     const message = this.#message;
+    if (this.#runHandler(message)) return;
+    this.#holding = true;
+    this.#held.push(message, HEADER_SIZE);
+  }
+
+  /** False: the handler wants the command parked. */
+  #runHandler(message: IncomingMessage): boolean {
     this.#replyAt = -1;
+    this.#current = message;
     try {
-      if (this.#handler.command(message)) return;
-      this.#holding = true;
-      this.#held.push(message, HEADER_SIZE);
+      // A connection that its handler has closed has nowhere to park anything.
+      return this.#handler.command(message) || this.#closed !== null;
     } catch (error) {
       this.#fail(error);
+      return true;
+    } finally {
+      this.#current = null;
     }
   }
 
+  /** Answers with the error, unless an answer is on its way already. */
   #fail(error: unknown): void {
     const errno = error instanceof FerryError ? error.errno : Errno.EIO;
+    const answered = this.#replyAt >= 0 && !this.out.cancel(this.#replyAt);
     if (!(error instanceof FerryError)) this.#handler.report(handlerBug(error, this.#message));
-    if (this.#replyAt >= 0 && this.#replyAt === this.out.newest) this.out.cancel();
-    this.replyError(this.#message, errno);
+    else if (answered) this.#handler.report(error);
+    if (!answered) this.replyError(this.#message, errno);
   }
 
   #handleHeld(): void {
@@ -327,16 +348,11 @@ export class Connection {
 
   #handleOneHeld(held: HeldMessage): boolean {
     const { bytes } = held;
-    this.#replyAt = -1;
     this.#message.point(bytes, new DataView(bytes.buffer), 0, bytes.length, held.fds);
-    try {
-      if (!this.#handler.command(this.#message)) {
-        this.#holding = true;
-        this.#held.unshift({ ...held, fds: this.#message.takeFds() });
-        return false;
-      }
-    } catch (error) {
-      this.#fail(error);
+    if (!this.#runHandler(this.#message)) {
+      this.#holding = true;
+      this.#held.unshift({ ...held, fds: this.#message.takeFds() });
+      return false;
     }
     this.#closeFds(this.#message.takeFds());
     return true;
@@ -373,6 +389,11 @@ function endOfStream(result: number, pending: number): TransportError {
 
 function brokenStream(): TransportError {
   return new TransportError('ERR_FRAMING', 'the peer sent a message size that no message can have');
+}
+
+function tooManyFds(): TransportError {
+  const message = `the peer sent more than ${MAX_FDS} file descriptors with one message`;
+  return new TransportError('ERR_FRAMING', message, { limit: MAX_FDS });
 }
 
 function unexpectedReply(message: IncomingMessage): TransportError {

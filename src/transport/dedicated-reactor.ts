@@ -71,7 +71,7 @@ export class DedicatedReactor implements Reactor {
     const wait = Math.ceil(Math.min(maxMs, SLICE_MS, this.#untilTimer()));
     const [only] = this.#ports;
     const lookAround = this.#watches.length > 0 && this.#sinceLook >= MESSAGES_BETWEEN_LOOKS;
-    if (only !== undefined && this.#ports.length === 1 && !lookAround && !only.writing && only.length > 0) {
+    if (only !== undefined && this.#ports.length === 1 && !lookAround && !only.writing && only.readable) {
       this.#receiveFrom(only, wait);
     } else {
       this.#pollAll(lookAround ? 0 : wait);
@@ -94,7 +94,7 @@ export class DedicatedReactor implements Reactor {
     if (this.#set.length < count * 3) this.#set = new Int32Array(count * 6);
     const set = this.#set;
     for (const [i, port] of ports.entries()) {
-      fill(set, i, port.fd, (port.length > 0 ? POLLIN : 0) | (port.writing ? POLLOUT : 0));
+      fill(set, i, port.fd, (port.readable ? POLLIN : 0) | (port.writing ? POLLOUT : 0));
     }
     for (const [i, watch] of watches.entries()) fill(set, ports.length + i, watch.fd, POLLIN);
     if (this.#native.poll(set, count, wait) <= 0) return;
@@ -106,7 +106,7 @@ export class DedicatedReactor implements Reactor {
 
   #servePort(port: BlockingPort, ready: number): void {
     if ((ready & POLLOUT) !== 0 && !port.closed) port.events.writable();
-    if ((ready & ~POLLOUT) !== 0 && !port.closed && port.length > 0) port.receive(this.#native, 0);
+    if ((ready & ~POLLOUT) !== 0 && !port.closed && port.readable) port.receive(this.#native, 0);
   }
 
   #timer(ms: number, run: () => void, period: number): Closeable {
@@ -158,7 +158,8 @@ class BlockingPort implements SocketPort {
   readonly #target: ReceiveTarget;
   readonly #onClose: () => void;
   #offset = 0;
-  length: number;
+  #length: number;
+  #receiving = false;
   writing = false;
   closed = false;
 
@@ -167,21 +168,34 @@ class BlockingPort implements SocketPort {
     this.#target = target;
     this.events = events;
     this.#onClose = onClose;
-    this.length = target.rx.length;
+    this.#length = target.rx.length;
+  }
+
+  /**
+   * Whether it wants data now. Not while what it received is handled: a handler may run the reactor itself (a client
+   * inside a callback of another), and would overwrite what is being handled.
+   */
+  get readable(): boolean {
+    return this.#length > 0 && !this.#receiving;
   }
 
   /** One receive that waits at most `wait` ms; false when nothing came. */
   receive(native: Native, wait: number): boolean {
     const { rx, fds } = this.#target;
-    const result = native.receive(this.fd, rx, this.#offset, this.length, fds, wait);
+    const result = native.receive(this.fd, rx, this.#offset, this.#length, fds, wait);
     if (result === -EAGAIN) return false;
-    this.events.received(result);
+    this.#receiving = true;
+    try {
+      this.events.received(result);
+    } finally {
+      this.#receiving = false;
+    }
     return true;
   }
 
   expect(offset: number, length: number): void {
     this.#offset = offset;
-    this.length = length;
+    this.#length = length;
   }
 
   awaitWritable(wanted: boolean): void {
@@ -197,8 +211,9 @@ class BlockingPort implements SocketPort {
 
 const EAGAIN = 11;
 
+/** An fd of which nothing is wanted is left out (poll skips negative ones): a hang-up would be reported forever. */
 function fill(set: Int32Array, index: number, fd: number, events: number): void {
-  set[index * 3] = fd;
+  set[index * 3] = events === 0 ? -1 : fd;
   set[index * 3 + 1] = events;
   set[index * 3 + 2] = 0;
 }

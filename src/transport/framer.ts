@@ -73,6 +73,11 @@ export class Framer {
     return have < size ? this.#incomplete(size) : this.#take(size, 'message');
   }
 
+  /** How many fds have arrived that nobody has taken yet. */
+  get fdCount(): number {
+    return this.#fdSets.reduce((count, { fds }) => count + fds.length, 0);
+  }
+
   /** Whether fds have arrived that nobody has taken yet. */
   get hasFds(): boolean {
     return this.#fdSets.length > 0;

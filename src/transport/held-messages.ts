@@ -13,10 +13,14 @@ const MAX_BYTES = 2 * 1024 * 1024;
 /** How many commands a connection keeps before it stops reading. */
 const MAX_MESSAGES = 16 * 1024;
 
+/** How many of their fds a connection keeps before it stops reading. */
+const MAX_FDS = 1024;
+
 /** Commands that arrived while their connection was held, in order. */
 export class HeldMessages {
   #queue: HeldMessage[] = [];
   #bytes = 0;
+  #fds = 0;
 
   /** Commands that wait. */
   get length(): number {
@@ -25,7 +29,7 @@ export class HeldMessages {
 
   /** Whether the connection should stop reading. */
   get full(): boolean {
-    return this.#bytes >= MAX_BYTES || this.#queue.length >= MAX_MESSAGES;
+    return this.#bytes >= MAX_BYTES || this.#queue.length >= MAX_MESSAGES || this.#fds >= MAX_FDS;
   }
 
   /** When the oldest command arrived whose sender waits for a reply; null when nobody does. */
@@ -37,14 +41,19 @@ export class HeldMessages {
   push(message: IncomingMessage, headerSize: number): void {
     const bytes = message.bytes.slice(message.start - headerSize, message.end);
     const owedSince = message.noReply ? null : performance.now();
-    this.#queue.push({ bytes, fds: message.takeFds(), owedSince });
+    const fds = message.takeFds();
+    this.#queue.push({ bytes, fds, owedSince });
     this.#bytes += bytes.length;
+    this.#fds += fds.length;
   }
 
   /** The oldest command, taken out; undefined when none waits. */
   shift(): HeldMessage | undefined {
     const held = this.#queue.shift();
-    if (held !== undefined) this.#bytes -= held.bytes.length;
+    if (held !== undefined) {
+      this.#bytes -= held.bytes.length;
+      this.#fds -= held.fds.length;
+    }
     return held;
   }
 
@@ -52,6 +61,7 @@ export class HeldMessages {
   unshift(held: HeldMessage): void {
     this.#queue.unshift(held);
     this.#bytes += held.bytes.length;
+    this.#fds += held.fds.length;
   }
 
   /** Takes out everything. */
@@ -59,6 +69,7 @@ export class HeldMessages {
     const all = this.#queue;
     this.#queue = [];
     this.#bytes = 0;
+    this.#fds = 0;
     return all;
   }
 }

@@ -1,4 +1,4 @@
-import { lstatSync, statSync, unlinkSync } from 'node:fs';
+import { lstatSync, rmSync, statSync, unlinkSync } from 'node:fs';
 import { Errno, errnoName } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
 import type { Closeable, Reactor } from './reactor.ts';
@@ -9,6 +9,9 @@ export const MAX_SOCKET_PATH = 107;
 
 /** Connections that the kernel queues before it refuses more. */
 const BACKLOG = 16;
+
+/** How long nobody is accepted after that has failed, in milliseconds. */
+const ACCEPT_PAUSE_MS = 100;
 
 /** How a listening socket is set up. */
 export interface ListenOptions {
@@ -27,18 +30,19 @@ export interface ListenOptions {
  * @throws TransportError ERR_SOCKET_IN_USE, ERR_SOCKET_PATH
  */
 export function listen(options: ListenOptions): Closeable {
-  const { native, reactor, path } = options;
+  const { native, path } = options;
   const fd = bind(native, path, options.mode);
   const { ino } = statSync(path);
-  const watch = reactor.watch(fd, () => acceptAll(native, fd, options.accepted));
+  const acceptor = acceptFrom(options, fd);
   let open = true;
   return {
     close() {
       if (!open) return;
       open = false;
-      watch.close();
+      acceptor.close();
+      // Before the fd is closed: until then the kernel gives the inode's number to no other file.
+      if (inodeOf(path) === ino) rmSync(path, { force: true });
       native.close(fd);
-      if (inodeOf(path) === ino) unlinkSync(path);
     },
   };
 }
@@ -109,6 +113,31 @@ function inodeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.ino;
 }
 
-function acceptAll(native: Native, listener: number, accepted: (fd: number) => void): void {
-  for (let fd = native.accept(listener); fd >= 0; fd = native.accept(listener)) accepted(fd);
+/**
+ * Accepts whoever connects. When that fails, for want of fds usually, it pauses: the listener stays readable, and the
+ * loop would run hot.
+ */
+function acceptFrom(options: ListenOptions, listener: number): Closeable {
+  const { native, reactor } = options;
+  let open = true;
+  let current: Closeable = reactor.watch(listener, accept);
+  function accept(): void {
+    let fd = native.accept(listener);
+    while (fd >= 0) {
+      options.accepted(fd);
+      if (!open) return;
+      fd = native.accept(listener);
+    }
+    if (fd === -Errno.EAGAIN) return;
+    current.close();
+    current = reactor.after(ACCEPT_PAUSE_MS, () => {
+      current = reactor.watch(listener, accept);
+    });
+  }
+  return {
+    close() {
+      open = false;
+      current.close();
+    },
+  };
 }

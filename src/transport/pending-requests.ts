@@ -12,6 +12,8 @@ interface Pending {
   readonly complete: Completion;
 }
 
+/** Requests in flight beyond which no more are taken: ids are 16 bits wide, and some must be left to choose from. */
+const MAX_PENDING = 32 * 1024;
 /** How many ids of abandoned requests are remembered, so that a late reply is not taken for another's. */
 const MAX_ABANDONED = 1024;
 
@@ -35,7 +37,12 @@ export class PendingRequests {
     return this.#pending.size;
   }
 
-  /** An id that no request in flight uses. */
+  /** Whether no more requests are taken until one is answered. */
+  get full(): boolean {
+    return this.#pending.size >= MAX_PENDING;
+  }
+
+  /** An id that no request in flight uses. Not to be called when {@link full}. */
   allocateId(): number {
     do this.#nextId = (this.#nextId + 1) & 0xffff;
     while (this.#pending.has(this.#nextId) || this.#abandoned.has(this.#nextId));
@@ -84,6 +91,8 @@ export class PendingRequests {
     const now = performance.now();
     let next = Number.POSITIVE_INFINITY;
     for (const [id, pending] of [...this.#pending]) {
+      // A completion may have failed the others, by closing the connection.
+      if (this.#pending.get(id) !== pending) continue;
       if (pending.deadline > now + 1) next = Math.min(next, pending.deadline);
       else this.#abandon(id, pending);
     }

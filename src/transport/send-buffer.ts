@@ -18,8 +18,10 @@ export class SendBuffer {
   #end = 0;
   /** The messages with fds. Each travels in a sendmsg of its own, so that the receiver can tell whose they are. */
   #fdMarks: { readonly at: number; readonly end: number; readonly fds: readonly number[] }[] = [];
-  /** Where the newest message begins. */
+  /** Where the newest message begins; negative when it has been sent. */
   #newest = 0;
+  /** How many bytes were sent in all: the place of bytes[#start] in the stream. */
+  #sent = 0;
   /** The errno of a send that failed for good, or 0. */
   failure = 0;
 
@@ -66,10 +68,12 @@ export class SendBuffer {
     if (fds.length > 0) this.#fdMarks.push({ at: this.#newest, end: this.#end, fds: [...fds] });
   }
 
-  /** Takes back the message begun last, which has not been sent. */
-  cancel(): void {
+  /** Takes back the message that begins at `place` in the stream. False: it is not the newest, or partly sent. */
+  cancel(place: number): boolean {
+    if (place !== this.newest || place < this.#sent) return false;
     this.#end = this.#newest;
     if (this.#fdMarks.at(-1)?.at === this.#newest) this.#fdMarks.pop();
+    return true;
   }
 
   /** Takes `bytes` off the end of the message begun last. */
@@ -78,9 +82,9 @@ export class SendBuffer {
     this.view.setUint32(this.#newest + 4, this.#end - this.#newest, littleEndian);
   }
 
-  /** Where the newest message begins: what {@link cancel} would go back to. */
+  /** Where the newest message begins in the stream of all that was ever sent; for {@link cancel}. */
   get newest(): number {
-    return this.#newest;
+    return this.#sent + this.#newest - this.#start;
   }
 
   /** Sends what it can. Returns true when nothing is left. */
@@ -92,15 +96,15 @@ export class SendBuffer {
       const sent = this.#send(end - this.#start, withFds ? mark.fds : null, null);
       if (sent <= 0) return false;
       if (withFds) this.#fdMarks.shift();
-      this.#start += sent;
+      this.#took(sent);
     }
     if (this.#start === this.#end) this.#rewind();
     return this.#start === this.#end;
   }
 
   /**
-   * Sends everything gathered and then `body`, the tail of the message begun last whose size already counts it,
-   * without copying it when the socket takes it at once. Returns false when there is no room to keep the rest.
+   * Sends everything gathered and then `body`, the tail of the message begun last, whose size is corrected; without
+   * copying it when the socket takes it at once. Returns false when there is no room to keep the rest.
    */
   flushWith(body: Uint8Array): boolean {
     const size = this.#end - this.#newest + body.length;
@@ -109,11 +113,14 @@ export class SendBuffer {
     if (this.#fdMarks.length === 0 && this.failure === 0) {
       const head = this.pending;
       const sent = Math.max(0, this.#send(head, null, body));
-      this.#start += Math.min(sent, head);
-      taken = sent - Math.min(sent, head);
+      taken = Math.max(0, sent - head);
+      this.#took(sent - taken);
     }
     const rest = body.length - taken;
     if (this.#end + rest > this.bytes.length && !this.#compact(rest)) return false;
+    // What was taken of the body has been sent without ever lying in the buffer.
+    this.#sent += taken;
+    this.#newest -= taken;
     this.bytes.set(body.subarray(taken), this.#end);
     this.#end += rest;
     if (this.#start === this.#end) this.#rewind();
@@ -135,7 +142,13 @@ export class SendBuffer {
     return sent;
   }
 
+  #took(bytes: number): void {
+    this.#start += bytes;
+    this.#sent += bytes;
+  }
+
   #rewind(): void {
+    this.#newest -= this.#start;
     this.#start = 0;
     this.#end = 0;
   }

@@ -129,7 +129,6 @@ export class RunControl {
     this.#halting = true;
     this.#apply(RunLevel.STOPPED);
     this.#kicked = false;
-    this.#timers.forgetPending();
     this.dma.abandon();
     if (this.#progress === null) {
       this.#halting = false;

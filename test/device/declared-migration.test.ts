@@ -311,10 +311,41 @@ describe('DeclaredMigration', () => {
       throw new Error('no memory');
     });
     expect(() => served.migration.arc(STOP, STOP_COPY)).toThrow('no memory');
+    expect(() => served.migration.read(new Uint8Array(1))).toThrow(/no data session/);
     host.timers.advance(50);
     expect(device.state.ticks).toBe(0);
     await served.migration.arc(STOP, STOP_COPY);
     expect(drain(served).length).toBeGreaterThan(0);
+  });
+
+  it("runs on, and saves on, when it can't stop", async () => {
+    const { device, host, served, go, at } = serve(new Everything());
+    await go(PRE_COPY_P2P);
+    drain(served);
+    vi.spyOn(device.state.ram, 'refresh').mockImplementationOnce(() => {
+      throw new Error('lost');
+    });
+    await expect(go(STOP_COPY)).rejects.toThrow('lost');
+    expect(at()).toBe(PRE_COPY_P2P);
+    host.timers.advance(10);
+    expect(device.state.ticks).toBe(1);
+    await go(STOP_COPY);
+    expect(drain(served).length).toBeGreaterThan(0);
+  });
+
+  it('delivers what was pending when the device runs, to a client that was there before', async () => {
+    const source = serve(new Everything());
+    const destination = serve(new Everything());
+    poke(source.served.regions[RegionIndex.CONFIG], 0x42, 0x8000, 2);
+    poke(source.served.regions[0], 8, 2);
+    await source.go(STOP_COPY);
+    const signals = listen(destination.served, IrqIndex.MSIX, 2);
+    await destination.go(RESUMING);
+    destination.served.migration.write(drain(source.served));
+    await destination.go(STOP);
+    expect(signals()).toBe(0);
+    await destination.go(RUNNING);
+    expect(signals()).toBe(1);
   });
 
   it("can be replaced by the author's own", () => {

@@ -206,6 +206,15 @@ describe('InterruptController', () => {
     expect(taken(), 'the trigger stays').toEqual(['2.0']);
   });
 
+  it('forgets events with the client that they were for', () => {
+    const { interrupts, trigger, taken } = make();
+    interrupts.notify(ERR);
+    interrupts.notify(REQ);
+    interrupts.disconnect();
+    for (const index of [ERR, REQ]) interrupts.setTriggers(index, 0, [trigger(index, 0)]);
+    expect(taken()).toEqual([]);
+  });
+
   it('takes over a state without signalling before it is told', () => {
     const { interrupts, trigger, taken, controls } = make();
     controls.msixEnabled = true;

@@ -19,7 +19,7 @@ export interface RunControlOptions {
   readonly isBusMaster: () => boolean;
 }
 
-/** After so many runs of `work` in a row other things get a turn. */
+/** After so many repetitions of `work` other things get a turn. */
 const RUNS_IN_A_ROW = 64;
 
 /**
@@ -198,7 +198,7 @@ export class RunControl {
     }
     this.#working = false;
     this.#progress = null;
-    if (this.#epoch === epoch && !(this.#kicked && this.#yields())) this.#settle();
+    if (!(this.#kicked && this.#yields())) this.#settle();
   }
 
   /** Work that always kicks itself must not keep everything else from running: now and then it waits for its turn. */

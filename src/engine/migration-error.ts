@@ -44,7 +44,7 @@ export class MigrationError extends FerryError {
 
   constructor(code: MigrationErrorCode, reason: FerryError, aftermath: Aftermath) {
     const { owner, phase, sourceState, destinationState, outcome, nextSteps } = aftermath;
-    super(code, `the migration failed in phase ${phase}: ${reason.message}. ${outcome}`, {
+    super(code, `${verdict(code, phase)}: ${reason.message}. ${outcome}`, {
       errno: reason.errno,
       context: { owner, phase, sourceState, destinationState },
       cause: reason,
@@ -55,4 +55,10 @@ export class MigrationError extends FerryError {
     this.destinationState = destinationState;
     this.nextSteps = nextSteps;
   }
+}
+
+function verdict(code: MigrationErrorCode, phase: Phase): string {
+  if (code === 'ERR_MIGRATION_REFUSED') return 'the migration is refused';
+  const what = code === 'ERR_MIGRATION_CANCELLED' ? 'was cancelled' : 'failed';
+  return `the migration ${what} in phase ${phase}`;
 }

@@ -12,8 +12,7 @@ type Finding = Pick<Aftermath, 'owner' | 'outcome' | 'nextSteps'>;
  * StepError itself: an end that does not answer is part of the finding.
  */
 export function* recover(course: Course, reason: StepError, names: EndNames): Sequence<MigrationError> {
-  yield* enterPhase('roll-back');
-  const finding = course.asked ? yield* afterAsking(course, names) : yield* beforeAsking(course, names);
+  const finding = course.touched.size === 0 ? untouched(course, names) : yield* rollBack(course, names);
   return new MigrationError(codeOf(reason), reason, {
     ...finding,
     phase: course.phase,
@@ -22,9 +21,13 @@ export function* recover(course: Course, reason: StepError, names: EndNames): Se
   });
 }
 
+function* rollBack(course: Course, names: EndNames): Sequence<Finding> {
+  yield* enterPhase('roll-back');
+  return course.asked ? yield* afterAsking(course, names) : yield* beforeAsking(course, names);
+}
+
 /** The destination has never been asked to run. */
 function* beforeAsking(course: Course, names: EndNames): Sequence<Finding> {
-  if (course.touched.size === 0) return untouched(course, names);
   const destination = course.states.get('destination');
   if (course.phase !== 'prepare' && destination !== undefined && runs(destination)) {
     return yield* resetFirst(course, names);

@@ -1,0 +1,29 @@
+import { Errno, type FerryError } from '../errors/index.ts';
+
+/** What to do about an error, by its code and, where that matters, its errno. */
+const advice: readonly (readonly [code: string, errno: number | null, next: string])[] = [
+  ['ERR_SOCKET', Errno.ENOENT, 'start the server with: ferry serve <device> --socket-path <path>'],
+  [
+    'ERR_SOCKET',
+    Errno.ECONNREFUSED,
+    'start the server again; it replaces the socket file that was left behind',
+  ],
+  ['ERR_SOCKET', Errno.EACCES, 'use the account that the server runs under'],
+  ['ERR_SOCKET_IN_USE', null, 'choose another --socket-path, or end the server that listens there'],
+  ['ERR_SOCKET_PATH', null, 'choose a shorter path, such as one in /tmp or /run'],
+  ['ERR_TIMEOUT', null, 'look whether the server process is alive and not stopped'],
+  ['ERR_SESSION_BUSY', null, 'wait for the other controller to finish, or end it'],
+  ['ERR_DEVICE_ASYNCHRONOUS', null, 'leave out --dedicated'],
+  ['ERR_ASYNCHRONOUS', null, 'leave out --dedicated'],
+  ['ERR_RESET_FAILED', null, 'restart the server; its device can no longer be used'],
+];
+
+/** VERSION is refused with EBUSY when the one place of a VMM is taken. */
+const OCCUPIED = 'another client is connected there: use the control socket, or end that client';
+
+/** What to do next; empty where nobody can say in general. */
+export function adviceFor({ code, errno, context }: FerryError): readonly string[] {
+  if (errno === Errno.EBUSY && context['command'] === 'VERSION') return [OCCUPIED];
+  const found = advice.find(([wanted, number]) => wanted === code && (number === null || number === errno));
+  return found === undefined ? [] : [found[2]];
+}

@@ -1,0 +1,67 @@
+import type { DeviceDescription, IrqInfo, RegionInfo } from '../client/index.ts';
+import { stateName } from '../states/index.ts';
+import { irqName, migrationFlagNames, regionName } from './names.ts';
+import { describeConfig } from './pci-text.ts';
+import { formatBytes, shortBytes } from './quantities.ts';
+import { describeServer, field } from './server-report.ts';
+
+/** A device in lines for people: as `lspci -vvv`, then what VFIO adds. */
+export function describeDevice(description: DeviceDescription): string[] {
+  const { config, regions, interrupts, server, refused } = description;
+  return [
+    ...title(description),
+    ...(config === null ? [] : describeConfig(config, regions)),
+    ...section('Regions', regions.filter(({ size }) => size > 0n).map(describeRegion)),
+    ...section('Interrupts', interrupts.filter(({ count }) => count > 0).map(describeIrq)),
+    ...section('Migration', describeMigration(description)),
+    ...section('Server', describeServer(server)),
+    ...section(
+      'Not told',
+      refused.map(({ message }) => message),
+    ),
+  ];
+}
+
+function title({ config, server }: DeviceDescription): string[] {
+  const kind = field(field(server, 'identity'), 'kind');
+  const name = typeof kind === 'string' ? `${kind} ` : '';
+  if (config === null) return [`${name}(its configuration space can't be read now)`];
+  const { classCode, vendor, device, revision } = config;
+  const rev = revision === 0 ? '' : ` (rev ${hex(revision, 2)})`;
+  return [`${name}[${hex(classCode >> 8, 4)}]: Device ${hex(vendor, 4)}:${hex(device, 4)}${rev}`];
+}
+
+function describeRegion({ index, size, readable, writable, areas, mappable }: RegionInfo): string {
+  const access = `${readable ? 'r' : '-'}${writable ? 'w' : '-'}`;
+  const ranges = areas.map(({ offset, size: length }) => `${hexRange(offset, length)}`).join(', ');
+  const mapped = mappable ? `, can be mapped: ${ranges}` : '';
+  return `${index} ${regionName(index)}: ${shortBytes(Number(size))} ${access}${mapped}`;
+}
+
+function describeIrq({ index, count, eventfd, maskable, autoMasked, noResize }: IrqInfo): string {
+  const flags = Object.entries({ eventfd, maskable, 'auto-masked': autoMasked, 'no resize': noResize })
+    .filter(([, set]) => set)
+    .map(([name]) => name);
+  return `${index} ${irqName(index)}: ${count}${flags.length > 0 ? ` (${flags.join(', ')})` : ''}`;
+}
+
+function describeMigration({ migration: { flags, state, dataSize } }: DeviceDescription): string[] {
+  if (flags === null) return ['not supported'];
+  const size = dataSize === null ? '' : `, about ${formatBytes(Number(dataSize))} of state`;
+  return [
+    `state ${state === null ? 'unknown' : stateName(state)}`,
+    `${migrationFlagNames(flags).join(' ')}${size}`,
+  ];
+}
+
+function section(heading: string, lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : [`\t${heading}:`, ...lines.map((line) => `\t\t${line}`)];
+}
+
+function hexRange(offset: bigint, size: bigint): string {
+  return `0x${offset.toString(16)}-0x${(offset + size - 1n).toString(16)}`;
+}
+
+function hex(value: number, digits: number): string {
+  return value.toString(16).padStart(digits, '0');
+}

@@ -1,0 +1,61 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { demoCommand } from './demo.ts';
+import { EXIT_CODES_HELP, ExitCode } from './exit-code.ts';
+import { ExitRequest } from './exit-request.ts';
+import { failureJson, failureOf } from './failure.ts';
+import { inspectCommand } from './inspect.ts';
+import { migrateCommand } from './migrate.ts';
+import { serveCommand } from './serve.ts';
+import { stateCommand } from './state.ts';
+import { print, printFailure, toJson } from './terminal.ts';
+
+const EXAMPLES = `
+Examples:
+  ferry demo                                               watch a live migration
+  ferry serve memory --socket-path /tmp/a.sock             serve a device
+  ferry inspect /tmp/a.sock                                look at it
+  ferry migrate /tmp/a.sock /tmp/b.sock                    move it to another server
+  ferry state /tmp/a.sock                                  see where a migration has left it
+${EXIT_CODES_HELP}`;
+
+/** Runs one command line; returns the exit code. Never throws. */
+export async function run(argv: readonly string[]): Promise<ExitCode> {
+  try {
+    await buildProgram().parseAsync(argv);
+    return ExitCode.OK;
+  } catch (error) {
+    if (error instanceof ExitRequest) return error.exitCode;
+    if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.OK;
+    // The help was asked for by leaving everything out; it has been printed.
+    if (error instanceof CommanderError && error.code === 'commander.help') return ExitCode.USAGE;
+    const failure = failureOf(error);
+    if (argv.includes('--json')) print(toJson(failureJson(failure)));
+    else printFailure(failure);
+    return failure.exitCode;
+  }
+}
+
+function buildProgram(): Command {
+  const program = new Command('ferry')
+    .description('Makes VFIO devices movable: serves, drives and live-migrates PCI devices over vfio-user.')
+    .version(packageVersion())
+    .addHelpText('after', EXAMPLES);
+  for (const command of [serveCommand(), inspectCommand(), migrateCommand(), stateCommand(), demoCommand()]) {
+    program.addCommand(command);
+  }
+  for (const command of [program, ...program.commands]) quiet(command);
+  return program;
+}
+
+/** Errors are thrown to {@link run} instead of being printed half-way. */
+function quiet(command: Command): void {
+  command.exitOverride().configureOutput({ outputError: () => {} });
+}
+
+function packageVersion(): string {
+  const parsed: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  return typeof parsed === 'object' && parsed !== null && 'version' in parsed
+    ? String(parsed.version)
+    : 'unknown';
+}

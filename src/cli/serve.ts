@@ -1,0 +1,137 @@
+import { Command, Option } from 'commander';
+import { CONTROL_SUFFIX } from '../client/index.ts';
+import { serveDedicated, serveDevice } from '../server/index.ts';
+import makeDevice from './device-factory.ts';
+import { type DeviceSpec, deviceSpec } from './device-spec.ts';
+import { EXIT_CODES_HELP } from './exit-code.ts';
+import { parseBytes, wholeNumber } from './quantities.ts';
+import { serveInherited } from './serve-inherited.ts';
+import { print, printError, toJson } from './terminal.ts';
+import { UsageError } from './usage-error.ts';
+
+interface Options {
+  readonly socketPath?: string;
+  readonly fd?: number;
+  /** A path; false for --no-control; true when neither was given. */
+  readonly controlPath?: string;
+  readonly control: boolean;
+  readonly dedicated?: boolean;
+  readonly spin?: boolean;
+  readonly holdLimit?: number;
+  readonly size?: number;
+  readonly image?: string;
+  readonly json?: boolean;
+}
+
+/** What runs until a signal comes. */
+interface Service {
+  /** Settles when there is nobody left to serve. */
+  readonly ended: Promise<void>;
+  close(): void | Promise<void>;
+}
+
+const HELP = `
+Devices:
+  edu      QEMU's educational device: factorials, interrupts, DMA to a buffer
+  memory   a large memory that clients can map, with a checksum engine and a clock
+  PATH     a JavaScript module whose default export is a class that extends PciDevice
+
+It stays in the foreground, prints one line when it listens, and ends with status 0 on SIGTERM or SIGINT.
+
+Examples:
+  ferry serve memory --socket-path /tmp/a.sock --size 64M --image disk.img
+  ferry serve edu --socket-path /tmp/edu.sock --no-control
+  ferry serve ./my-device.js --socket-path /tmp/mine.sock --control-path /run/mine.control
+${EXIT_CODES_HELP}`;
+
+/** `ferry serve`. */
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('serve a device over vfio-user')
+    .argument('<device>', 'edu, memory, or the path of a JavaScript module')
+    .addOption(new Option('--socket-path <path>', 'main socket: a VMM connects here').conflicts('fd'))
+    .option('--fd <number>', 'main socket that was inherited, listening or connected', wholeNumber(0))
+    .option(
+      '--control-path <path>',
+      `control socket, mode 0600 (default: the socket path with ${CONTROL_SUFFIX})`,
+    )
+    .option('--no-control', 'no control socket')
+    .option('--dedicated', 'a thread of its own that blocks for the socket: lowest latency')
+    .option('--spin', 'look for the next message a little before sleeping (default)')
+    .option('--no-spin', 'sleep at once: less CPU time, more latency')
+    .option(
+      '--hold-limit <ms>',
+      'how long a VMM may be kept waiting by a migration (default: 4000)',
+      wholeNumber(1),
+    )
+    .option('--size <bytes>', 'memory: its size, a power of two, such as 64M', parseBytes)
+    .option('--image <file>', 'memory: a file whose content is loaded')
+    .option('--json', 'print the line as JSON')
+    .addHelpText('after', HELP)
+    .action(serve);
+}
+
+async function serve(device: string, options: Options): Promise<void> {
+  const spec = deviceSpec(device, options);
+  if ((options.socketPath === undefined) === (options.fd === undefined)) {
+    throw new UsageError('give the main socket as --socket-path PATH or as --fd NUMBER');
+  }
+  const signalled = nextSignal();
+  const controlPath = controlPathOf(options);
+  const service = await start(spec, options, controlPath);
+  const socket = options.socketPath ?? `fd ${options.fd}`;
+  announce(device, socket, controlPath, options.json === true);
+  await Promise.race([signalled, service.ended]);
+  await service.close();
+}
+
+async function start(spec: DeviceSpec, options: Options, controlPath: string | null): Promise<Service> {
+  const { socketPath, fd, holdLimit, spin } = options;
+  const common = {
+    controlPath,
+    ...(holdLimit === undefined ? {} : { holdLimitMs: holdLimit }),
+    ...(spin === false ? { spinMicroseconds: 0 } : {}),
+    report: ({ code, message }: { readonly code: string; readonly message: string }) =>
+      printError(`ferry: ${message} (${code})`),
+  };
+  if (options.dedicated === true) return startDedicated(spec, options, common);
+  const device = await makeDevice(spec);
+  if (fd !== undefined) return serveInherited(device, { ...common, fd });
+  const running = serveDevice(device, { ...common, ...(socketPath === undefined ? {} : { socketPath }) });
+  return { ended: FOREVER, close: () => running.close() };
+}
+
+async function startDedicated(
+  spec: DeviceSpec,
+  { socketPath, fd }: Options,
+  common: Omit<Parameters<typeof serveDedicated>[0], 'factory'>,
+): Promise<Service> {
+  const running = await serveDedicated({
+    ...common,
+    ...(socketPath === undefined ? {} : { socketPath }),
+    ...(fd === undefined ? {} : { fd }),
+    factory: new URL('./device-factory.js', import.meta.url).href,
+    factoryOptions: spec,
+  });
+  return { ended: FOREVER, close: () => running.close() };
+}
+
+const FOREVER = new Promise<void>(() => {});
+
+function controlPathOf({ control, controlPath, socketPath }: Options): string | null {
+  if (!control) return null;
+  if (controlPath !== undefined) return controlPath;
+  return socketPath === undefined ? null : socketPath + CONTROL_SUFFIX;
+}
+
+function announce(device: string, socket: string, controlPath: string | null, json: boolean): void {
+  if (json) print(toJson({ listening: { device, socket, controlPath, pid: process.pid } }));
+  else print(`listening on ${socket}${controlPath === null ? '' : ` (control ${controlPath})`}`);
+}
+
+/** Settles at the first SIGTERM or SIGINT; a second one ends the process as usual. */
+function nextSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
+  });
+}

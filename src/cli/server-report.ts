@@ -1,0 +1,57 @@
+import { formatMs } from './quantities.ts';
+
+/** A field of a value that came as JSON; undefined when there is none. */
+export function field(value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null) return undefined;
+  return Object.getOwnPropertyDescriptor(value, name)?.value;
+}
+
+/** What a Ferry server tells of itself, in lines for people; none for other servers. */
+export function describeServer(report: unknown): string[] {
+  if (field(report, 'migration') === undefined) return [];
+  return [
+    describeSession(field(report, 'migration')),
+    describeMain(field(report, 'main')),
+    ...describeHold(report),
+  ];
+}
+
+function describeSession(migration: unknown): string {
+  const owner = field(migration, 'sessionOwner');
+  const driven = typeof owner === 'string' ? `driven by a ${owner} connection` : 'driven by nobody';
+  const moving = field(migration, 'inTransition') === true ? ', in transition' : '';
+  const error = field(field(migration, 'lastError'), 'message');
+  return `migration: ${driven}${moving}${typeof error === 'string' ? `; last error: ${error}` : ''}`;
+}
+
+function describeMain(main: unknown): string {
+  if (field(main, 'connected') !== true) return 'main connection: none';
+  const logging = field(main, 'dmaLogging') === true ? ', DMA is being logged' : '';
+  return `main connection: a VMM, ${numberOf(main, 'dmaMaps')} DMA maps${logging}`;
+}
+
+function describeHold(report: unknown): string[] {
+  const hold = field(report, 'hold');
+  const length = formatMs(numberOf(hold, 'lengthMs'));
+  if (field(hold, 'active') === true) {
+    const expired = field(hold, 'expired') === true ? '; it has expired: accesses get EBUSY' : '';
+    return [
+      `hold: for ${length}, ${numberOf(hold, 'parkedCommands')} commands parked${expired}`,
+      ...dropped(hold),
+    ];
+  }
+  const count = numberOf(hold, 'count');
+  if (count === 0) return [];
+  const longest = formatMs(numberOf(hold, 'longestMs'));
+  return [`hold: none now; ${count} so far, the last ${length}, the longest ${longest}`, ...dropped(hold)];
+}
+
+function dropped(hold: unknown): string[] {
+  const count = numberOf(hold, 'droppedWrites');
+  return count === 0 ? [] : [`posted writes dropped by holds that expired: ${count}`];
+}
+
+function numberOf(value: unknown, name: string): number {
+  const found = field(value, name);
+  return typeof found === 'number' ? found : 0;
+}

@@ -1,0 +1,72 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { MigrationState, stateName } from '../states/index.ts';
+import { withControl } from './control.ts';
+import { EXIT_CODES_HELP } from './exit-code.ts';
+import { describeServer, field } from './server-report.ts';
+import { print, toJson } from './terminal.ts';
+
+interface Options {
+  readonly set?: MigrationState;
+  readonly reset?: boolean;
+  readonly json?: boolean;
+}
+
+const HELP = `
+After a controller has died half-way, both devices stay where they are, and this command decides:
+  RUNNING at the source and a reset destination   undo the migration
+  RUNNING at the destination                      finish it, if it holds the whole state (it is in STOP)
+Never let both run: the one that you do not choose stays stopped, or is reset.
+
+Examples:
+  ferry state /tmp/a.sock
+  ferry state /tmp/a.sock --set RUNNING
+  ferry state /tmp/b.sock --reset
+${EXIT_CODES_HELP}`;
+
+/** `ferry state`. */
+export function stateCommand(): Command {
+  return new Command('state')
+    .description('show or change the migration state of a served device')
+    .argument('<control>', 'either socket of the server')
+    .addOption(
+      new Option('--set <state>', `go to a state: ${settable().join(', ')}`).argParser(parseStateName),
+    )
+    .addOption(new Option('--reset', 'reset the device: it runs, with its state lost').conflicts('set'))
+    .option('--json', 'print JSON')
+    .addHelpText('after', HELP)
+    .action(state);
+}
+
+async function state(path: string, options: Options): Promise<void> {
+  await withControl(path, async (client) => {
+    if (options.reset === true) await client.reset();
+    // RUNNING also ends a hold, which a reset does not.
+    const target = options.reset === true ? MigrationState.RUNNING : options.set;
+    if (target !== undefined) await client.setMigrationState(target);
+    const now = stateName(await client.migrationState());
+    const report = await client.inspectServer();
+    if (options.json === true) {
+      print(
+        toJson({
+          state: now,
+          migration: field(report, 'migration') ?? null,
+          hold: field(report, 'hold') ?? null,
+        }),
+      );
+    } else {
+      print(now);
+      for (const line of describeServer(report)) print(line);
+    }
+  });
+}
+
+function settable(): string[] {
+  return Object.keys(MigrationState).filter((name) => name !== 'ERROR');
+}
+
+function parseStateName(text: string): MigrationState {
+  const wanted = text.toUpperCase().replaceAll('-', '_');
+  const found = Object.entries(MigrationState).find(([name]) => name === wanted && name !== 'ERROR');
+  if (found === undefined) throw new InvalidArgumentError(`Write one of ${settable().join(', ')}.`);
+  return found[1];
+}

@@ -1,0 +1,39 @@
+import colors from 'picocolors';
+import type { MigrationReport, PhaseReport } from '../engine/index.ts';
+import { counted, formatBytes, formatMs } from './quantities.ts';
+import { table } from './terminal.ts';
+
+const ENDED: Readonly<Record<NonNullable<MigrationReport['convergence']>, string>> = {
+  small: 'little enough was left',
+  stalled: 'the rest got no smaller',
+  iterations: 'no more rounds were allowed',
+};
+
+/** A finished migration in lines for people. */
+export function summaryOf(report: MigrationReport): string[] {
+  const { source, destination, convergence, iterations } = report;
+  const how =
+    convergence === null
+      ? 'no pre-copy'
+      : `${counted(iterations, 'round')} of pre-copy: ${ENDED[convergence]}`;
+  return [
+    `The device runs at ${colors.bold(destination)}; ${source} has stopped.`,
+    '',
+    ...phaseTable(report).map((line) => `  ${line}`),
+    '',
+    `  ${how}`,
+    `  downtime ${colors.bold(formatMs(report.downtimeMs))}`,
+  ];
+}
+
+/** Phases, times, bytes and rates as an aligned table. */
+export function phaseTable({ phases, bytes, totalMs, rates }: MigrationReport): string[] {
+  const total = ['total', formatMs(totalMs), formatBytes(bytes.total), `${formatBytes(rates.total)}/s`];
+  return table([['phase', 'time', 'state', 'rate'], ...phases.map(phaseRow), total]);
+}
+
+function phaseRow({ phase, durationMs, bytes }: PhaseReport): string[] {
+  if (bytes === 0) return [phase, formatMs(durationMs), '', ''];
+  const rate = durationMs > 0 ? `${formatBytes(Math.round((bytes / durationMs) * 1000))}/s` : '';
+  return [phase, formatMs(durationMs), formatBytes(bytes), rate];
+}

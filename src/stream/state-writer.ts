@@ -73,8 +73,8 @@ export class StateWriter {
   stop(): void {
     this.#requireOpen();
     if (this.#stopped) return;
-    this.#stopped = true;
     this.#sweep.refresh();
+    this.#stopped = true;
   }
 
   /** What is left to send before {@link stop}. Both 0: nothing, for now. */

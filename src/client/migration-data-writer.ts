@@ -41,7 +41,7 @@ export class MigrationDataWriter {
     for (let at = 0; at < bytes.length && !write.failed; at += this.#maxData) {
       const data = bytes.subarray(at, at + this.#maxData);
       if (this.#mayStart && this.#queue.length === 0) this.#start({ data, write });
-      else this.#queue.push({ data: data.slice(), write });
+      else this.#queue.push({ data: new Uint8Array(data), write });
     }
   }
 

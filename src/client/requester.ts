@@ -131,7 +131,7 @@ export class Requester {
   #wait(request: Request, complete: Completion | null, begun: () => void, failed: Waiting['failed']): void {
     const { body } = request;
     // Whoever gave the body may reuse it when the call returns.
-    const kept = body === undefined ? request : { ...request, body: body.slice() };
+    const kept = body === undefined ? request : { ...request, body: new Uint8Array(body) };
     const timer = this.#reactor.after(this.timeoutMs, () => {
       this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
       failed(notTaken(request));

@@ -19,10 +19,15 @@ static inline bool throw_range(napi_env env, const char *message) {
   return false;
 }
 
-/* Fetches exactly `count` arguments (missing ones are undefined) and the environment's record. */
-static inline struct ferry *arguments(napi_env env, napi_callback_info info, size_t count, napi_value *values) {
+/* Fetches exactly `count` arguments; missing ones are undefined. */
+static inline void arguments(napi_env env, napi_callback_info info, size_t count, napi_value *values) {
+  napi_get_cb_info(env, info, &count, values, NULL, NULL);
+}
+
+/* The environment's record. */
+static inline struct ferry *ferry_of(napi_env env, napi_callback_info info) {
   void *data = NULL;
-  napi_get_cb_info(env, info, &count, values, NULL, &data);
+  napi_get_cb_info(env, info, NULL, NULL, NULL, &data);
   return data;
 }
 

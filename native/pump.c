@@ -131,7 +131,8 @@ static bool pump_arguments(napi_env env, napi_value *argv, struct pump *pump) {
 
 static napi_value pump_start(napi_env env, napi_callback_info info) {
   napi_value argv[6], object;
-  struct ferry *ferry = arguments(env, info, 6, argv);
+  struct ferry *ferry = ferry_of(env, info);
+  arguments(env, info, 6, argv);
   struct pump *pump = calloc(1, sizeof *pump);
   if (!pump) return number(env, -ENOMEM);
   if (!pump_arguments(env, argv, pump)) {

@@ -213,14 +213,13 @@ static bool fd_list(napi_env env, napi_value value, int *fds, size_t *count, int
 static napi_value send_message(napi_env env, napi_callback_info info) {
   napi_value argv[8];
   struct outgoing message = {0};
-  napi_valuetype body_type;
   int fd, error, fds[MAX_FDS];
   arguments(env, info, 8, argv);
   if (!int32(env, argv[0], &fd) ||
       !bytes(env, argv[1], argv[2], argv[3], (uint8_t **)&message.head, &message.head_length) ||
-      napi_typeof(env, argv[4], &body_type) != napi_ok)
+      !size(env, argv[6], &message.body_length))
     return NULL;
-  if (body_type != napi_null &&
+  if (message.body_length > 0 &&
       !bytes(env, argv[4], argv[5], argv[6], (uint8_t **)&message.body, &message.body_length))
     return NULL;
   if (!fd_list(env, argv[7], fds, &message.fd_count, &error)) return NULL;

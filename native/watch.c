@@ -18,7 +18,8 @@ static void watch_ready(struct poller *poller, int events) {
 static napi_value watch_start(napi_env env, napi_callback_info info) {
   napi_value argv[2], object;
   int fd;
-  struct ferry *ferry = arguments(env, info, 2, argv);
+  struct ferry *ferry = ferry_of(env, info);
+  arguments(env, info, 2, argv);
   if (!int32(env, argv[0], &fd) || !callable(env, argv[1])) return NULL;
   struct watch *watch = calloc(1, sizeof *watch);
   if (!watch) return number(env, -ENOMEM);

@@ -74,12 +74,17 @@ export interface Native {
   /**
    * Starts reading a socket on the event loop. On every wake-up the pump receives once into
    * `rx[control[0] ... + control[1]]` and calls `onReceive(result)`, result being what {@link receive} returns; the
-   * fds are in `fds`. The callback sets control[0] and control[1] for the next receive (control[1] = 0 pauses).
-   * After a successful receive the pump tries again, spinning for up to control[2] microseconds for the next
-   * message and for no longer than control[3] microseconds in all, before it returns to the loop; the spin backs off
-   * when it does not pay. -EAGAIN is never reported. After 0 (end of file) or an error it stops by itself.
+   * fds are in `fds`. The callback sets control[0] and control[1] for the next receive (control[1] = 0 pauses; what
+   * lies outside of `rx` is reported as -EINVAL). After a successful receive the pump tries again, spinning for up to
+   * control[2] microseconds for the next message and for no longer than control[3] microseconds in all, before it
+   * returns to the loop; the spin backs off when it does not pay, and gives way to immediates. -EAGAIN is never
+   * reported. After 0 (end of file) or an error it stops receiving by itself.
    * `onWritable` is called whenever the socket is writable while asked for by {@link pumpArm}.
-   * Both callbacks run in a callback scope, so promise jobs and ticks run after each.
+   * Both callbacks run in a callback scope, so promise jobs and ticks run after each. What they throw becomes an
+   * 'uncaughtException', and the pump goes on.
+   *
+   * The pump keeps the addresses of `rx`, `fds` and `control`: their buffers must not be transferred before
+   * {@link pumpClose}. -EEXIST when the loop watches the fd already.
    */
   pumpStart(
     fd: number,
@@ -89,12 +94,18 @@ export interface Native {
     onReceive: (result: number) => void,
     onWritable: () => void,
   ): PumpHandle | number;
-  /** Chooses what the pump waits for. Call it after control[1] went from 0 to more, or to wait for writability. */
+  /**
+   * Chooses what the pump waits for. Call it after control[1] went from 0 to more, or to wait for writability. Costs
+   * a system call only when the choice changes; without effect after {@link pumpClose}.
+   */
   pumpArm(pump: PumpHandle, readable: boolean, writable: boolean): number;
   /** Stops the pump for good; safe inside its callbacks and when repeated. Does not close the fd. */
   pumpClose(pump: PumpHandle): void;
 
-  /** Calls `onReadable` on the event loop whenever `fd` (a listener, an eventfd) is readable. */
+  /**
+   * Calls `onReadable` on the event loop for as long as `fd` (a listener, an eventfd) is readable or in error.
+   * -EPERM for what can't be polled, such as a regular file.
+   */
   watchStart(fd: number, onReadable: () => void): WatchHandle | number;
   /** Stops a watch for good; safe inside its callback and when repeated. Does not close the fd. */
   watchClose(watch: WatchHandle): void;
@@ -105,7 +116,11 @@ export interface Native {
   memfd(name: string, size: number, sealShrink: boolean): number;
   /** Adds F_SEAL_SHRINK to a memfd somebody gave us; -EINVAL or -EPERM where that can't be done. */
   sealShrink(fd: number): number;
-  /** mmap MAP_SHARED of `length` bytes at `offset`; `protection` 1 read, 2 write, 3 both. */
+  /**
+   * mmap MAP_SHARED of `length` bytes at `offset`; `protection` 1 read, 2 write, 3 both. -EFBIG beyond the runtime's
+   * largest Buffer (4 GiB in Node 20). A mapping that is dropped is unmapped when it is collected; one that is still
+   * there when its thread ends turns into zero pages.
+   */
   map(fd: number, offset: number, length: number, protection: number): ArrayBuffer | number;
   /**
    * Detaches `buffer` and unmaps it at once. Idempotent. When somebody transferred the buffer away (it is already

@@ -2,20 +2,16 @@ import type { BindableDevice, ServedDevice } from '../device/index.ts';
 import { FerryError } from '../errors/index.ts';
 import { AddressSpace } from '../memory/index.ts';
 import type { Native } from '../native/index.ts';
-import {
-  type Capabilities,
-  Command,
-  DEFAULT_MAX_DATA_XFER_SIZE,
-  OUR_CAPABILITIES,
-} from '../protocol/index.ts';
-import { isRunning, MigrationState } from '../states/index.ts';
-import { type Closeable, IncomingMessage, type Reactor, TransportError } from '../transport/index.ts';
+import { type Capabilities, DEFAULT_MAX_DATA_XFER_SIZE, OUR_CAPABILITIES } from '../protocol/index.ts';
+import { ArcError, isRunning, MigrationState, mayInitiateDma } from '../states/index.ts';
+import { type Closeable, type Reactor, TransportError } from '../transport/index.ts';
 import { DmaLogging } from './dma-logging.ts';
-import { handlerFor } from './handlers/index.ts';
 import { Hold } from './hold.ts';
 import { IrqEventfds } from './irq-eventfds.ts';
 import { MessageDmaPort } from './message-dma-port.ts';
 import { MigrationSession } from './migration-session.ts';
+import { OrphanedWrites } from './orphaned-writes.ts';
+import { Seats } from './seats.ts';
 import { type Role, ServedConnection } from './served-connection.ts';
 import { ServerError } from './server-error.ts';
 
@@ -33,19 +29,8 @@ export interface DeviceServerOptions {
   readonly report?: (error: FerryError) => void;
 }
 
-/** Control connections at once. */
-const MAX_CONTROLS = 8;
-/** How long a second VMM is kept waiting for the first to go, in milliseconds: it may be the same one, reconnecting. */
-const TURN_TIMEOUT_MS = 250;
-
 /** How often a hold looks whether a command has waited too long, in milliseconds. */
 const HOLD_CLOCK_MS = 50;
-
-/** A write that a VMM posted before it went away, waiting for the end of the hold. */
-interface Orphan {
-  readonly from: ServedConnection;
-  readonly bytes: Uint8Array;
-}
 
 /**
  * One device, its main connection and its control connections: who may do what when. docs/ownership.md is the law.
@@ -63,10 +48,9 @@ export class DeviceServer {
   readonly #transitionTimeoutMs: number;
   readonly #holdLimitMs: number;
   readonly #report: (error: FerryError) => void;
-  readonly #controls = new Set<ServedConnection>();
-  readonly #waiting = new Set<ServedConnection>();
-  #main: ServedConnection | null = null;
-  #orphans: Orphan[] = [];
+  readonly #seats: Seats;
+  readonly #orphans: OrphanedWrites;
+  #resetting: Promise<void> | null = null;
   #holdClock: Closeable | null = null;
 
   constructor(device: BindableDevice, options: DeviceServerOptions) {
@@ -78,11 +62,13 @@ export class DeviceServer {
       maxDataXferSize: capabilities.maxDataXferSize ?? DEFAULT_MAX_DATA_XFER_SIZE,
     };
     this.#report = options.report ?? (() => {});
+    this.#seats = new Seats(options.native, options.reactor);
     this.#holdLimitMs = options.holdLimitMs ?? 4_000;
     this.#transitionTimeoutMs = options.transitionTimeoutMs ?? 10_000;
     this.memory = new AddressSpace(options.native);
     this.eventfds = new IrqEventfds(options.native);
     this.logging = new DmaLogging(this.memory);
+    this.#orphans = new OrphanedWrites(options.native, this.#report);
     this.device = device.bind({
       native: options.native,
       memory: this.memory,
@@ -90,60 +76,47 @@ export class DeviceServer {
       mode: options.reactor.mode,
       report: this.#report,
     });
-    this.migration = new MigrationSession(this.device.migration, (from, to, by) => this.#arc(from, to, by));
+    this.migration = new MigrationSession(this.device.migration, {
+      arc: (from, to, by) => this.#arc(from, to, by),
+      settled: (by, error) => this.#settled(by, error),
+    });
   }
 
   /** The VMM's connection, or null. */
   get main(): ServedConnection | null {
-    return this.#main;
+    return this.#seats.main;
   }
 
   /** How many control connections there are. */
   get controls(): number {
-    return this.#controls.size;
+    return this.#seats.controls;
   }
 
   /** Takes a connected socket in. The fd is the server's from now on. */
   accept(fd: number, role: Role): ServedConnection {
     const served = new ServedConnection(this, this.reactor, fd, role);
-    this.#waiting.add(served);
+    this.#seats.arrive(served);
     return served;
   }
 
-  /**
-   * Gives a connection that has said VERSION its place. Answers at once, except for a second VMM: that waits a moment
-   * for the first to go, because a reconnecting VMM must not be locked out by its own past.
-   */
+  /** Gives a connection that has said VERSION its seat, now or in a moment; `answer` is told why not, or null. */
   admit(served: ServedConnection, answer: (refusal: ServerError | null) => void): void {
-    if (this.#enter(served)) return answer(null);
-    if (served.role === 'control') return answer(tooMany());
-    served.connection.hold();
-    const giveUpAt = performance.now() + TURN_TIMEOUT_MS;
-    const retry = this.reactor.every(5, () => {
-      if (served.connection.closedBecause !== null) return retry.close();
-      const entered = this.#enter(served);
-      if (!entered && performance.now() < giveUpAt) return;
-      retry.close();
-      answer(entered ? null : occupied());
-      served.connection.release();
-    });
+    this.#seats.admit(served, answer);
   }
 
   /** A client has agreed on how to speak: a VMM's memory can be reached by message from now on. */
   welcomed(served: ServedConnection): void {
-    if (this.#main !== served || served.agreed === null) return;
-    this.memory.setPort(
-      new MessageDmaPort(served.twin ?? served.connection, served.agreed.send.maxDataXferSize),
-    );
+    if (this.main !== served || served.agreed === null) return;
+    // What the client takes may be more than this server has buffers for.
+    const maxPiece = Math.min(served.agreed.send.maxDataXferSize, this.capabilities.maxDataXferSize);
+    this.memory.setPort(new MessageDmaPort(served.twin ?? served.connection, this.reactor, maxPiece));
   }
 
   /** A connection is over: what it owned goes with it. */
   left(served: ServedConnection): void {
-    this.#waiting.delete(served);
-    this.#controls.delete(served);
     this.migration.leave(served);
     this.logging.leave(served);
-    if (this.#main === served) this.#mainLeft(served);
+    if (this.#seats.leave(served)) this.#mainLeft(served);
   }
 
   /**
@@ -164,26 +137,26 @@ export class DeviceServer {
     });
   }
 
-  /** The control side has asked for RUNNING and got it: the VMM goes on where it was stopped. */
-  endHold(): void {
-    if (!this.hold.end()) return;
-    this.#holdClock?.close();
-    for (const orphan of this.#orphans.splice(0)) this.#replay(orphan);
-    this.device.interrupts.release();
-    this.#main?.connection.release();
-  }
-
-  /** Resets the device for `by`, in any state. */
+  /**
+   * Resets the device for `by`, in any state and also in the middle of a transition, which may wait for an answer that
+   * the VMM gives only after ours.
+   */
   reset(by: ServedConnection): void | Promise<void> {
-    const { busy } = this.migration;
-    if (busy !== null) return busy.then(() => this.reset(by));
+    this.migration.resetBegins(by);
     this.logging.end();
+    if (this.#resetting !== null) return this.#resetting;
     const pending = this.#try(() => this.device.reset());
-    if (pending === undefined) return this.#wasReset(by);
-    return pending.then(
-      () => this.#wasReset(by),
-      (error: unknown) => this.#resetFailed(error),
-    );
+    if (pending === undefined) return this.#wasReset();
+    this.#resetting = pending
+      .then(
+        () => this.#wasReset(),
+        (error: unknown) => this.#resetFailed(error),
+      )
+      .finally(() => {
+        this.#resetting = null;
+        this.#replayOrphans();
+      });
+    return this.#resetting;
   }
 
   /** Tells whoever runs the server. */
@@ -194,42 +167,32 @@ export class DeviceServer {
   /** Closes every connection and the device. */
   close(): void {
     const reason = new TransportError('ERR_CONNECTION_CLOSED', 'the server ends');
-    for (const served of [...this.#waiting, ...this.#controls]) served.connection.close(reason);
-    this.#main?.connection.close(reason);
+    for (const served of this.#seats.all) served.connection.close(reason);
     this.#holdClock?.close();
     this.memory.clear();
     this.device.close();
   }
 
-  #enter(served: ServedConnection): boolean {
-    if (served.role === 'control') {
-      if (this.#controls.size >= MAX_CONTROLS) return false;
-      this.#controls.add(served);
-    } else {
-      if (this.#main !== null) return false;
-      this.#main = served;
-    }
-    this.#waiting.delete(served);
-    return true;
-  }
-
   #mainLeft(served: ServedConnection): void {
-    this.#main = null;
-    for (const { bytes, fds } of served.connection.takeHeld()) {
-      for (const fd of fds) this.native.close(fd);
-      if (isWrite(bytes)) this.#orphans.push({ from: served, bytes });
-    }
+    this.#orphans.adopt(served, served.connection.takeHeld());
     this.logging.end();
     this.device.disconnected();
     this.eventfds.releaseAll();
     this.memory.clear();
+    this.#replayOrphans();
   }
 
   /** The device has changed its state: what follows from that for the main connection. */
   #arc(from: MigrationState, to: MigrationState, by: ServedConnection): void {
     if (to === MigrationState.STOP_COPY || to === MigrationState.RESUMING) this.hold.stateElsewhere = true;
-    if (from === MigrationState.RESUMING) this.hold.stateElsewhere = false;
-    if (by.role === 'control' && isRunning(from) && !isRunning(to)) this.#beginHold();
+    else if (from === MigrationState.RESUMING || isRunning(to)) this.hold.stateElsewhere = false;
+    if (by.role === 'control' && !isRunning(to)) this.#beginHold();
+  }
+
+  /** The control side has asked for RUNNING and got it, perhaps on its way to more: the VMM goes on. */
+  #settled(by: ServedConnection, error: unknown): void {
+    if (by.role !== 'control' || !mayInitiateDma(this.migration.state)) return;
+    if (error === null || (error instanceof ArcError && error.reached !== error.from)) this.#endHold();
   }
 
   #beginHold(): void {
@@ -240,30 +203,28 @@ export class DeviceServer {
   }
 
   #checkHold(): void {
-    const since = this.#main?.connection.heldSince ?? null;
+    const since = this.main?.connection.heldSince ?? null;
     if (since !== null && performance.now() - since > this.#holdLimitMs) this.#expireHold();
   }
 
+  /** Whatever waits is answered, and so is what comes: accesses with EBUSY, what concerns only the VMM as usual. */
   #expireHold(): void {
     this.#holdClock?.close();
     this.hold.expired = true;
-    const dropped = this.#main?.connection.refuseHeld(holdExpired().errno) ?? 0;
-    this.hold.droppedWrites += dropped;
     this.#report(holdExpired());
-    // Whatever else the VMM sends is answered: its accesses with EBUSY, and what concerns only itself as usual.
-    this.#main?.connection.release();
+    this.main?.connection.release();
   }
 
-  #replay(orphan: Orphan): void {
-    const message = new IncomingMessage();
-    const { bytes } = orphan;
-    message.point(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length, []);
-    try {
-      handlerFor('main', message.command)(orphan.from, message);
-    } catch (error) {
-      if (error instanceof FerryError) this.#report(error);
-      else throw error;
-    }
+  #endHold(): void {
+    if (!this.hold.end()) return;
+    this.#holdClock?.close();
+    this.#replayOrphans();
+    this.device.interrupts.release();
+    this.main?.connection.release();
+  }
+
+  #replayOrphans(): void {
+    if (!this.hold.active && this.#resetting === null) this.#orphans.replay();
   }
 
   #try(reset: () => void | Promise<void>): void | Promise<void> {
@@ -274,8 +235,9 @@ export class DeviceServer {
     }
   }
 
-  #wasReset(by: ServedConnection): void {
-    this.migration.wasReset(by);
+  #wasReset(): void {
+    this.hold.stateElsewhere = false;
+    this.migration.wasReset();
   }
 
   #resetFailed(error: unknown): never {
@@ -283,21 +245,6 @@ export class DeviceServer {
     this.migration.failed(failure);
     throw failure;
   }
-}
-
-/** Whether a whole message is a write to a region. */
-function isWrite(bytes: Uint8Array): boolean {
-  const message = new IncomingMessage();
-  message.point(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length, []);
-  return message.command === Command.REGION_WRITE || message.command === Command.REGION_WRITE_MULTI;
-}
-
-function occupied(): ServerError {
-  return new ServerError('ERR_BUSY', 'another VMM uses this device');
-}
-
-function tooMany(): ServerError {
-  return new ServerError('ERR_BUSY', `there are ${MAX_CONTROLS} control connections already`);
 }
 
 function holdExpired(): ServerError {

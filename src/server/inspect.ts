@@ -12,7 +12,7 @@ export function inspect(server: DeviceServer) {
       flags: device.migration.flags,
       state: stateName(migration.state),
       sessionOwner: migration.owner?.role ?? null,
-      inTransition: migration.busy !== null,
+      inTransition: migration.inTransition,
       lastError: describeError(migration.lastError),
     },
     hold: { ...hold.report(), parkedCommands: server.main?.connection.heldCommands ?? 0 },

@@ -1,10 +1,15 @@
+import { Errno } from '../errors/index.ts';
 import type { DmaPort } from '../memory/index.ts';
 import { Command, DmaAccess, dmaRead, dmaWrite, littleEndian } from '../protocol/index.ts';
-import type { Connection, IncomingMessage } from '../transport/index.ts';
+import type { Connection, IncomingMessage, Reactor } from '../transport/index.ts';
 import { RemoteDmaError } from './remote-dma-error.ts';
+import { ServerError } from './server-error.ts';
 
 /** How long a client may take to answer a DMA message, in milliseconds: as long as QEMU waits for us. */
 const DMA_TIMEOUT_MS = 5_000;
+
+/** How many pieces of one transfer are in flight at once: ids and memory are finite, and a piece may be one byte. */
+const MAX_PIECES_IN_FLIGHT = 32;
 
 /** What is waited for in one piece of a transfer. */
 interface Piece {
@@ -18,11 +23,13 @@ interface Piece {
  */
 export class MessageDmaPort implements DmaPort {
   readonly #connection: Connection;
+  readonly #clock: Pick<Reactor, 'after'>;
   readonly #maxPiece: number;
 
-  /** `maxPiece`: the client's max_data_xfer_size, in bytes. */
-  constructor(connection: Connection, maxPiece: number) {
+  /** `maxPiece`: the most bytes that one message may move. */
+  constructor(connection: Connection, clock: Pick<Reactor, 'after'>, maxPiece: number) {
     this.#connection = connection;
+    this.#clock = clock;
     this.#maxPiece = maxPiece;
   }
 
@@ -48,36 +55,63 @@ export class MessageDmaPort implements DmaPort {
     );
   }
 
-  /** Starts all pieces, and waits for all of them even when one fails: none may arrive after the transfer is over. */
+  /**
+   * Does all pieces, several at once. After a failure no more are started, but those under way are waited for: none
+   * may arrive after the transfer is over.
+   */
   async #pieces(
     iova: bigint,
     length: number,
-    start: (piece: Piece, done: number) => Promise<void>,
+    exchange: (piece: Piece, done: number) => Promise<void>,
   ): Promise<void> {
-    const started: Promise<void>[] = [];
-    for (let done = 0; done < length; done += this.#maxPiece) {
-      const count = Math.min(this.#maxPiece, length - done);
-      if (!this.#connection.hasRoom(count + DmaAccess.size)) await this.#drained();
-      started.push(start({ address: iova + BigInt(done), count }, done));
-    }
-    const outcomes = await Promise.allSettled(started);
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      while (next < length) {
+        const done = next;
+        const count = Math.min(this.#maxPiece, length - done);
+        next += count;
+        await exchange({ address: iova + BigInt(done), count }, done).catch((error: unknown) => {
+          next = length;
+          throw error;
+        });
+      }
+    };
+    const lanes = Math.min(MAX_PIECES_IN_FLIGHT, Math.ceil(length / this.#maxPiece));
+    const outcomes = await Promise.allSettled(Array.from({ length: lanes }, lane));
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
   }
 
-  #drained(): Promise<void> {
-    return new Promise((resolve) => this.#connection.whenDrained(resolve));
+  /** Waits until a message of `size` bytes can be begun; at once when it can. */
+  async #room(size: number): Promise<void> {
+    const connection = this.#connection;
+    const deadline = performance.now() + DMA_TIMEOUT_MS;
+    while (connection.closedBecause === null && connection.out.pending > 0 && !connection.hasRoom(size)) {
+      if (performance.now() >= deadline) throw notTaken();
+      await this.#drained(deadline - performance.now());
+    }
   }
 
-  #exchange(
+  #drained(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(timeoutMs, resolve);
+      this.#connection.whenDrained(() => {
+        timer.close();
+        resolve();
+      });
+    });
+  }
+
+  async #exchange(
     command: number,
     piece: Piece,
     data: Uint8Array | null,
     accept: (reply: IncomingMessage) => void,
   ): Promise<void> {
+    const size = DmaAccess.size + (data?.length ?? 0);
+    if (!this.#connection.hasRoom(size)) await this.#room(size);
     return new Promise((resolve, reject) => {
       const { out } = this.#connection;
-      const size = DmaAccess.size + (data?.length ?? 0);
       const at = this.#connection.request(command, size, DMA_TIMEOUT_MS, (reply, error) => {
         try {
           if (reply === null) throw error;
@@ -110,4 +144,9 @@ function checkWritten(reply: IncomingMessage, piece: Piece): void {
 function requireWhole(command: number, piece: Piece, address: bigint, count: bigint): void {
   if (address === piece.address && count === BigInt(piece.count)) return;
   throw new RemoteDmaError(command, piece.address, piece.count, 0, `the client transferred ${count} bytes`);
+}
+
+function notTaken(): ServerError {
+  const message = 'the client does not take the messages that it is sent';
+  return new ServerError('ERR_DMA_FAILED', message, {}, { errno: Errno.ETIMEDOUT });
 }

@@ -12,29 +12,38 @@ import {
 } from '../states/index.ts';
 import { ServerError } from './server-error.ts';
 
-/** Told after each arc that the device has carried out. */
-export type ArcListener<Party> = (from: MigrationState, to: MigrationState, by: Party) => void;
+/** Who is told of the changes of the migration state. */
+export interface MigrationListener<Party> {
+  /** The device has carried out an arc. */
+  arc(from: MigrationState, to: MigrationState, by: Party): void;
+  /** A change of state is over; `error` is why it did not get where `by` wanted, or null. */
+  settled(by: Party, error: unknown): void;
+}
 
 /**
  * The migration state of a served device, and whose data session is open. Knows no sockets: a `Party` is whoever asks.
  *
- * One party at a time drives: from its first step out of RUNNING until the device runs again, or until the party is
- * gone. A reset by somebody else ends its session, and it is told with ENODEV until it has noticed.
+ * One party at a time drives: from the moment it changes the state until the device runs again, or until the party is
+ * gone. A reset by somebody else ends its session, also in the middle of a transition, and it is told with ENODEV until
+ * it has noticed.
  */
 export class MigrationSession<Party extends object> {
   readonly machine: MigrationMachine | null;
   readonly #device: DeviceMigration;
-  readonly #onArc: ArcListener<Party>;
+  readonly #listener: MigrationListener<Party>;
   readonly #aborted = new WeakSet<Party>();
   #state: MigrationState = RESET_STATE;
   #owner: Party | null = null;
-  #busy: Promise<void> | null = null;
+  #inTransition = false;
+  #resetting = false;
+  /** Goes up with every reset: a transition that began before it no longer counts. */
+  #epoch = 0;
   #lastError: FerryError | null = null;
   #abandoned = false;
 
-  constructor(device: DeviceMigration, onArc: ArcListener<Party>) {
+  constructor(device: DeviceMigration, listener: MigrationListener<Party>) {
     this.#device = device;
-    this.#onArc = onArc;
+    this.#listener = listener;
     this.machine = device.flags === 0 ? null : migrationMachine(device.flags);
   }
 
@@ -48,9 +57,9 @@ export class MigrationSession<Party extends object> {
     return this.#owner;
   }
 
-  /** Settles when the transition under way is over; null when there is none. */
-  get busy(): Promise<void> | null {
-    return this.#busy;
+  /** Whether a transition is under way. */
+  get inTransition(): boolean {
+    return this.#inTransition;
   }
 
   /** Why the last transition or data transfer failed; null when none has since the last reset. */
@@ -61,7 +70,7 @@ export class MigrationSession<Party extends object> {
   /** Reports the state to `by`, which thereby learns of a reset that ended its session. */
   report(by: Party): MigrationState {
     this.#requireMigratable();
-    this.#aborted.delete(by);
+    if (!this.#resetting) this.#aborted.delete(by);
     return this.#state;
   }
 
@@ -72,17 +81,20 @@ export class MigrationSession<Party extends object> {
   set(target: number, by: Party): void | Promise<void> {
     const machine = this.#requireMigratable();
     const to = knownState(target);
-    if (target === MigrationState.RUNNING) this.#aborted.delete(by);
+    if (to !== MigrationState.RUNNING) this.#requireNotAborted(by);
     this.#requireTurn(by);
+    machine.next(this.#state, to);
+    this.#owner = by;
     this.#abandoned = false;
+    const epoch = this.#epoch;
     let pending: void | Promise<void>;
     try {
-      pending = walk(machine, this.#state, to, (at, next) => this.#arc(at, next, by));
+      pending = walk(machine, this.#state, to, (at, next) => this.#arc(at, next, by, epoch));
     } catch (error) {
-      throw this.#settle(by, error);
+      throw this.#settle(by, epoch, error);
     }
-    if (pending === undefined) this.#settle(by, null);
-    else return this.#track(pending, by);
+    if (pending === undefined) this.#settle(by, epoch, null);
+    else return this.#track(pending, by, epoch);
   }
 
   /** Fills `target` with the next bytes of the saving session; returns how many, 0 at the end (for now). */
@@ -105,22 +117,32 @@ export class MigrationSession<Party extends object> {
   }
 
   /** What stop-copy would transfer, in bytes, in any state. */
-  dataSize(): bigint {
+  dataSize(by: Party): bigint {
     this.#requireMigratable();
+    this.#requireNotAborted(by);
     return this.#device.dataSize();
   }
 
-  /** The device has been reset by `by`: the machine follows, and the owner of a lost session will be told. */
-  wasReset(by: Party | null): void {
+  /** `by` resets the device: what goes on is void, the owner of a session that this ends will be told. */
+  resetBegins(by: Party): void {
     if (this.#owner !== null && this.#owner !== by) this.#aborted.add(this.#owner);
-    if (by !== null) this.#aborted.delete(by);
+    this.#aborted.delete(by);
     this.#owner = null;
+    this.#inTransition = false;
+    this.#resetting = true;
+    this.#epoch += 1;
+  }
+
+  /** The device has been reset: the machine follows. */
+  wasReset(): void {
+    this.#resetting = false;
     this.#lastError = null;
     this.#state = RESET_STATE;
   }
 
   /** The device could not be reset: only another reset leads out of here. */
   failed(error: FerryError): void {
+    this.#resetting = false;
     this.#lastError = error;
     this.#state = MigrationState.ERROR;
   }
@@ -145,50 +167,62 @@ export class MigrationSession<Party extends object> {
     throw new ServerError('ERR_NOT_SUPPORTED', 'the device does not support migration');
   }
 
-  #requireTurn(by: Party): void {
+  #requireNotAborted(by: Party): void {
     if (this.#aborted.has(by)) throw sessionAborted();
+  }
+
+  #requireTurn(by: Party): void {
     if (this.#owner !== null && this.#owner !== by) throw drivenByAnother(this.#state);
-    if (this.#busy !== null) {
-      throw new ServerError('ERR_BUSY', 'a transition is under way', { state: stateName(this.#state) });
-    }
+    if (this.#inTransition) throw underWay('a transition', this.#state);
+    if (this.#resetting) throw underWay('a reset', this.#state);
   }
 
   #requireSession(kind: 'saving' | 'resuming', by: Party): void {
     this.#requireMigratable();
+    this.#requireNotAborted(by);
     this.#requireTurn(by);
     if (sessionKind(this.#state) !== kind) throw wrongState(`a ${kind} session`, this.#state);
     this.#owner = by;
   }
 
-  #arc(from: MigrationState, to: MigrationState, by: Party): void | Promise<void> {
-    const arrive = (): void => {
-      this.#state = to;
-      this.#onArc(from, to, by);
-    };
+  #arc(from: MigrationState, to: MigrationState, by: Party, epoch: number): void | Promise<void> {
+    this.#requireCurrent(epoch);
     if (this.#abandoned) throw new ServerError('ERR_TRANSITION_TIMEOUT', 'the change of state was given up');
+    const arrive = (): void => {
+      this.#requireCurrent(epoch);
+      this.#state = to;
+      this.#listener.arc(from, to, by);
+    };
     const pending = this.#device.arc(from, to);
     if (pending === undefined) return arrive();
     return pending.then(arrive);
   }
 
-  #track(pending: Promise<void>, by: Party): Promise<void> {
-    const settled = pending.then(
-      () => {
-        this.#busy = null;
-        this.#settle(by, null);
-      },
-      (error: unknown) => {
-        this.#busy = null;
-        throw this.#settle(by, error);
-      },
-    );
-    this.#busy = settled.catch(() => {});
-    return settled;
+  /** A reset has put the device elsewhere: nothing of a transition that began before may touch it. */
+  #requireCurrent(epoch: number): void {
+    if (epoch !== this.#epoch) throw sessionAborted();
   }
 
-  #settle(by: Party, error: unknown): unknown {
+  #track(pending: Promise<void>, by: Party, epoch: number): Promise<void> {
+    this.#inTransition = true;
+    return pending.then(
+      () => {
+        this.#settle(by, epoch, null);
+      },
+      (error: unknown) => {
+        throw this.#settle(by, epoch, error);
+      },
+    );
+  }
+
+  /** The transition is over; returns the error that `by` is to be told. */
+  #settle(by: Party, epoch: number, error: unknown): unknown {
+    if (epoch !== this.#epoch) return sessionAborted();
+    this.#inTransition = false;
     if (error instanceof FerryError) this.#lastError = error;
-    this.#owner = this.#state === MigrationState.RUNNING ? null : by;
+    if (this.#state === MigrationState.RUNNING) this.#owner = null;
+    if (error === null) this.#aborted.delete(by);
+    this.#listener.settled(by, error);
     return error;
   }
 
@@ -214,6 +248,10 @@ function drivenByAnother(state: MigrationState): ServerError {
   return new ServerError('ERR_BUSY', 'another connection drives the migration of this device', {
     state: stateName(state),
   });
+}
+
+function underWay(what: string, state: MigrationState): ServerError {
+  return new ServerError('ERR_BUSY', `${what} is under way`, { state: stateName(state) });
 }
 
 function wrongState(what: string, state: MigrationState): ServerError {

@@ -1,5 +1,5 @@
 import type { FerryError } from '../errors/index.ts';
-import { type Agreement, Command, MAX_DATA_XFER_SIZE, MESSAGE_OVERHEAD } from '../protocol/index.ts';
+import { type Agreement, Command, MESSAGE_OVERHEAD } from '../protocol/index.ts';
 import { Connection, type IncomingMessage, type Reactor } from '../transport/index.ts';
 import type { DeviceServer } from './device-server.ts';
 import { handlerFor } from './handlers/index.ts';
@@ -11,6 +11,8 @@ export type Role = 'main' | 'control';
 /** How long a new connection may take to say VERSION, in milliseconds. */
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 
+const MIN_SCRATCH = 4096;
+
 /** One client of a served device. */
 export class ServedConnection {
   readonly server: DeviceServer;
@@ -21,6 +23,7 @@ export class ServedConnection {
   /** The other socket of a client that wants the server's commands there. */
   twin: Connection | null = null;
   readonly #handshake: { close(): void };
+  #scratch = new Uint8Array(0);
 
   constructor(server: DeviceServer, reactor: Reactor, fd: number, role: Role) {
     this.server = server;
@@ -41,7 +44,8 @@ export class ServedConnection {
 
   /** The most bytes that this client may send or ask for at once. */
   get maxTransfer(): number {
-    return this.agreed?.receive.maxDataXferSize ?? MAX_DATA_XFER_SIZE;
+    const { maxDataXferSize } = this.server.capabilities;
+    return Math.min(this.agreed?.receive.maxDataXferSize ?? maxDataXferSize, maxDataXferSize);
   }
 
   /** The longest payload that this client may be answered, in bytes. */
@@ -50,6 +54,12 @@ export class ServedConnection {
       Math.min(this.agreed?.send.maxDataXferSize ?? 0, this.server.capabilities.maxDataXferSize) +
       MESSAGE_OVERHEAD / 2
     );
+  }
+
+  /** At least `length` bytes for what a region answers, before a reply is made of it. Overwritten by the next call. */
+  scratch(length: number): Uint8Array {
+    if (length > this.#scratch.length) this.#scratch = new Uint8Array(Math.max(length, MIN_SCRATCH));
+    return this.#scratch;
   }
 
   /** VERSION went well: from now on commands are served. */

@@ -4,15 +4,20 @@ import { MESSAGE_OVERHEAD } from '../protocol/index.ts';
 import { Connection } from '../transport/index.ts';
 import type { ServedConnection } from './served-connection.ts';
 
+/** Never, as good as: how long a receive on the client's end may wait, in milliseconds (24 days). */
+const NO_TIMEOUT_MS = 0x7fff_ffff;
+
 /**
  * Opens the second socket on which the server sends its commands (capability twin_socket). `peer` is the client's end,
- * to be sent with the VERSION reply; `handOver` closes our copy of it once that has been sent.
+ * to be sent with the VERSION reply; `handOver` closes our copy of it once that has been sent. It blocks, as a socket
+ * does that nobody has made non-blocking: that is what a client expects that has not asked for anything else.
  */
 export function openTwin(served: ServedConnection): { readonly peer: number; handOver(): void } {
   const { native, reactor, capabilities } = served.server;
   const pair = new Int32Array(2);
   check(native.socketpair(pair), 'socketpair');
   const [ours = -1, peer = -1] = pair;
+  check(native.setBlocking(peer, NO_TIMEOUT_MS), 'setBlocking');
   served.twin = new Connection({
     native,
     reactor,

@@ -1,8 +1,11 @@
-import { DmaUnmapFlag, dmaUnmap, type ValueOf } from '../../protocol/index.ts';
+import { DmaUnmap, DmaUnmapBitmap, DmaUnmapFlag, dmaUnmap, type ValueOf } from '../../protocol/index.ts';
 import type { IncomingMessage } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
 import { answer } from './handler.ts';
+
+/** What the reply has besides the bitmap. */
+const FIXED_REPLY = DmaUnmap.size + DmaUnmapBitmap.size;
 
 type Unmap = ValueOf<typeof dmaUnmap.request>;
 
@@ -22,7 +25,7 @@ function takeBitmap(served: ServedConnection, request: Unmap, wanted: { pgsize: 
   const { memory, logging } = served.server;
   if (!logging.active)
     throw new ServerError('ERR_WRONG_STATE', 'DMA logging is off: there is no dirty bitmap');
-  const limit = served.agreed?.send.maxDataXferSize ?? 0;
+  const limit = served.maxReply - FIXED_REPLY;
   if (wanted.size > BigInt(limit)) {
     throw new ServerError('ERR_TOO_LONG', `a bitmap of ${wanted.size} bytes does not fit into a message`, {
       limit,

@@ -8,11 +8,10 @@ import {
   featureOperation,
   features,
 } from '../../protocol/index.ts';
-import { mayInitiateDma } from '../../states/index.ts';
 import type { IncomingMessage, ReplyTicket } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
-import { answer, answerWhenDone } from './handler.ts';
+import { answer, answerWhenDone, requireDriver } from './handler.ts';
 
 /** DEVICE_FEATURE: PROBE by the declarations alone, GET and SET by the functions below. */
 export function handleFeature(served: ServedConnection, message: IncomingMessage): boolean {
@@ -47,7 +46,7 @@ function get(served: ServedConnection, id: number, request: { argsz: number; dat
         dataFd: -1,
       });
     case Feature.MIG_DATA_SIZE:
-      return features.MIG_DATA_SIZE.get.reply.encode({ stopCopyLength: migration.dataSize() });
+      return features.MIG_DATA_SIZE.get.reply.encode({ stopCopyLength: migration.dataSize(served) });
     default:
       return dmaLog(served, request);
   }
@@ -88,12 +87,7 @@ function set(served: ServedConnection, message: IncomingMessage, id: number, dat
 function setState(served: ServedConnection, message: IncomingMessage, data: Uint8Array): void {
   const { server } = served;
   const { deviceState } = features.MIG_DEVICE_STATE.set.request.decode(data);
-  if (served.role === 'main' && server.hold.active) {
-    throw new ServerError('ERR_BUSY', 'the control side holds the device');
-  }
+  requireDriver(served);
   const echo = message.payload().slice();
-  answerWhenDone(served, message, server.setState(deviceState, served), (to) => {
-    answer(served, to, echo);
-    if (served.role === 'control' && mayInitiateDma(server.migration.state)) server.endHold();
-  });
+  answerWhenDone(served, message, server.setState(deviceState, served), (to) => answer(served, to, echo));
 }

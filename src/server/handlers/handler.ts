@@ -43,14 +43,19 @@ export function answerWhenDone(
   const ticket = connection.ticket(message);
   connection.hold();
   work
-    .then(
-      () => succeed(ticket),
-      (error: unknown) => {
-        if (!(error instanceof FerryError)) served.server.report(unforeseen(error));
-        connection.replyError(ticket, error instanceof FerryError ? error.errno : Errno.EIO);
-      },
-    )
+    .then(() => succeed(ticket))
+    .catch((error: unknown) => {
+      if (!(error instanceof FerryError)) served.server.report(unforeseen(error));
+      connection.replyError(ticket, error instanceof FerryError ? error.errno : Errno.EIO);
+    })
     .finally(() => connection.release());
+}
+
+/** Under a hold only the control side drives the migration. @throws ServerError EBUSY */
+export function requireDriver(served: ServedConnection): void {
+  if (served.role === 'main' && served.server.hold.active) {
+    throw new ServerError('ERR_BUSY', 'the control side holds the device');
+  }
 }
 
 function neverInDedicatedMode(): ServerError {

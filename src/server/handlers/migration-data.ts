@@ -2,12 +2,13 @@ import { MigrationData, migDataRead, migDataWrite } from '../../protocol/index.t
 import type { IncomingMessage } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
-import { acknowledge } from './handler.ts';
+import { acknowledge, requireDriver } from './handler.ts';
 
 /** MIG_DATA_READ: the device writes straight into the reply. Never short before the end; 0 is the end. */
 export function handleMigrationRead(served: ServedConnection, message: IncomingMessage): boolean {
   const { size } = migDataRead.request.decode(message.payload(), message.fds.length);
   requireTransfer(served, size);
+  requireDriver(served);
   const { connection, server } = served;
   const at = connection.reply(message, MigrationData.size + size);
   if (at < 0) return true;
@@ -23,6 +24,7 @@ export function handleMigrationRead(served: ServedConnection, message: IncomingM
 export function handleMigrationWrite(served: ServedConnection, message: IncomingMessage): boolean {
   const { size, data } = migDataWrite.request.decode(message.payload(), message.fds.length);
   requireTransfer(served, size);
+  requireDriver(served);
   served.server.migration.write(data, served);
   acknowledge(served, message);
   return true;

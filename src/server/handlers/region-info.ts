@@ -7,12 +7,14 @@ import { regionAt } from './region.ts';
 
 /**
  * DEVICE_GET_REGION_INFO. A region that can be mapped brings its fd, but only once the capabilities fit into argsz:
- * the first, too small request of a client would leak it (as libvfio-user does it). The control socket is given none.
+ * the first, too small request of a client would leak it (as libvfio-user does it). The control socket is given none,
+ * nor is a client that takes no fds.
  */
 export function handleRegionInfo(served: ServedConnection, message: IncomingMessage): boolean {
   const { index, argsz } = deviceGetRegionInfo.request.decode(message.payload(), message.fds.length);
   const region = regionAt(served, index);
-  const shared = served.role === 'main' ? region.shared : null;
+  const takesFds = served.role === 'main' && (served.agreed?.send.maxMsgFds ?? 0) > 0;
+  const shared = takesFds ? region.shared : null;
   const whole = encode(region, shared);
   if (whole.length <= argsz) {
     answer(served, message, whole, shared === null ? [] : [shared.expose()]);

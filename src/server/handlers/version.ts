@@ -12,11 +12,10 @@ export function handleVersion(served: ServedConnection, message: IncomingMessage
   const ticket = served.connection.ticket(message);
   try {
     const { server } = served;
-    const ours =
-      served.role === 'main'
-        ? server.capabilities
-        : { ...server.capabilities, twinSocket: { supported: false } };
-    const { reply, agreed } = negotiate(version.request.decode(message.payload(), message.fds.length), ours);
+    const proposal = version.request.decode(message.payload(), message.fds.length);
+    const mayTwin = served.role === 'main' && proposal.capabilities?.maxMsgFds !== 0;
+    const ours = mayTwin ? server.capabilities : { ...server.capabilities, twinSocket: { supported: false } };
+    const { reply, agreed } = negotiate(proposal, ours);
     server.admit(served, (refusal) => {
       if (refusal !== null) return refuse(served, ticket, refusal);
       const twin = agreed.twinSocket ? openTwin(served) : null;

@@ -1,0 +1,65 @@
+import { Errno, FerryError } from '../errors/index.ts';
+import type { Native } from '../native/index.ts';
+import { Command } from '../protocol/index.ts';
+import { type HeldMessage, IncomingMessage } from '../transport/index.ts';
+import { handlerFor } from './handlers/index.ts';
+import type { ServedConnection } from './served-connection.ts';
+import { ServerError } from './server-error.ts';
+
+/** A write that a VMM sent before it went away, waiting until nothing keeps it from the device. */
+interface Orphan {
+  readonly from: ServedConnection;
+  readonly bytes: Uint8Array;
+}
+
+/** What VMMs wrote, in order, before they went away: device state that would be lost otherwise. */
+export class OrphanedWrites {
+  readonly #native: Native;
+  readonly #report: (error: FerryError) => void;
+  #waiting: Orphan[] = [];
+
+  /** `report` takes what nobody is there to be told. */
+  constructor(native: Native, report: (error: FerryError) => void) {
+    this.#native = native;
+    this.#report = report;
+  }
+
+  /** Keeps the writes among the commands that `from` left behind, and closes their fds. */
+  adopt(from: ServedConnection, commands: readonly HeldMessage[]): void {
+    for (const { bytes, fds } of commands) {
+      for (const fd of fds) this.#native.close(fd);
+      if (isWrite(bytes)) this.#waiting.push({ from, bytes });
+    }
+  }
+
+  /** Carries them out. */
+  replay(): void {
+    for (const orphan of this.#waiting.splice(0)) this.#replay(orphan);
+  }
+
+  #replay({ from, bytes }: Orphan): void {
+    const message = point(bytes);
+    try {
+      handlerFor(from.role, message.command)(from, message);
+    } catch (error) {
+      this.#report(error instanceof FerryError ? error : deviceThrew(error));
+    }
+  }
+}
+
+function isWrite(bytes: Uint8Array): boolean {
+  const { command } = point(bytes);
+  return command === Command.REGION_WRITE || command === Command.REGION_WRITE_MULTI;
+}
+
+function point(bytes: Uint8Array): IncomingMessage {
+  const message = new IncomingMessage();
+  message.point(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length, []);
+  return message;
+}
+
+function deviceThrew(error: unknown): ServerError {
+  const text = error instanceof Error ? error.message : String(error);
+  const message = `the device failed in a write whose sender has gone: ${text}`;
+  return new ServerError('ERR_WRONG_STATE', message, {}, { errno: Errno.EIO, cause: error });
+}

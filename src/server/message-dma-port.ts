@@ -82,14 +82,10 @@ export class MessageDmaPort implements DmaPort {
     if (failed !== undefined) throw failed.reason;
   }
 
-  /** Waits until a message of `size` bytes can be begun; at once when it can. */
-  async #room(size: number): Promise<void> {
+  /** Whether a message of `size` bytes has to wait for others to be sent. */
+  #isBlocked(size: number): boolean {
     const connection = this.#connection;
-    const deadline = performance.now() + DMA_TIMEOUT_MS;
-    while (connection.closedBecause === null && connection.out.pending > 0 && !connection.hasRoom(size)) {
-      if (performance.now() >= deadline) throw notTaken();
-      await this.#drained(deadline - performance.now());
-    }
+    return connection.closedBecause === null && connection.out.pending > 0 && !connection.hasRoom(size);
   }
 
   #drained(timeoutMs: number): Promise<void> {
@@ -109,7 +105,11 @@ export class MessageDmaPort implements DmaPort {
     accept: (reply: IncomingMessage) => void,
   ): Promise<void> {
     const size = DmaAccess.size + (data?.length ?? 0);
-    if (!this.#connection.hasRoom(size)) await this.#room(size);
+    const deadline = performance.now() + DMA_TIMEOUT_MS;
+    while (this.#isBlocked(size)) {
+      if (performance.now() >= deadline) throw notTaken();
+      await this.#drained(deadline - performance.now());
+    }
     return new Promise((resolve, reject) => {
       const { out } = this.#connection;
       const at = this.#connection.request(command, size, DMA_TIMEOUT_MS, (reply, error) => {

@@ -509,16 +509,17 @@ describe('several parties, in any order', () => {
     const endings: string[] = [];
 
     const set = (by: Party, target: number): string => {
-      let pending: void | Promise<void>;
-      const outcome = outcomeOf(() => {
-        pending = migration.set(target, by);
-      });
-      if (pending === undefined) return outcome;
-      pending.then(
-        () => endings.push('ok'),
-        (error: unknown) => endings.push(errnoOf(error)),
-      );
-      return 'waits';
+      try {
+        const pending = migration.set(target, by);
+        if (pending === undefined) return 'ok';
+        pending.then(
+          () => endings.push('ok'),
+          (error: unknown) => endings.push(errnoOf(error)),
+        );
+        return 'waits';
+      } catch (error) {
+        return errnoOf(error);
+      }
     };
 
     /** What the session answered, and what it should have. */

@@ -27,7 +27,13 @@ import type { Operation, Settle } from './operation.ts';
 import { readRegion, writeMany, writeRegion, writeRequests } from './region-access.ts';
 import { regionInfo } from './region-info.ts';
 import { mapRegion } from './region-mapping.ts';
-import { readRegister, readWideRegister, registerBytes } from './register-value.ts';
+import {
+  type RegisterSize,
+  readRegister,
+  readWideRegister,
+  registerBytes,
+  writeRegister,
+} from './register-value.ts';
 import { resetDevice } from './reset-ladder.ts';
 import { runOperation } from './run-operation.ts';
 import { inspectServer, precopyInfo } from './server-inspection.ts';
@@ -122,19 +128,33 @@ export abstract class DeviceBase<M extends Mode> implements DeviceMethods<M> {
   }
 
   writeU8(region: number, offset: Offset, value: number, options?: WriteOptions): Answer<M, void> {
-    return this.write(region, offset, registerBytes(1, value), options);
+    return this.#writeRegister(region, offset, 1, value, options);
   }
 
   writeU16(region: number, offset: Offset, value: number, options?: WriteOptions): Answer<M, void> {
-    return this.write(region, offset, registerBytes(2, value), options);
+    return this.#writeRegister(region, offset, 2, value, options);
   }
 
   writeU32(region: number, offset: Offset, value: number, options?: WriteOptions): Answer<M, void> {
-    return this.write(region, offset, registerBytes(4, value), options);
+    return this.#writeRegister(region, offset, 4, value, options);
   }
 
   writeU64(region: number, offset: Offset, value: bigint, options?: WriteOptions): Answer<M, void> {
-    return this.write(region, offset, registerBytes(8, value), options);
+    return this.#writeRegister(region, offset, 8, value, options);
+  }
+
+  #writeRegister(
+    region: number,
+    offset: Offset,
+    size: RegisterSize,
+    value: number | bigint,
+    options: WriteOptions = {},
+  ): Answer<M, void> {
+    const { limits, link } = this.session;
+    if (options.posted !== true) return this.run(writeRegister(limits, region, offset, size, value));
+    return this.answer<void>((settle) =>
+      link.requester.post(writeRequests(limits, region, offset, registerBytes(size, value)), settle),
+    );
   }
 
   writeMulti(writes: readonly SmallWrite[]): Answer<M, void> {

@@ -3,7 +3,7 @@ import { Command, littleEndian, ProtocolError, RegionAccess, writeU64FromNumber 
 import type { Completion, Connection, IncomingMessage } from '../transport/index.ts';
 import { ClientError } from './client-error.ts';
 import { requireCount } from './region-access.ts';
-import { putRegister, registerValue } from './register-value.ts';
+import { putRegister, type RegisterSize, registerValue } from './register-value.ts';
 import { failureOf } from './run-operation.ts';
 import type { SyncWaiter } from './sync-waiter.ts';
 
@@ -46,7 +46,7 @@ export class SyncRegisters {
   write(
     region: number,
     offset: number | bigint,
-    size: 1 | 2 | 4 | 8,
+    size: RegisterSize,
     value: number | bigint,
     posted: boolean,
   ): void {
@@ -68,7 +68,7 @@ export class SyncRegisters {
     }
   }
 
-  #read(region: number, offset: number | bigint, size: 1 | 2 | 4 | 8): void {
+  #read(region: number, offset: number | bigint, size: RegisterSize): void {
     requireAccess(region, offset);
     this.#waiter.enter();
     try {

@@ -3,7 +3,7 @@ import { stateName } from '../states/index.ts';
 import { irqName, migrationFlagNames, regionName } from './names.ts';
 import { describeConfig } from './pci-text.ts';
 import { formatBytes, shortBytes } from './quantities.ts';
-import { describeServer, field } from './server-report.ts';
+import { describeServer, field, numberOf, textOf } from './server-report.ts';
 
 /** A device in lines for people: as `lspci -vvv`, then what VFIO adds. */
 export function describeDevice(description: DeviceDescription): string[] {
@@ -11,7 +11,10 @@ export function describeDevice(description: DeviceDescription): string[] {
   return [
     ...title(description),
     ...(config === null ? [] : describeConfig(config, regions)),
-    ...section('Regions', regions.filter(({ size }) => size > 0n).map(describeRegion)),
+    ...section(
+      'Regions',
+      regions.filter(({ size }) => size > 0n).map((each) => describeRegion(each, server)),
+    ),
     ...section('Interrupts', interrupts.filter(({ count }) => count > 0).map(describeIrq)),
     ...section('Migration', describeMigration(description)),
     ...section('Server', describeServer(server)),
@@ -23,19 +26,37 @@ export function describeDevice(description: DeviceDescription): string[] {
 }
 
 function title({ config, server }: DeviceDescription): string[] {
-  const kind = field(field(server, 'identity'), 'kind');
-  const name = typeof kind === 'string' ? `${kind} ` : '';
+  const kind = textOf(field(server, 'identity'), 'kind');
+  const name = kind === undefined ? '' : `${kind} `;
   if (config === null) return [`${name}(its configuration space can't be read now)`];
   const { classCode, vendor, device, revision } = config;
   const rev = revision === 0 ? '' : ` (rev ${hex(revision, 2)})`;
   return [`${name}[${hex(classCode >> 8, 4)}]: Device ${hex(vendor, 4)}:${hex(device, 4)}${rev}`];
 }
 
-function describeRegion({ index, size, readable, writable, areas, mappable }: RegionInfo): string {
+function describeRegion(region: RegionInfo, server: unknown): string {
+  const { index, size, readable, writable } = region;
   const access = `${readable ? 'r' : '-'}${writable ? 'w' : '-'}`;
-  const ranges = areas.map(({ offset, size: length }) => `${hexRange(offset, length)}`).join(', ');
-  const mapped = mappable ? `, can be mapped: ${ranges}` : '';
+  const ranges = mappableRanges(region, server);
+  const mapped = ranges.length > 0 ? `, can be mapped: ${ranges.join(', ')}` : '';
   return `${index} ${regionName(index)}: ${shortBytes(Number(size))} ${access}${mapped}`;
+}
+
+/** A control socket gives no fds away, and so does not call anything mappable; but the server tells. */
+function mappableRanges({ index, areas }: RegionInfo, server: unknown): string[] {
+  if (areas.length > 0) return areas.map(({ offset, size }) => hexRange(offset, size));
+  const told = listOf(field(server, 'regions')).find((each) => field(each, 'index') === index);
+  return listOf(field(told, 'mappable')).map((area) =>
+    hexRange(wholeOf(area, 'offset'), wholeOf(area, 'size')),
+  );
+}
+
+function wholeOf(value: unknown, name: string): bigint {
+  return BigInt(Math.trunc(numberOf(value, name)));
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
 }
 
 function describeIrq({ index, count, eventfd, maskable, autoMasked, noResize }: IrqInfo): string {

@@ -1,9 +1,16 @@
 import { formatMs } from './quantities.ts';
+import { printable } from './terminal.ts';
 
 /** A field of a value that came as JSON; undefined when there is none. */
 export function field(value: unknown, name: string): unknown {
   if (typeof value !== 'object' || value === null) return undefined;
   return Object.getOwnPropertyDescriptor(value, name)?.value;
+}
+
+/** A text that came as JSON, fit for a terminal; undefined when there is none. */
+export function textOf(value: unknown, name: string): string | undefined {
+  const found = field(value, name);
+  return typeof found === 'string' ? printable(found) : undefined;
 }
 
 /** What a Ferry server tells of itself, in lines for people; none for other servers. */
@@ -17,11 +24,11 @@ export function describeServer(report: unknown): string[] {
 }
 
 function describeSession(migration: unknown): string {
-  const owner = field(migration, 'sessionOwner');
-  const driven = typeof owner === 'string' ? `driven by a ${owner} connection` : 'driven by nobody';
+  const owner = textOf(migration, 'sessionOwner');
+  const driven = owner === undefined ? 'driven by nobody' : `driven by a ${owner} connection`;
   const moving = field(migration, 'inTransition') === true ? ', in transition' : '';
-  const error = field(field(migration, 'lastError'), 'message');
-  return `migration: ${driven}${moving}${typeof error === 'string' ? `; last error: ${error}` : ''}`;
+  const error = textOf(field(migration, 'lastError'), 'message');
+  return `migration: ${driven}${moving}${error === undefined ? '' : `; last error: ${error}`}`;
 }
 
 function describeMain(main: unknown): string {
@@ -51,7 +58,8 @@ function dropped(hold: unknown): string[] {
   return count === 0 ? [] : [`posted writes dropped by holds that expired: ${count}`];
 }
 
-function numberOf(value: unknown, name: string): number {
+/** A number that came as JSON; 0 when there is none. */
+export function numberOf(value: unknown, name: string): number {
   const found = field(value, name);
   return typeof found === 'number' ? found : 0;
 }

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { DeviceClient } from '../client/index.ts';
 import { MigrationState, stateName } from '../states/index.ts';
 import { withControl } from './control.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
@@ -38,26 +39,24 @@ export function stateCommand(): Command {
 }
 
 async function state(path: string, options: Options): Promise<void> {
-  await withControl(path, async (client) => {
-    if (options.reset === true) await client.reset();
-    // RUNNING also ends a hold, which a reset does not.
-    const target = options.reset === true ? MigrationState.RUNNING : options.set;
-    if (target !== undefined) await client.setMigrationState(target);
-    const now = stateName(await client.migrationState());
-    const report = await client.inspectServer();
-    if (options.json === true) {
-      print(
-        toJson({
-          state: now,
-          migration: field(report, 'migration') ?? null,
-          hold: field(report, 'hold') ?? null,
-        }),
-      );
-    } else {
-      print(now);
-      for (const line of describeServer(report)) print(line);
-    }
-  });
+  // RUNNING also ends a hold, which a reset does not.
+  const target = options.reset === true ? MigrationState.RUNNING : options.set;
+  if (target !== undefined) {
+    await withControl(path, async (client) => {
+      if (options.reset === true) await client.reset();
+      await client.setMigrationState(target);
+    });
+  }
+  // On a connection of its own: the one that changes the state drives the migration as long as it lives.
+  await withControl(path, (client) => show(client, options.json === true));
+}
+
+async function show(client: DeviceClient, json: boolean): Promise<void> {
+  const now = stateName(await client.migrationState());
+  const report = await client.inspectServer();
+  const [migration, hold] = [field(report, 'migration') ?? null, field(report, 'hold') ?? null];
+  if (json) print(toJson({ state: now, migration, hold }));
+  else for (const line of [now, ...describeServer(report)]) print(line);
 }
 
 function settable(): string[] {

@@ -16,10 +16,15 @@ export function toJson(value: unknown): string {
   return JSON.stringify(value, (_key, each: unknown) => (typeof each === 'bigint' ? plain(each) : each));
 }
 
+/** A text from elsewhere without what would control the terminal. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, '\u{fffd}');
+}
+
 /** Shows a failure to people. */
 export function printFailure({ message, next }: Failure): void {
-  printError(`${colors.red('ferry:')} ${message}`);
-  for (const step of next) printError(`  ${colors.dim('next:')} ${step}`);
+  printError(`${colors.red('ferry:')} ${printable(message)}`);
+  for (const step of next) printError(`  ${colors.dim('next:')} ${printable(step)}`);
 }
 
 /** Rows as a table with its columns aligned; the first column to the left, the others to the right. */

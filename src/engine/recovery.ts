@@ -12,7 +12,8 @@ type Finding = Pick<Aftermath, 'owner' | 'outcome' | 'nextSteps'>;
  * StepError itself: an end that does not answer is part of the finding.
  */
 export function* recover(course: Course, reason: StepError, names: EndNames): Sequence<MigrationError> {
-  const finding = course.touched.size === 0 ? untouched(course, names) : yield* rollBack(course, names);
+  const typed = { source: asTyped(names.source), destination: asTyped(names.destination) };
+  const finding = course.touched.size === 0 ? untouched(course, typed) : yield* rollBack(course, typed);
   return new MigrationError(codeOf(reason), reason, {
     ...finding,
     phase: course.phase,
@@ -174,6 +175,11 @@ function eitherSteps(names: EndNames): readonly string[] {
     `if neither runs, choose one: ferry state ${names.source} --set RUNNING, after ferry state ${names.destination} --reset`,
     `or, once the source is certain never to run again: ferry state ${names.destination} --set RUNNING`,
   ];
+}
+
+/** A path as it is typed in a command. */
+function asTyped(path: string): string {
+  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 function codeOf(reason: StepError): MigrationErrorCode {

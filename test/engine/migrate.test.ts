@@ -403,3 +403,10 @@ it('does not ask a source to run that it has never asked to stop', async () => {
   expect(requested(world, 'source')).toEqual([]);
   expect(world.destination.resets).toBe(1);
 });
+
+it('writes paths in next steps as they are typed', async () => {
+  const world = newWorld({ faults: new Map([[6, 'disconnect']]) });
+  Object.defineProperty(world.destination, 'name', { value: "/tmp/it's here.sock" });
+  const { nextSteps } = await failure(world);
+  expect(nextSteps).toEqual([`ferry state '/tmp/it'\\''s here.sock' --reset`]);
+});

@@ -35,18 +35,22 @@ describe('the rooms of ARCHITECTURE.md', () => {
   it('import only rooms that stand above them', () => {
     const order = [...rooms.keys()];
     for (const [room, allowed] of rooms) {
-      for (const other of allowed) expect(order.indexOf(other), `${room} imports ${other}`).toBeLessThan(order.indexOf(room));
+      for (const other of allowed)
+        expect(order.indexOf(other), `${room} imports ${other}`).toBeLessThan(order.indexOf(room));
     }
   });
 
-  it.each(files.filter((file) => file.includes('/')))('%s keeps to its room and to the doors of others', (file) => {
-    const room = roomOf(file);
-    for (const target of importsOf(file)) {
-      if (roomOf(target) === room) continue;
-      expect(rooms.get(room), `${file} imports ${target}`).toContain(roomOf(target));
-      expect(target, `${file} enters ${roomOf(target)} by the window`).toBe(`${roomOf(target)}/index.ts`);
-    }
-  });
+  it.each(files.filter((file) => file.includes('/')))(
+    '%s keeps to its room and to the doors of others',
+    (file) => {
+      const room = roomOf(file);
+      for (const target of importsOf(file)) {
+        if (roomOf(target) === room) continue;
+        expect(rooms.get(room), `${file} imports ${target}`).toContain(roomOf(target));
+        expect(target, `${file} enters ${roomOf(target)} by the window`).toBe(`${roomOf(target)}/index.ts`);
+      }
+    },
+  );
 
   it('leave sockets, files and processes to native, transport, server, client and cli', () => {
     const pure = ['errors', 'states', 'protocol', 'stream', 'device', 'devices', 'engine'];

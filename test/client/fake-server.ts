@@ -132,39 +132,58 @@ export function connectScripted(
   const client = SyncDeviceClient.connect('fake', { native: face, ...options });
   cleanup.add(() => native.close(peer));
   cleanup.add(() => client.close());
-  const sent = (): RawMessage[] => readMessages(peer);
+  const reader = new MessageReader(peer);
+  const sent = (): RawMessage[] => reader.read();
   sent();
   return { client, peer, send, sent };
 }
 
-/** All messages that lie in a socket. Their fds are closed; `fds` has as many entries as there were. */
-export function readMessages(fd: number): RawMessage[] {
-  const messages: RawMessage[] = [];
-  const chunk = Buffer.alloc(4 << 20);
-  const fds = new Int32Array(254);
-  let rest = Buffer.alloc(0);
-  for (let count = receive(); count > 0; count = receive()) {
-    rest = Buffer.concat([rest, chunk.subarray(0, count)]);
-    while (rest.length >= 16 && rest.length >= rest.readUInt32LE(4)) {
-      const raw = rest.subarray(0, rest.readUInt32LE(4));
-      rest = rest.subarray(raw.length);
-      messages.push({
-        id: raw.readUInt16LE(0),
-        command: raw.readUInt16LE(2),
-        flags: raw.readUInt32LE(8),
-        error: raw.readUInt32LE(12),
-        payload: Uint8Array.from(raw.subarray(16)),
-        fds: rest.length === 0 ? [...fds.subarray(1, 1 + (fds[0] ?? 0))] : [],
-      });
-    }
-  }
-  return messages;
+/** Cuts what lies in a socket into messages. Their fds are closed at once; `fds` has as many entries as there were. */
+export class MessageReader {
+  readonly #fd: number;
+  readonly #chunk = Buffer.alloc(1 << 20);
+  readonly #fds = new Int32Array(254);
+  #rest = Buffer.alloc(0);
 
-  function receive(): number {
-    const count = native.receive(fd, chunk, 0, chunk.length, fds, 0);
-    for (const each of fds.subarray(1, 1 + (fds[0] ?? 0))) native.close(each);
-    return count;
+  constructor(fd: number) {
+    this.#fd = fd;
   }
+
+  /** Every message that is complete. */
+  read(): RawMessage[] {
+    const messages: RawMessage[] = [];
+    for (let count = this.#receive(); count > 0; count = this.#receive()) {
+      this.#rest = Buffer.concat([this.#rest, this.#chunk.subarray(0, count)]);
+      const fds = [...this.#fds.subarray(1, 1 + (this.#fds[0] ?? 0))];
+      for (const fd of fds) native.close(fd);
+      for (let raw = this.#cut(); raw !== null; raw = this.#cut())
+        messages.push(parse(raw, this.#rest.length === 0 ? fds : []));
+    }
+    return messages;
+  }
+
+  #cut(): Buffer | null {
+    const size = this.#rest.length < 16 ? Number.POSITIVE_INFINITY : this.#rest.readUInt32LE(4);
+    if (this.#rest.length < size) return null;
+    const raw = this.#rest.subarray(0, size);
+    this.#rest = this.#rest.subarray(size);
+    return raw;
+  }
+
+  #receive(): number {
+    return native.receive(this.#fd, this.#chunk, 0, this.#chunk.length, this.#fds, 0);
+  }
+}
+
+function parse(raw: Buffer, fds: readonly number[]): RawMessage {
+  return {
+    id: raw.readUInt16LE(0),
+    command: raw.readUInt16LE(2),
+    flags: raw.readUInt32LE(8),
+    error: raw.readUInt32LE(12),
+    payload: Uint8Array.from(raw.subarray(16)),
+    fds,
+  };
 }
 
 /** A temporary file of the kernel. */

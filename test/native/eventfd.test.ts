@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../src/errors/index.ts';
-import { closeAll, expectNoFdLeak, native, pair, receiveText } from './support.ts';
+import { closeAll, expectNoFdLeak, fdFlags, native, O_CLOEXEC, pair, receiveText } from './support.ts';
 
 expectNoFdLeak();
 
@@ -53,6 +53,8 @@ describe('close and dup', () => {
     const fd = native.eventfd(1);
     const copy = native.dup(fd);
     expect(copy).toBeGreaterThan(2);
+    expect(fdFlags(fd) & O_CLOEXEC).toBe(O_CLOEXEC);
+    expect(fdFlags(copy) & O_CLOEXEC).toBe(O_CLOEXEC);
     closeAll([fd]);
     expect(native.eventfdRead(copy)).toBe(1);
     closeAll([copy]);

@@ -325,6 +325,22 @@ describe('the guard and other handlers of SIGBUS', () => {
     expect(await runChild(code)).toMatchObject({ signal: 'SIGBUS', output: '' });
   });
 
+  it('passes on a fault of another mapping to a handler before it that knows it', async () => {
+    // A second copy of the addon is a library of its own, with a handler and a table of its own.
+    const code = `
+      const copy = fs.mkdtempSync(require('node:os').tmpdir() + '/ferry-native-') + '/ferry.node';
+      fs.copyFileSync(binary, copy);
+      const second = require(copy);
+      fs.rmSync(require('node:path').dirname(copy), { recursive: true });
+      native.guardMappings();
+      second.guardMappings();
+      const fd = native.memfd('ferry-chained', 4096, false);
+      const bytes = new Uint8Array(native.map(fd, 0, 4096, 3));
+      fs.ftruncateSync(fd, 0);
+      say([bytes[0], native.guardedFaults(), second.guardedFaults()].join());`;
+    expect(await runChild(code)).toMatchObject({ status: 0, output: '0,1,0\n' });
+  });
+
   it('passes on what is not its own to the handler before it', async () => {
     const code = `
       const timer = setTimeout(() => {}, 10_000);

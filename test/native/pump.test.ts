@@ -295,6 +295,26 @@ describe('closing', () => {
     closeAll(ends);
   });
 
+  it('inside a callback lets go of the callbacks', async () => {
+    const code = `
+      let collected = 0;
+      const registry = new FinalizationRegistry(() => collected++);
+      const once = () => {
+        const ends = pair();
+        const onReceive = () => { native.pumpClose(handle); ends.forEach((fd) => native.close(fd)); };
+        registry.register(onReceive);
+        const handle = native.pumpStart(ends[1], new Uint8Array(8), new Int32Array(1), Int32Array.of(0, 8, 0, 500),
+          onReceive, () => {});
+        sendText(ends[0], 'x');
+      };
+      for (let i = 0; i < 10; i++) once();
+      (async () => {
+        for (let i = 0; collected < 9 && i < 500; i++) { await new Promise((done) => setTimeout(done, 1)); gc(); }
+        say(String(collected >= 9));
+      })();`;
+    expect(await runChild(code, { flags: ['--expose-gc'] })).toMatchObject({ status: 0, output: 'true\n' });
+  });
+
   it('lets another pump take over the socket at once', async () => {
     const ends = pair();
     const first = pump(ends[1]);
@@ -423,6 +443,31 @@ describe('sharing the loop', () => {
 });
 
 describe('spinning', () => {
+  it('waits for the next message within its budget before anything else gets a turn', async () => {
+    // The peer sends its second message 20 ms after the first was handled; a timer of 1 ms has to wait for it.
+    const code = `
+      const { Worker } = require('node:worker_threads');
+      const ends = pair();
+      const handled = new Int32Array(new SharedArrayBuffer(4));
+      new Worker(\`
+        const { binary, fd, handled } = require('node:worker_threads').workerData;
+        const native = require(binary);
+        native.send(fd, new Uint8Array(1), 0, 1, null, 0, 0, null);
+        Atomics.wait(handled, 0, 0);
+        Atomics.wait(handled, 0, 1, 20);
+        native.send(fd, new Uint8Array(1), 0, 1, null, 0, 0, null);
+      \`, { eval: true, workerData: { binary, fd: ends[0], handled } });
+      const order = [];
+      const handle = pump(ends[1], () => {
+        order.push('message');
+        if (order.length > 1) return native.pumpClose(handle);
+        setTimeout(() => { order.push('timer'); say(order.join()); }, 1);
+        Atomics.store(handled, 0, 1);
+        Atomics.notify(handled, 0);
+      }, [0, 64, 2_000_000, 3_000_000]);`;
+    expect(await runChild(code)).toMatchObject({ status: 0, output: 'message,message,timer\n' });
+  });
+
   it('finds the next message without the loop, and rests while that does not pay', async () => {
     // A peer on another thread answers each message at once, then falls silent.
     const code = `

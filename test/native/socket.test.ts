@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../src/errors/index.ts';
@@ -6,12 +6,15 @@ import { check } from '../../src/native/index.ts';
 import {
   closeAll,
   expectNoFdLeak,
+  fdFlags,
   native,
+  O_CLOEXEC,
   openFds,
   POLLIN,
   POLLOUT,
   pair,
   receiveText,
+  runChild,
   sendText,
   withDirectory,
 } from './support.ts';
@@ -236,9 +239,7 @@ describe('file descriptors in messages', () => {
     const ends = pair();
     sendText(ends[0], 'x', [ends[0]]);
     const { fds } = receiveText(ends[1]);
-    // O_CLOEXEC as /proc shows it (proc_pid_fdinfo(5)).
-    const flags = fdFlags(fds[0] ?? -1);
-    expect(flags & 0o2000000).toBe(0o2000000);
+    expect(fdFlags(fds[0] ?? -1) & O_CLOEXEC).toBe(O_CLOEXEC);
     closeAll([...ends, ...fds]);
   });
 
@@ -249,6 +250,7 @@ describe('file descriptors in messages', () => {
     expect(result).toBe(1);
     expect(fds).toHaveLength(253);
     expect(sendText(ends[0], 'x', Array(254).fill(ends[0]))).toBe(-Errno.EINVAL);
+    expect(sendText(ends[0], 'x', Array(1_000_000).fill(ends[0]))).toBe(-Errno.EINVAL);
     closeAll([...ends, ...fds]);
   });
 
@@ -286,6 +288,17 @@ describe('a peer that is gone', () => {
     expect(sendText(ends[1], 'x')).toBe(-Errno.EPIPE);
     expect(sendText(ends[1], 'x', [ends[1]])).toBe(-Errno.EPIPE);
     closeAll([ends[1]]);
+  });
+
+  it('raises no SIGPIPE, also where the process would notice', async () => {
+    const code = `
+      process.on('SIGPIPE', () => say('signal'));
+      const ends = pair();
+      native.close(ends[0]);
+      const body = new Uint8Array(1);
+      const sent = [sendText(ends[1], 'x'), native.send(ends[1], body, 0, 1, body, 0, 1, null)];
+      setTimeout(() => say(sent.join()), 20);`;
+    expect((await runChild(code)).output).toBe(`${-Errno.EPIPE},${-Errno.EPIPE}\n`);
   });
 
   it('is ECONNRESET when it left data unread', () => {
@@ -372,8 +385,3 @@ describe('waiting', () => {
     closeAll([...a, ...b]);
   });
 });
-
-function fdFlags(fd: number): number {
-  const flags = /flags:\s*(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
-  return Number.parseInt(flags ?? '0', 8);
-}

@@ -23,6 +23,15 @@ export const binary: string =
 export const POLLIN = 1;
 export const POLLOUT = 4;
 
+/** As {@link fdFlags} shows it. */
+export const O_CLOEXEC = 0o2000000;
+
+/** The flags of an open descriptor (proc_pid_fdinfo(5)). */
+export function fdFlags(fd: number): number {
+  const flags = /flags:\s*(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
+  return Number.parseInt(flags ?? '0', 8);
+}
+
 /** The descriptors that are open in this process. */
 export function openFds(): number {
   return readdirSync('/proc/self/fd').length;

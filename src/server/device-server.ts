@@ -186,7 +186,9 @@ export class DeviceServer {
   #arc(from: MigrationState, to: MigrationState, by: ServedConnection): void {
     if (to === MigrationState.STOP_COPY || to === MigrationState.RESUMING) this.hold.stateElsewhere = true;
     else if (from === MigrationState.RESUMING || isRunning(to)) this.hold.stateElsewhere = false;
-    if (by.role === 'control' && !isRunning(to)) this.#beginHold();
+    if (isRunning(to)) return this.#releaseInterrupts();
+    this.device.interrupts.hold();
+    if (by.role === 'control') this.#beginHold();
   }
 
   /** The control side has asked for RUNNING and got it, perhaps on its way to more: the VMM goes on. */
@@ -197,7 +199,6 @@ export class DeviceServer {
 
   #beginHold(): void {
     if (!this.hold.begin()) return;
-    this.device.interrupts.hold();
     this.#holdClock?.close();
     this.#holdClock = this.reactor.every(HOLD_CLOCK_MS, () => this.#checkHold());
   }
@@ -219,8 +220,13 @@ export class DeviceServer {
     if (!this.hold.end()) return;
     this.#holdClock?.close();
     this.#replayOrphans();
-    this.device.interrupts.release();
+    this.#releaseInterrupts();
     this.main?.connection.release();
+  }
+
+  /** A device that does not run interrupts nobody (STOP, linux/vfio.h); one that is held interrupts after the hold. */
+  #releaseInterrupts(): void {
+    if (!this.hold.active) this.device.interrupts.release();
   }
 
   #replayOrphans(): void {
@@ -238,6 +244,7 @@ export class DeviceServer {
   #wasReset(): void {
     this.hold.stateElsewhere = false;
     this.migration.wasReset();
+    this.#releaseInterrupts();
   }
 
   #resetFailed(error: unknown): never {

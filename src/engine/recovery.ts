@@ -29,10 +29,7 @@ function* rollBack(course: Course, names: EndNames): Sequence<Finding> {
 
 /** The destination has never been asked to run. */
 function* beforeAsking(course: Course, names: EndNames): Sequence<Finding> {
-  const destination = course.states.get('destination');
-  if (course.phase !== 'prepare' && destination !== undefined && runs(destination)) {
-    return yield* resetFirst(course, names);
-  }
+  if (course.moved && runs(course.states.get('destination') ?? null)) return yield* resetFirst(course, names);
   if (course.moved && !isStopped(yield* attemptToObserve(course, 'source')))
     return yield* keepBoth(course, names);
   const source = yield* bringSourceBack(course);
@@ -64,13 +61,14 @@ function* keepBoth(course: Course, names: EndNames): Sequence<Finding> {
   return { owner: 'in doubt', outcome, nextSteps: eitherSteps(names) };
 }
 
-/** Asks the source to run if it was stopped or made to save, and reads where it is; null when it does not answer. */
+/** Asks the source to run, and reads where it is; null when it does not answer. */
 function* bringSourceBack(course: Course): Sequence<number | null> {
-  if (course.touched.has('source')) yield* succeeds(setState('source', MigrationState.RUNNING));
+  yield* succeeds(setState('source', MigrationState.RUNNING));
   return yield* attemptToObserve(course, 'source');
 }
 
 function* resetDestination(course: Course): Sequence<boolean> {
+  if (!course.touched.has('destination')) return true;
   if (!(yield* succeeds(reset('destination')))) {
     yield* attemptToObserve(course, 'destination');
     return false;

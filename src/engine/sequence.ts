@@ -1,7 +1,7 @@
-import { MigrationFlag, type MigrationMachine, MigrationState } from '../states/index.ts';
+import { MigrationFlag, type MigrationMachine, MigrationState, stateName } from '../states/index.ts';
 import { checkEnds, type Machines } from './check.ts';
 import { type Convergence, decidePreCopy, type Iteration, type PreCopyLimits } from './convergence.ts';
-import { begin, type Course, expect, newCourse, take } from './course.ts';
+import { begin, type Course, expect, newCourse, observe, take } from './course.ts';
 import { recover } from './recovery.ts';
 import { copy, dataSize, type EndNames, hook, precopyInfo, type Sequence } from './step.ts';
 import { StepError } from './step-error.ts';
@@ -42,8 +42,6 @@ export function* migration(options: SequenceOptions): Sequence<Outcome> {
 
 function* move(course: Course, options: SequenceOptions): Sequence<Outcome> {
   const machines = yield* checkEnds(course, options.names);
-  yield* begin(course, 'prepare');
-  yield* take(course, 'destination', RESUMING);
   const both = bothHave(machines, MigrationFlag.PRE_COPY);
   const outcome = options.preCopy && both ? yield* preCopy(course, options.limits) : NO_PRE_COPY;
   yield* stop(course, machines.source, outcome.convergence !== null);
@@ -57,8 +55,10 @@ const NO_PRE_COPY: Outcome = { iterations: 0, convergence: null };
 
 /** Moves the state while the source runs, until what is left is small or gets no smaller. */
 function* preCopy(course: Course, limits: PreCopyLimits): Sequence<Outcome> {
-  yield* begin(course, 'pre-copy');
+  yield* begin(course, 'prepare');
   yield* take(course, 'source', PRE_COPY);
+  yield* openDestination(course);
+  yield* begin(course, 'pre-copy');
   const history: Iteration[] = [];
   for (;;) {
     const remaining = yield* remainingBytes();
@@ -67,6 +67,25 @@ function* preCopy(course: Course, limits: PreCopyLimits): Sequence<Outcome> {
     const copied = yield* copy(decision.limit, history.length + 1, remaining);
     history.push({ ...copied, before: decision.before });
   }
+}
+
+/**
+ * RESUMING throws away what the destination has. So the source has made its first step before: if the destination has
+ * made it too, both names lead to one device, and nothing has happened to it yet.
+ */
+function* openDestination(course: Course): Sequence<void> {
+  const state = yield* observe(course, 'destination');
+  if (state !== RUNNING) throw followed(state);
+  yield* take(course, 'destination', RESUMING);
+}
+
+function followed(state: number): StepError {
+  const why = 'both names lead to the same device, or somebody else is at work there';
+  return new StepError(
+    'ERR_STEP_REFUSED',
+    'destination',
+    `the destination has gone to ${stateName(state)}: ${why}`,
+  );
 }
 
 function* remainingBytes(): Sequence<number | null> {
@@ -80,6 +99,7 @@ function* stop(course: Course, source: MigrationMachine, saving: boolean): Seque
   yield* hook('beforeStop');
   if (has(source, MigrationFlag.P2P)) yield* take(course, 'source', saving ? PRE_COPY_P2P : RUNNING_P2P);
   yield* take(course, 'source', STOP_COPY);
+  if (!saving) yield* openDestination(course);
 }
 
 /** Moves the rest. */

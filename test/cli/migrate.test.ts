@@ -123,6 +123,11 @@ describe('ferry migrate', () => {
     const { status, stderr } = await shell.run('migrate', shell.path('a.sock'), shell.path('a.sock.control'));
     expect(status).toBe(1);
     expect(stderr).toContain("can't be both the source and the destination");
+    const disguised = await shell.run('migrate', shell.path('a.sock'), './a.sock.control');
+    expect(disguised.status).toBe(1);
+    expect(disguised.stderr).toContain('both names lead to the same device');
+    expect(await stateOf('a.sock')).toBe('RUNNING');
+    expect(Buffer.compare(await memoryOf('a.sock'), content)).toBe(0);
   });
 
   it.each(['SIGINT', 'SIGTERM'] as const)('is cancelled by %s: the source runs on', async (signal) => {

@@ -375,37 +375,50 @@ describe('what another controller holds', () => {
     return world[end].setState;
   };
 
-  it('at the destination is left alone, and the source was never touched', async () => {
+  it('at the destination is left alone, and the source is brought back', async () => {
     const world = newWorld();
     holding(world, 'destination');
     const error = await failure(world);
     expect(error).toMatchObject({ owner: 'source', phase: 'prepare', errno: Errno.EBUSY });
-    expect(error.message).toContain('Nothing was changed');
     expect(world.destination.resets).toBe(0);
-    expect(requested(world, 'source')).toEqual([]);
+    expect(requested(world, 'source')).toEqual(names(PRE_COPY, RUNNING));
   });
 
-  it('at the source is left alone, and the destination is reset', async () => {
+  it('at the source is left alone, and the destination was never touched', async () => {
     const world = newWorld();
     const setState = holding(world, 'source');
     const error = await failure(world);
-    expect(error).toMatchObject({ owner: 'source', phase: 'pre-copy' });
+    expect(error).toMatchObject({ owner: 'source', phase: 'prepare' });
+    expect(error.message).toContain('Nothing was changed');
     expect(setState).toHaveBeenCalledTimes(1);
-    expect(world.destination.resets).toBe(1);
+    expect(requested(world, 'destination')).toEqual([]);
+    expect(world.destination.resets).toBe(0);
   });
 });
 
-it('does not ask a source to run that it has never asked to stop', async () => {
-  const world = newWorld({ faults: new Map([[6, 'errno']]) });
-  const error = await failure(world);
-  expect(world.calls[6]).toEqual({ end: 'destination', what: `setState ${RESUMING}` });
-  expect(error).toMatchObject({ owner: 'source', destinationState: RUNNING });
-  expect(requested(world, 'source')).toEqual([]);
-  expect(world.destination.resets).toBe(1);
+describe('one device under two names', () => {
+  it.each([true, false])('is noticed before anything is lost, with pre-copy %s', async (preCopy) => {
+    const world = newWorld();
+    const { source } = world;
+    const alias = new Proxy(source, {
+      get: (target, key) => {
+        const value: unknown = key === 'name' ? 'another name' : Reflect.get(target, key, target);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    const error = await migrate(source, alias, { clock: world.clock, preCopy }).catch(
+      (reason: unknown) => reason,
+    );
+    expect(error).toMatchObject({ code: 'ERR_MIGRATION_REFUSED', owner: 'source', sourceState: RUNNING });
+    expect(String(error)).toContain('both names lead to the same device');
+    expect(source).toMatchObject({ runsGuest: true, resets: 0 });
+  });
 });
 
 it('writes paths in next steps as they are typed', async () => {
-  const world = newWorld({ faults: new Map([[6, 'disconnect']]) });
+  const world = newWorld();
+  world.destination.setState = () => Promise.reject(new Error('gone'));
+  world.destination.reset = () => Promise.reject(new Error('gone'));
   Object.defineProperty(world.destination, 'name', { value: "/tmp/it's here.sock" });
   const { nextSteps } = await failure(world);
   expect(nextSteps).toEqual([`ferry state '/tmp/it'\\''s here.sock' --reset`]);

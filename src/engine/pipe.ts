@@ -47,6 +47,7 @@ class Pipe {
   readonly #started: number;
   #reading = 0;
   #writing = 0;
+  #delivered = 0;
   #moved = 0;
   #dry = false;
   #settled = false;
@@ -93,11 +94,10 @@ class Pipe {
   #mayAsk(): boolean {
     if (this.#settled || this.#dry || this.#pause !== null) return false;
     if (this.#reading + this.#writing >= this.#options.window) return false;
-    return this.#moved + this.#onTheWay() < this.#options.limit;
-  }
-
-  #onTheWay(): number {
-    return (this.#reading + this.#writing) * this.#options.chunkBytes;
+    // How much a read brings is known only afterwards, so a limited bandwidth takes them one by one.
+    if (this.#options.bytesPerSecond !== null && this.#reading > 0) return false;
+    const onTheWay = (this.#reading + this.#writing) * this.#options.chunkBytes;
+    return this.#moved + onTheWay < this.#options.limit;
   }
 
   #ask(): void {
@@ -124,6 +124,7 @@ class Pipe {
   #forward(chunk: Uint8Array): void {
     if (this.#settled) return;
     const { length } = chunk;
+    this.#delivered += length;
     this.#writing += 1;
     this.#destination.write(chunk).then(
       () => this.#hasWritten(length),
@@ -140,11 +141,11 @@ class Pipe {
     this.#fill();
   }
 
-  /** How far the data on the way is ahead of the bandwidth that is allowed. */
+  /** How far the data is ahead of the bandwidth that is allowed. */
   #millisecondsAhead(): number {
     const { bytesPerSecond, clock } = this.#options;
     if (bytesPerSecond === null) return 0;
-    const due = ((this.#moved + this.#onTheWay()) / bytesPerSecond) * 1000;
+    const due = (this.#delivered / bytesPerSecond) * 1000;
     return Math.ceil(due - (clock.now() - this.#started));
   }
 

@@ -1,0 +1,584 @@
+import { readFileSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { afterEach, describe, expect, it } from 'vitest';
+import { PciDevice } from '../../src/device/index.ts';
+import { Errno } from '../../src/errors/index.ts';
+import { loadNative } from '../../src/native/index.ts';
+import type { ServeOptions } from '../../src/server/index.ts';
+import { MigrationState } from '../../src/states/index.ts';
+import { EventLoopReactor } from '../../src/transport/index.ts';
+import { openFds } from '../helpers/open-fds.ts';
+import { fields, RawClient, type RawMessage, rawMessage, versionPayload } from '../helpers/raw-client.ts';
+import { serveForTest, settle } from '../helpers/served.ts';
+import { TestDevice } from '../helpers/test-device.ts';
+import {
+  answerDma,
+  DmaDevice,
+  Doorbell,
+  dmaOf,
+  isCommand,
+  offerGuest,
+  Reg,
+  readRegister,
+  ringDoorbell,
+  writeRegisters,
+} from './dma-device.ts';
+import { getState, postState, setState } from './migration-driver.ts';
+
+const { EBUSY, EINVAL, ENODEV } = Errno;
+const { STOP, RUNNING, RUNNING_P2P, PRE_COPY } = MigrationState;
+const POSTED = 0x10;
+const native = loadNative();
+
+let served: ReturnType<typeof serveForTest>;
+afterEach(() => served.close());
+
+function serve<D extends PciDevice>(device: D, options: ServeOptions = {}): D {
+  served = serveForTest(device, options);
+  return device;
+}
+
+/** VERSION data with these capabilities. */
+function proposing(capabilities: object): string {
+  return JSON.stringify({ capabilities });
+}
+
+/** Waits until a condition holds. */
+async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 5000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error('it never became true');
+    await settle(1);
+  }
+}
+
+describe('the seat of the VMM', () => {
+  it('is taken: a second VMM is told EBUSY and dismissed, and the first never notices', async () => {
+    serve(new TestDevice());
+    const first = await served.main();
+    const second = served.connect();
+    const reply = await second.request(1, versionPayload(0, 0));
+    expect(reply).toMatchObject({ error: EBUSY, flags: 0x21 });
+    expect(reply.payload).toHaveLength(0);
+    await second.waitClosed();
+    expect(await readRegister(first, 0)).toBe(0x600df00d);
+  });
+
+  it('is refused once, whatever the second VMM sent along', async () => {
+    serve(new TestDevice());
+    await served.main();
+    const second = served.connect();
+    second.send(
+      Buffer.concat(
+        [1, 2, 3].map((id) =>
+          rawMessage(id, id === 1 ? 1 : 4, id === 1 ? versionPayload(0, 0) : fields(16, 0, 0, 0)),
+        ),
+      ),
+    );
+    expect(await second.next()).toMatchObject({ id: 1, error: EBUSY });
+    await second.waitClosed();
+    expect(await second.receives(() => true, 1)).toBe(false);
+  });
+
+  it('is free for a VMM that reconnects at once, again and again', async () => {
+    serve(new TestDevice());
+    for (let again = 0; again < 20; again += 1) {
+      const client = await served.main();
+      expect(await readRegister(client, 0)).toBe(0x600df00d);
+      client.close();
+    }
+  });
+
+  it('is given to a VMM that comes while the old connection is still dying, with what it sent along', async () => {
+    serve(new TestDevice());
+    const old = await served.main();
+    const next = served.connect();
+    next.send(Buffer.concat([rawMessage(1, 1, versionPayload(0, 0)), rawMessage(2, 9, fields(0n, 0, 4))]));
+    await settle(50);
+    old.close();
+    expect(await next.reply(1)).toMatchObject({ error: 0 });
+    expect(await next.reply(2)).toMatchObject({ error: 0 });
+  });
+
+  it('is given to the next also when the old one left more parked than is read of it', async () => {
+    const device = serve(new TestDevice());
+    const old = await served.main();
+    const control = await served.control();
+    await setState(control, STOP);
+    const write = rawMessage(9, 10, writeRegisters(4, 1), POSTED);
+    await old.stream(Buffer.concat(Array.from({ length: 17_000 }, () => write)));
+    old.send(rawMessage(10, 10, writeRegisters(4, 2), POSTED));
+    await until(() => (served.server.main?.connection.heldCommands ?? 0) >= 16_384);
+    old.close();
+    const next = await served.main();
+    await setState(control, RUNNING);
+    expect(await readRegister(next, 4)).toBe(1);
+    expect(device.state.scratch).toBe(1);
+  });
+
+  it('is not lost by a VMM that is slow to read what it is owed', async () => {
+    serve(new TestDevice());
+    const first = await served.main();
+    const control = await served.control();
+    await setState(control, STOP);
+    const read = first.post(9, fields(0n, 0, 4));
+    await settle(10);
+    const second = served.connect();
+    expect(await second.request(1, versionPayload(0, 0))).toMatchObject({ error: EBUSY });
+    await setState(control, RUNNING);
+    expect(await first.reply(read)).toMatchObject({ error: 0 });
+  });
+
+  it('is not needed by controllers, of whom there are eight', async () => {
+    serve(new TestDevice());
+    const controls = [];
+    for (let i = 0; i < 8; i += 1) controls.push(await served.control());
+    await expect(served.control()).rejects.toThrow('errno 16');
+    controls[3]?.close();
+    await until(() => served.server.controls === 7);
+    expect(await getState(await served.control())).toBe(RUNNING);
+  });
+});
+
+describe('a client that says nothing', () => {
+  /** A clock on which 5 s are 50 ms. */
+  class HurriedReactor extends EventLoopReactor {
+    override after(ms: number, run: () => void) {
+      return super.after(ms / 100, run);
+    }
+  }
+
+  it('is dismissed after 5 s, and one that has said VERSION is not', async () => {
+    serve(new TestDevice(), { reactor: new HurriedReactor(native) });
+    const polite = await served.main();
+    const silent = served.connect();
+    const half = served.connect(served.controlPath);
+    half.send(rawMessage(1, 1, versionPayload(0, 0)).subarray(0, 20));
+    await silent.waitClosed();
+    await half.waitClosed();
+    expect(await readRegister(polite, 0)).toBe(0x600df00d);
+  });
+});
+
+/** Notes every access to its BAR. */
+class Recorder extends PciDevice {
+  override readonly identity = { kind: 'recorder', vendor: 0x1af4, device: 0x10f2, classCode: 0xff0000 };
+  readonly accesses: string[] = [];
+  override readonly bars = {
+    0: this.callbacks(4096, {
+      read: (offset, target, at, length) => {
+        this.accesses.push(`read ${offset}`);
+        target.fill(offset, at, at + length);
+      },
+      write: (offset, source, at) => {
+        this.accesses.push(`write ${offset}=${source[at]}`);
+      },
+    }),
+  };
+  override readonly interrupts = {};
+}
+
+describe('commands', () => {
+  it('are carried out in the order in which they came, posted or not', async () => {
+    const device = serve(new Recorder());
+    const client = await served.main();
+    const messages = Array.from({ length: 300 }, (_, i) =>
+      i % 3 === 2
+        ? rawMessage(i, 9, fields(BigInt(i), 0, 1))
+        : rawMessage(i, 10, fields(BigInt(i), 0, 1, Buffer.of(i & 0xff)), i % 3 === 0 ? POSTED : 0),
+    );
+    client.send(Buffer.concat(messages));
+    await client.reply(299);
+    expect(device.accesses).toEqual(
+      messages.map((_, i) => (i % 3 === 2 ? `read ${i}` : `write ${i}=${i & 0xff}`)),
+    );
+  });
+
+  it('may come a thousand at a time, and are answered each, in order', async () => {
+    serve(new Recorder());
+    const client = await served.main();
+    client.send(
+      Buffer.concat(Array.from({ length: 1000 }, (_, id) => rawMessage(id, 9, fields(BigInt(id), 0, 4)))),
+    );
+    for (let id = 0; id < 1000; id += 1) {
+      const reply = await client.next();
+      expect(reply).toMatchObject({ id, command: 9, flags: 1, error: 0 });
+      expect(reply.payload.subarray(16)).toEqual(new Uint8Array(4).fill(id));
+    }
+  });
+
+  it('may come a byte at a time', async () => {
+    serve(new Recorder());
+    const client = await served.main();
+    for (const byte of rawMessage(7, 9, fields(3n, 0, 2))) {
+      client.send(Uint8Array.of(byte));
+      await settle(0);
+    }
+    expect((await client.reply(7)).payload.subarray(16)).toEqual(Uint8Array.of(3, 3));
+  });
+});
+
+describe('message DMA', () => {
+  const guest = new Uint8Array(4 * 1024 * 1024).map((_, i) => (i * 31) >> 3);
+
+  async function vmm(json?: string): Promise<RawClient> {
+    const client = await served.main(json);
+    await offerGuest(client, 0n, guest.length);
+    return client;
+  }
+
+  /** A DMA_READ of 64 bytes is under way, and the client is in no hurry to answer it. */
+  async function outstanding(): Promise<{ client: RawClient; message: RawMessage }> {
+    const client = await vmm();
+    ringDoorbell(client, Doorbell.READ, 0x1000, 64);
+    return { client, message: await client.next(isCommand) };
+  }
+
+  it('is answered by the client only after its own register read is, as QEMU does it', async () => {
+    const device = serve(new DmaDevice());
+    const { client, message } = await outstanding();
+    for (let again = 0; again < 3; again += 1)
+      expect(await readRegister(client, Reg.DOORBELL)).toBe(Doorbell.READ);
+    await client.request(10, writeRegisters(Reg.FAILED, 0));
+    await answerDma(client, guest, message);
+    await until(() => device.state.done === 1);
+    expect(device.state.ram.bytes.subarray(0, 64)).toEqual(guest.subarray(0x1000, 0x1040));
+  });
+
+  it.each([
+    ['RUNNING_P2P', RUNNING_P2P],
+    ['STOP', STOP],
+  ])('is waited for on the way to %s, while registers are answered', async (_, target) => {
+    const device = serve(new DmaDevice());
+    const { client, message } = await outstanding();
+    const control = await served.control();
+    const change = postState(control, target);
+    expect(await control.receives(({ id }) => id === change, 25)).toBe(false);
+    expect(await readRegister(client, Reg.DOORBELL)).toBe(Doorbell.READ);
+    await client.request(10, writeRegisters(Reg.FAILED, 0));
+    await answerDma(client, guest, message);
+    expect(await control.reply(change)).toMatchObject({ error: 0 });
+    expect(await getState(control)).toBe(target);
+    expect(device.state.done).toBe(1);
+  });
+
+  it('does not keep a reset waiting, whose reply the client wants first', async () => {
+    const device = serve(new DmaDevice());
+    const { client, message } = await outstanding();
+    expect(await client.request(13)).toMatchObject({ error: 0 });
+    await answerDma(client, guest, message);
+    expect(await readRegister(client, Reg.DOORBELL)).toBe(0);
+    expect(device.state.done).toBe(0);
+    expect(served.reported).toEqual([]);
+  });
+
+  it('does not keep a reset waiting in the middle of a transition, which is thereby over', async () => {
+    const device = serve(new DmaDevice());
+    const { client, message } = await outstanding();
+    const control = await served.control();
+    await setState(control, PRE_COPY);
+    const change = postState(control, STOP);
+    expect(await control.receives(({ id }) => id === change, 25)).toBe(false);
+    expect(await client.request(13)).toMatchObject({ error: 0 });
+    expect(await control.reply(change)).toMatchObject({ error: ENODEV });
+    expect(await setState(control, STOP)).toBe(ENODEV);
+    expect(await getState(control)).toBe(RUNNING);
+    await answerDma(client, guest, message);
+    expect(await setState(control, STOP)).toBe(0);
+    expect(device.state.done).toBe(0);
+    expect(served.reported).toEqual([]);
+  });
+
+  it('does not go on after its client has gone, and the transition that waited for it does', async () => {
+    const device = serve(new DmaDevice());
+    const { client } = await outstanding();
+    const control = await served.control();
+    const change = postState(control, STOP);
+    await settle(10);
+    client.close();
+    expect(await control.reply(change)).toMatchObject({ error: 0 });
+    expect(device.state.failed).toBe(1);
+  });
+
+  it.each([
+    ['1 byte', 1, 40],
+    ['4096 bytes', 4096, 10_000],
+    ['16 MiB, which is more than the server has room for', 16 * 1024 * 1024, 3_000_000],
+  ])('respects a client that takes %s', async (_, limit, length) => {
+    const device = serve(new DmaDevice());
+    const client = await vmm(proposing({ max_data_xfer_size: limit }));
+    const most = Math.min(limit, 1024 * 1024);
+    const copy = new Uint8Array(guest.length);
+    for (const [doorbell, memory] of [
+      [Doorbell.READ, guest],
+      [Doorbell.WRITE, copy],
+    ] as const) {
+      ringDoorbell(client, doorbell, 0, length);
+      for (let done = 0; done < length; ) {
+        const message = await client.next(isCommand);
+        expect(dmaOf(message).count).toBe(Math.min(most, length - dmaOf(message).address));
+        await answerDma(client, memory, message);
+        done += dmaOf(message).count;
+      }
+    }
+    await until(() => device.state.done === 2);
+    expect(Buffer.compare(copy.subarray(0, length), guest.subarray(0, length))).toBe(0);
+  });
+
+  it('may begin inside a read of many registers, whose reply it leaves whole', async () => {
+    /** Reading it starts a DMA write. */
+    class Restless extends DmaDevice {
+      override readonly bars = {
+        0: this.callbacks(65_536, {
+          read: (offset, target, at, length) => {
+            this.state.doorbell = Doorbell.WRITE;
+            this.state.length = 16;
+            this.kick();
+            target.fill(0xa0 + (offset >> 14), at, at + length);
+          },
+          write: () => undefined,
+        }),
+        2: this.memoryBar(this.state.ram),
+      };
+    }
+    serve(new Restless());
+    const client = await vmm();
+    const reads = Array.from({ length: 12 }, (_, id) =>
+      rawMessage(id, 9, fields(BigInt((id % 4) << 14), 0, 16_384)),
+    );
+    client.send(Buffer.concat(reads));
+    for (let id = 0; id < 12; id += 1) {
+      const reply = await client.next((message) => message.id === id && !isCommand(message));
+      expect(Buffer.compare(reply.payload.subarray(16), Buffer.alloc(16_384, 0xa0 + (id % 4)))).toBe(0);
+    }
+  });
+});
+
+describe('the twin socket', () => {
+  const TWIN = proposing({ max_msg_fds: 1, twin_socket: { supported: true } });
+  const guest = new Uint8Array(4 * 1024 * 1024).map((_, i) => (i * 13) >> 4);
+
+  async function openTwin(): Promise<{ client: RawClient; twin: number; reply: RawMessage }> {
+    const client = served.connect();
+    const reply = await client.request(1, versionPayload(0, 0, TWIN));
+    return { client, twin: reply.fds[0] ?? -1, reply };
+  }
+
+  it('is named in the reply, and carries what the server asks', async () => {
+    const device = serve(new DmaDevice());
+    const { client, twin, reply } = await openTwin();
+    expect(reply.fds).toHaveLength(1);
+    expect(JSON.parse(Buffer.from(reply.payload.subarray(4, -1)).toString())).toMatchObject({
+      capabilities: { twin_socket: { supported: true, fd_index: 0 } },
+    });
+    const dma = new RawClient(twin);
+    await offerGuest(client, 0n, guest.length);
+    ringDoorbell(client, Doorbell.READ, 0x100, 32);
+    await answerDma(dma, guest, await dma.next(isCommand));
+    await until(() => device.state.done === 1);
+    expect(await client.receives(isCommand, 5)).toBe(false);
+    dma.close();
+  });
+
+  it('blocks at the client, as any socket does: a reply of 1 MiB can be written at once', async () => {
+    const device = serve(new DmaDevice());
+    const { client, twin } = await openTwin();
+    const info = readFileSync(`/proc/self/fdinfo/${twin}`, 'utf8');
+    expect(Number.parseInt(/flags:\s*(\d+)/.exec(info)?.[1] ?? '', 8) & 0o4000, 'O_NONBLOCK').toBe(0);
+    await offerGuest(client, 0n, guest.length);
+    ringDoorbell(client, Doorbell.READ, 0, 1024 * 1024);
+    // A thread of its own plays the client that knows nothing but read and write.
+    const worker = new Worker(
+      `const { readSync, writeSync } = require('node:fs');
+       const { workerData: { twin, guest } } = require('node:worker_threads');
+       const request = Buffer.alloc(32);
+       readSync(twin, request);
+       const reply = Buffer.concat([request, Buffer.from(guest.buffer, 0, 1024 * 1024)]);
+       reply.writeUInt32LE(reply.length, 4);
+       reply.writeUInt32LE(1, 8);
+       for (let at = 0; at < reply.length;) at += writeSync(twin, reply, at);`,
+      { eval: true, workerData: { twin, guest } },
+    );
+    const failure = await new Promise((resolve) => {
+      worker.once('error', resolve);
+      worker.once('exit', () => resolve(null));
+    });
+    expect(failure).toBeNull();
+    await until(() => device.state.done === 1);
+    expect(
+      Buffer.compare(device.state.ram.bytes.subarray(0, 1024 * 1024), guest.subarray(0, 1024 * 1024)),
+    ).toBe(0);
+    native.close(twin);
+  });
+
+  it('takes no commands', async () => {
+    serve(new DmaDevice());
+    const { twin } = await openTwin();
+    const dma = new RawClient(twin);
+    expect(await dma.request(4, fields(16, 0, 0, 0))).toMatchObject({ error: EINVAL });
+    dma.close();
+  });
+
+  it('and the main socket end together, and leave nothing open', async () => {
+    serve(new DmaDevice());
+    await (await served.control()).request(4, fields(16, 0, 0, 0));
+    const before = openFds();
+    for (const end of ['twin', 'main']) {
+      const { client, twin } = await openTwin();
+      const dma = new RawClient(twin);
+      const [first, second] = end === 'twin' ? [dma, client] : [client, dma];
+      first.close();
+      await second.waitClosed();
+      second.close();
+      await until(() => served.server.main === null);
+    }
+    await until(() => openFds().length === before.length);
+  });
+
+  it('is not given to a controller, nor to a client that takes no fds', async () => {
+    serve(new DmaDevice());
+    const none = proposing({ max_msg_fds: 0, twin_socket: { supported: true } });
+    for (const [path, json] of [
+      [served.controlPath, TWIN],
+      [served.socketPath, none],
+    ] as const) {
+      const client = served.connect(path);
+      const reply = await client.request(1, versionPayload(0, 0, json));
+      expect(reply).toMatchObject({ error: 0, fds: [] });
+      expect(Buffer.from(reply.payload).toString()).not.toContain('twin_socket":{"supported":true');
+      client.close();
+    }
+  });
+});
+
+describe('limits', () => {
+  it('of the server bound every data message, whether the client has asked for them or not', async () => {
+    serve(new TestDevice(), { capabilities: { maxDataXferSize: 4096 } });
+    for (const json of [undefined, proposing({})]) {
+      const client = await served.main(json);
+      expect(await client.request(9, fields(0n, 2, 4096))).toMatchObject({ error: 0 });
+      expect(await client.request(9, fields(0n, 2, 4097))).toMatchObject({ error: EINVAL });
+      expect(await client.request(9, fields(0n, 2, 65_536))).toMatchObject({ error: EINVAL });
+      await setState(client, PRE_COPY);
+      expect(await client.request(17, fields(8 + 4096, 4096))).toMatchObject({ error: 0 });
+      expect(await client.request(17, fields(8 + 4097, 4097))).toMatchObject({ error: EINVAL });
+      expect(await client.request(13)).toMatchObject({ error: 0 });
+      client.close();
+    }
+  });
+
+  it('of the client bound a dirty bitmap: one that is too long is refused, and the map stays', async () => {
+    serve(new TestDevice());
+    const client = await served.main(proposing({ max_data_xfer_size: 16 * 1024 * 1024 }));
+    const size = 1n << 40n;
+    expect(await client.request(2, fields(32, 3, 0n, 0n, size))).toMatchObject({ error: 0 });
+    expect(await client.request(16, fields(24, 0x2_0006, 4096n, 0, 0))).toMatchObject({ error: 0 });
+    const bitmap = size / 4096n / 8n;
+    const unmap = (pgsize: bigint, bytes: bigint) =>
+      client.request(3, fields(40 + Number(bytes), 1, 0n, size, pgsize, bytes));
+    expect(await unmap(4096n, bitmap)).toMatchObject({ error: EINVAL });
+    expect(await unmap(65_536n, 2n * 1024n * 1024n)).toMatchObject({ error: EINVAL });
+    expect(served.server.memory.mapCount).toBe(1);
+    const reply = await unmap(1n << 30n, 128n);
+    expect(reply.error).toBe(0);
+    expect(reply.payload).toHaveLength(40 + 128);
+    expect(served.server.memory.mapCount).toBe(0);
+  });
+
+  it('on fds are respected: a client that takes none is offered no mapping', async () => {
+    serve(new TestDevice());
+    const flagsFor = async (json: string): Promise<readonly [number, number]> => {
+      const client = await served.main(json);
+      const reply = await client.request(5, fields(64, 0, 2, 0, 0n, 0n));
+      const { length } = reply.fds;
+      client.close();
+      return [Buffer.from(reply.payload).readUInt32LE(4) & 4, length];
+    };
+    expect(await flagsFor(proposing({ max_msg_fds: 1 }))).toEqual([4, 1]);
+    expect(await flagsFor(proposing({ max_msg_fds: 0 }))).toEqual([0, 0]);
+    expect(await flagsFor(proposing({}))).toEqual([4, 1]);
+  });
+});
+
+describe('fds that nobody asked for', () => {
+  const stray: readonly (readonly [string, number, Buffer])[] = [
+    ['VERSION said twice', 1, versionPayload(0, 0)],
+    ['DEVICE_GET_INFO', 4, fields(16, 0, 0, 0)],
+    ['REGION_READ', 9, fields(0n, 0, 4)],
+    ['REGION_WRITE', 10, fields(4n, 0, 4, 1)],
+    ['DMA_MAP, two too many', 2, fields(32, 3, 0n, 0x50_0000n, 0x1000n)],
+    ['DMA_MAP of nothing', 2, fields(32, 3, 0n, 0n, 0n)],
+    ['DMA_UNMAP', 3, fields(24, 2, 0n, 0n)],
+    ['SET_IRQS, one too many', 8, fields(20, 0x24, 2, 0, 2)],
+    ['SET_IRQS with memory instead of eventfds', 8, fields(20, 0x24, 2, 0, 3)],
+    ['SET_IRQS with fds to mask', 8, fields(20, 0x0c, 2, 0, 3)],
+    ['an unknown command', 999, fields()],
+    ['DEVICE_RESET', 13, fields()],
+    ['a reply to nothing', 11, fields(0n, 0n)],
+  ];
+
+  it.each(stray)('are closed: with %s', async (what, command, payload) => {
+    serve(new TestDevice());
+    const client = await served.main();
+    await client.request(4, fields(16, 0, 0, 0));
+    const memory = native.memfd('stray', 4096, true);
+    const before = openFds();
+    client.post(command, payload, what.startsWith('a reply') ? 1 : 0, [memory, memory, memory]);
+    expect(await readRegister(client, 0)).toBe(0x600df00d);
+    await client.request(3, fields(24, 2, 0n, 0n));
+    expect(openFds()).toEqual(before);
+    native.close(memory);
+  });
+
+  it('are closed when their message never becomes whole', async () => {
+    serve(new TestDevice());
+    await served.control();
+    const before = openFds();
+    const client = await served.main();
+    const memory = native.memfd('stray', 4096, true);
+    client.send(rawMessage(1, 2, fields(32, 3, 0n, 0n, 0x1000n)).subarray(0, 30), [memory, memory]);
+    await settle(5);
+    client.close();
+    native.close(memory);
+    await until(() => served.server.main === null);
+    expect(openFds()).toEqual(before);
+  });
+});
+
+describe('a client that never reads', () => {
+  const LENGTH = 4096;
+
+  it('is answered no more, costs no memory, holds nobody up, and gets all it is owed once it reads', async () => {
+    serve(new TestDevice());
+    const idle = native.connect(served.socketPath);
+    const send = (message: Buffer) => native.send(idle, message, 0, message.length, null, 0, 0, null);
+    send(rawMessage(0, 1, versionPayload(0, 0, null)));
+    const control = await served.control();
+    const request = rawMessage(1, 9, fields(0n, 2, LENGTH));
+    const rss = process.memoryUsage.rss();
+    let sent = 0;
+    for (let refusals = 0; refusals < 20; ) {
+      const taken = send(request) === request.length;
+      if (taken) sent += 1;
+      else refusals += 1;
+      if (!taken || sent % 64 === 0) await settle(0);
+      if (sent > 100_000) throw new Error('the server takes requests without end');
+    }
+    const start = performance.now();
+    expect(await getState(control)).toBe(RUNNING);
+    expect(performance.now() - start).toBeLessThan(200);
+    expect(process.memoryUsage.rss() - rss).toBeLessThan(32 * 1024 * 1024);
+    const into = new Uint8Array(1024 * 1024);
+    const owed = 20 + sent * (32 + LENGTH);
+    let received = 0;
+    const deadline = Date.now() + 10_000;
+    while (received < owed && Date.now() < deadline) {
+      const count = native.receive(idle, into, 0, into.length, new Int32Array(2), 0);
+      if (count > 0) received += count;
+      else await settle(0);
+    }
+    expect(received).toBe(owed);
+    native.close(idle);
+    await until(() => served.server.main === null);
+  });
+});

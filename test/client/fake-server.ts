@@ -114,7 +114,7 @@ export function scriptedReply(id: number, command: number, payload: Uint8Array =
 
 /**
  * A synchronous client whose server's messages lie ready in the socket: a thread that waits can't play the server. What
- * the client has sent is read afterwards.
+ * the client has sent is read afterwards. `eventfds` are those that the client makes.
  */
 export function connectScripted(
   cleanup: Cleanup,
@@ -122,6 +122,8 @@ export function connectScripted(
   script: { readonly json?: string; readonly fds?: readonly number[] } = {},
 ) {
   const { face, peer } = paired();
+  const eventfds: number[] = [];
+  const keeping: Native = { ...face, eventfd: (initial) => keep(native.eventfd(initial), eventfds) };
   const version = rawMessage(1, VERSION, versionPayload(0, 2, script.json ?? LIBVFIO_USER_JSON), REPLY);
   const send = ({ bytes, fds }: Scripted): void => {
     const sent = native.send(peer, bytes, 0, bytes.length, null, 0, 0, fds ?? null);
@@ -129,13 +131,21 @@ export function connectScripted(
   };
   send({ bytes: version, ...(script.fds === undefined ? {} : { fds: script.fds }) });
   for (const fd of script.fds ?? []) native.close(fd);
-  const client = SyncDeviceClient.connect('fake', { native: face, ...options });
-  cleanup.add(() => native.close(peer));
+  const client = SyncDeviceClient.connect('fake', { native: keeping, ...options });
+  cleanup.add(() => {
+    for (const fd of [peer, ...eventfds]) native.close(fd);
+  });
   cleanup.add(() => client.close());
   const reader = new MessageReader(peer);
   const sent = (): RawMessage[] => reader.read();
   sent();
-  return { client, peer, send, sent };
+  return { client, peer, send, sent, eventfds };
+}
+
+/** Notes the server's end of an eventfd. */
+function keep(eventfd: number, eventfds: number[]): number {
+  eventfds.push(native.dup(eventfd));
+  return eventfd;
 }
 
 /** Cuts what lies in a socket into messages. Their fds are closed at once; `fds` has as many entries as there were. */

@@ -19,6 +19,7 @@ export {
   MemoryRegister,
   MemoryStatus,
 } from './memory-registers.ts';
+export { type NamespaceBackend, NvmeDevice, type NvmeOptions } from './nvme/index.ts';
 export { Serial, type SerialOptions, type SerialSettings } from './serial.ts';
 export { NO_BACKEND, type SerialBackend } from './serial-backend.ts';
 export {

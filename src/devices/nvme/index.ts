@@ -1,0 +1,2 @@
+export type { NamespaceBackend } from './namespace.ts';
+export { NvmeDevice, type NvmeOptions } from './nvme.ts';

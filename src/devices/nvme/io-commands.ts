@@ -1,0 +1,261 @@
+import type { Command } from './command.ts';
+import { chain, type Later, orElse } from './later.ts';
+import { ALL_NAMESPACES, MAX_TRANSFER, NAMESPACE } from './limits.ts';
+import type { NamespaceBackend } from './namespace.ts';
+import { IoOpcode } from './opcodes.ts';
+import { Status } from './status.ts';
+
+/** Force Unit Access in dword 12: durable before the completion. */
+const FORCE = 1 << 30;
+/** Deallocate in dword 11 of Dataset Management; other attributes are hints that mean nothing here. */
+const DEALLOCATE = 1 << 2;
+/** A range of Dataset Management: attributes, blocks, first block (NVM Express 1.4, figure 361). */
+const RANGE_SIZE = 16;
+/** Cleared at a time, in bytes; then other things get a turn. */
+const PIECE = 16 * 1024 * 1024;
+
+/** What the commands work on. */
+export interface IoParts {
+  readonly backend: NamespaceBackend;
+  readonly asynchronous: boolean;
+  readonly pageSize: () => number;
+  /** Whether the guest wants a volatile write cache, if there is one. */
+  readonly cacheEnabled: () => boolean;
+}
+
+/** What was read and written; units have 512 bytes. */
+export function noTraffic() {
+  return { reads: 0, writes: 0, unitsRead: 0, unitsWritten: 0 };
+}
+
+/** The NVM commands (section 6). Everything a guest names is checked before anything is touched. */
+export class IoCommands {
+  /** What was read and written since somebody counted it. */
+  traffic = noTraffic();
+  /** How many bytes were moved, cleared or looked at since the beginning. */
+  bytes = 0;
+  readonly #parts: IoParts;
+  readonly #backend: NamespaceBackend;
+
+  constructor(parts: IoParts) {
+    this.#parts = parts;
+    this.#backend = parts.backend;
+  }
+
+  /** Carries out a command and returns its status. */
+  execute(command: Command): Later<number> {
+    const { opcode, namespace } = command;
+    if (opcode === IoOpcode.FLUSH) {
+      if (namespace !== NAMESPACE && namespace !== ALL_NAMESPACES) return Status.INVALID_NAMESPACE;
+      return this.#flush();
+    }
+    if (namespace !== NAMESPACE) return Status.INVALID_NAMESPACE;
+    switch (opcode) {
+      case IoOpcode.READ:
+      case IoOpcode.WRITE:
+      case IoOpcode.COMPARE:
+        return this.#transfer(command);
+      case IoOpcode.WRITE_ZEROES:
+        return this.#writeZeroes(command);
+      case IoOpcode.DATASET_MANAGEMENT:
+        return this.#manage(command);
+      default:
+        return Status.INVALID_OPCODE;
+    }
+  }
+
+  /** The first block that a command names. Beyond 2^53 it is rounded, and no namespace is as big as that. */
+  static firstBlock(command: Command): number {
+    return command.dword11 * 2 ** 32 + command.dword10;
+  }
+
+  #transfer(command: Command): Later<number> {
+    const { transfer, prp1, prp2 } = command;
+    const length = blocksOf(command) * this.#backend.blockSize;
+    if (length > MAX_TRANSFER) return Status.INVALID_FIELD;
+    if (!this.#contains(IoCommands.firstBlock(command), blocksOf(command))) return Status.LBA_OUT_OF_RANGE;
+    this.bytes += length;
+    const located = transfer.locate(prp1, prp2, length, this.#parts.pageSize());
+    return chain(located, (status) => {
+      if (status !== Status.SUCCESS) return status;
+      const offset = IoCommands.firstBlock(command) * this.#backend.blockSize;
+      if (command.opcode === IoOpcode.READ) return this.#read(command, offset, length);
+      if (command.opcode === IoOpcode.WRITE) return this.#write(command, offset, length);
+      return this.#compare(command, offset, length);
+    });
+  }
+
+  #read({ transfer }: Command, offset: number, length: number): Later<number> {
+    this.traffic.reads++;
+    this.traffic.unitsRead += length / 512;
+    if (this.#backend.synchronous && transfer.map()) return this.#readMapped(transfer, offset);
+    const data = new Uint8Array(length);
+    return chain(this.#load(offset, data), (status) =>
+      status === Status.SUCCESS ? transfer.send(data) : status,
+    );
+  }
+
+  #readMapped(transfer: Command['transfer'], offset: number): Later<number> {
+    let at = offset;
+    return orElse(Status.UNRECOVERED_READ, () => {
+      for (let i = 0; i < transfer.count; i++) {
+        const view = transfer.views[i] ?? NOTHING;
+        this.#backend.read(at, view);
+        at += view.length;
+      }
+      transfer.written();
+      return Status.SUCCESS;
+    });
+  }
+
+  #write(command: Command, offset: number, length: number): Later<number> {
+    const { transfer } = command;
+    this.traffic.writes++;
+    this.traffic.unitsWritten += length / 512;
+    if (this.#backend.synchronous && transfer.map()) {
+      return chain(this.#writeMapped(transfer, offset), (status) => this.#settle(command, status));
+    }
+    const data = new Uint8Array(length);
+    return chain(transfer.receive(data), (status) => {
+      if (status !== Status.SUCCESS) return status;
+      return chain(this.#store(offset, data), (stored) => this.#settle(command, stored));
+    });
+  }
+
+  #writeMapped(transfer: Command['transfer'], offset: number): Later<number> {
+    let at = offset;
+    return orElse(Status.WRITE_FAULT, () => {
+      for (let i = 0; i < transfer.count; i++) {
+        const view = transfer.views[i] ?? NOTHING;
+        this.#backend.write(at, view);
+        at += view.length;
+      }
+      return Status.SUCCESS;
+    });
+  }
+
+  #compare({ transfer }: Command, offset: number, length: number): Later<number> {
+    const wanted = new Uint8Array(length);
+    const found = new Uint8Array(length);
+    return chain(transfer.receive(wanted), (received) => {
+      if (received !== Status.SUCCESS) return received;
+      return chain(this.#load(offset, found), (loaded) => {
+        if (loaded !== Status.SUCCESS) return loaded;
+        return Buffer.compare(wanted, found) === 0 ? Status.SUCCESS : Status.COMPARE_FAILURE;
+      });
+    });
+  }
+
+  #writeZeroes(command: Command): Later<number> {
+    const { blockSize } = this.#backend;
+    const first = IoCommands.firstBlock(command);
+    if (!this.#contains(first, blocksOf(command))) return Status.LBA_OUT_OF_RANGE;
+    this.traffic.writes++;
+    const zeroed = orElse(Status.WRITE_FAULT, () =>
+      this.#pieces(first * blockSize, blocksOf(command) * blockSize, (offset, length) =>
+        this.#backend.zero(offset, length),
+      ),
+    );
+    return chain(zeroed, (status) => this.#settle(command, status));
+  }
+
+  #manage(command: Command): Later<number> {
+    const { transfer, prp1, prp2 } = command;
+    if (this.#backend.discard === undefined) return Status.INVALID_OPCODE;
+    const ranges = new Uint8Array(((command.dword10 & 0xff) + 1) * RANGE_SIZE);
+    return chain(transfer.locate(prp1, prp2, ranges.length, this.#parts.pageSize()), (located) => {
+      if (located !== Status.SUCCESS) return located;
+      return chain(transfer.receive(ranges), (received) => {
+        if (received !== Status.SUCCESS || (command.dword11 & DEALLOCATE) === 0) return received;
+        return this.#deallocate(ranges);
+      });
+    });
+  }
+
+  #deallocate(ranges: Uint8Array): Later<number> {
+    const view = new DataView(ranges.buffer);
+    const blocks: { readonly first: number; readonly count: number }[] = [];
+    for (let at = 0; at < ranges.length; at += RANGE_SIZE) {
+      const range = { first: Number(view.getBigUint64(at + 8, true)), count: view.getUint32(at + 4, true) };
+      if (!this.#contains(range.first, range.count)) return Status.LBA_OUT_OF_RANGE;
+      blocks.push(range);
+    }
+    return this.#discard(blocks, 0, this.#backend.blocks);
+  }
+
+  /**
+   * Discards ranges from `index` on, as long as they have no more than `allowance` blocks together: who names more
+   * than the namespace has repeats himself, and to deallocate is a hint.
+   */
+  #discard(
+    ranges: readonly { readonly first: number; readonly count: number }[],
+    index: number,
+    allowance: number,
+  ): Later<number> {
+    const range = ranges[index];
+    if (range === undefined || range.count > allowance) return Status.SUCCESS;
+    const { blockSize } = this.#backend;
+    const discarded = orElse(Status.WRITE_FAULT, () =>
+      this.#pieces(range.first * blockSize, range.count * blockSize, (offset, length) =>
+        this.#backend.discard?.(offset, length),
+      ),
+    );
+    return chain(discarded, (status) =>
+      status === Status.SUCCESS ? this.#discard(ranges, index + 1, allowance - range.count) : status,
+    );
+  }
+
+  /** Does something to a range, however long; a long one does not keep everything else from running. */
+  #pieces(
+    offset: number,
+    length: number,
+    act: (offset: number, length: number) => Later<void>,
+  ): Later<number> {
+    this.bytes += length;
+    if (length <= PIECE || !this.#parts.asynchronous) return chain(act(offset, length), () => Status.SUCCESS);
+    return this.#inTurns(offset, offset + length, act);
+  }
+
+  async #inTurns(
+    start: number,
+    end: number,
+    act: (offset: number, length: number) => Later<void>,
+  ): Promise<number> {
+    for (let at = start; at < end; at += PIECE) {
+      await act(at, Math.min(PIECE, end - at));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return Status.SUCCESS;
+  }
+
+  /** What was written has to be durable if the command or the guest wants it so. */
+  #settle(command: Command, status: number): Later<number> {
+    const cached = (command.dword12 & FORCE) === 0 && this.#parts.cacheEnabled();
+    if (status !== Status.SUCCESS || !this.#backend.volatileCache || cached) return status;
+    return this.#flush();
+  }
+
+  #flush(): Later<number> {
+    return orElse(Status.WRITE_FAULT, () => chain(this.#backend.flush(), () => Status.SUCCESS));
+  }
+
+  #load(offset: number, target: Uint8Array): Later<number> {
+    return orElse(Status.UNRECOVERED_READ, () =>
+      chain(this.#backend.read(offset, target), () => Status.SUCCESS),
+    );
+  }
+
+  #store(offset: number, data: Uint8Array): Later<number> {
+    return orElse(Status.WRITE_FAULT, () => chain(this.#backend.write(offset, data), () => Status.SUCCESS));
+  }
+
+  #contains(first: number, count: number): boolean {
+    return first + count <= this.#backend.blocks;
+  }
+}
+
+const NOTHING = new Uint8Array(0);
+
+function blocksOf(command: Command): number {
+  return (command.dword12 & 0xffff) + 1;
+}

@@ -1,0 +1,31 @@
+import { DeclaredMigration, type MigrationServices, RunLevel } from '../../device/index.ts';
+import { chain } from './later.ts';
+import type { NamespaceBackend } from './namespace.ts';
+
+/** What decides about the backend. */
+export interface NamespaceUse {
+  readonly backend: NamespaceBackend;
+  /** Whether the controller needs the backend: a guest has enabled it. */
+  readonly needed: () => boolean;
+  /** Throws when a state that was loaded is of another namespace. */
+  readonly check: () => void;
+}
+
+/**
+ * A migration that hands over the backend as well: before the device stops, everything is durable and released, so
+ * that the other side may open it; before it runs again, it is taken. What refuses leaves the device where it is.
+ */
+export function namespaceMigration(
+  services: MigrationServices,
+  { backend, needed, check }: NamespaceUse,
+): DeclaredMigration {
+  return new DeclaredMigration({
+    ...services,
+    setLevel: (level) => {
+      if (level === RunLevel.STOPPED) return chain(backend.quiesce(), () => services.setLevel(level));
+      check();
+      if (!needed()) return services.setLevel(level);
+      return chain(backend.resume(), () => services.setLevel(level));
+    },
+  });
+}

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { MigrationError, type MigrationReport, migrate } from '../../src/engine/index.ts';
 import { FakeClock } from './fake-clock.ts';
-import { ANSWERABLE, FAULTS, type Fault, World, type WorldOptions } from './fake-world.ts';
+import { ANSWERABLE, FAULTS, type Fault } from './fake-faults.ts';
+import { World, type WorldOptions } from './fake-world.ts';
 
 interface Run {
   readonly world: World;

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { copyData, type PipeOptions } from '../../src/engine/pipe.ts';
 import { StepError } from '../../src/engine/step-error.ts';
 import { FakeClock } from './fake-clock.ts';
-import { type FakeEnd, World } from './fake-world.ts';
+import type { FakeEnd } from './fake-end.ts';
+import { World } from './fake-world.ts';
 
 /** Ends whose answers the test gives, one by one. */
 class Bench {

@@ -11,8 +11,6 @@ export type Role = 'main' | 'control';
 /** How long a new connection may take to say VERSION, in milliseconds. */
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 
-const MIN_SCRATCH = 4096;
-
 /** One client of a served device. */
 export class ServedConnection {
   readonly server: DeviceServer;
@@ -22,8 +20,9 @@ export class ServedConnection {
   agreed: Agreement | null = null;
   /** The other socket of a client that wants the server's commands there. */
   twin: Connection | null = null;
+  /** Short reads go through it, so that a failing one leaves no half-made reply behind. */
+  readonly scratch = new Uint8Array(64);
   readonly #handshake: { close(): void };
-  #scratch = new Uint8Array(0);
 
   constructor(server: DeviceServer, reactor: Reactor, fd: number, role: Role) {
     this.server = server;
@@ -54,12 +53,6 @@ export class ServedConnection {
       Math.min(this.agreed?.send.maxDataXferSize ?? 0, this.server.capabilities.maxDataXferSize) +
       MESSAGE_OVERHEAD / 2
     );
-  }
-
-  /** At least `length` bytes for what a region answers, before a reply is made of it. Overwritten by the next call. */
-  scratch(length: number): Uint8Array {
-    if (length > this.#scratch.length) this.#scratch = new Uint8Array(Math.max(length, MIN_SCRATCH));
-    return this.#scratch;
   }
 
   /** VERSION went well: from now on commands are served. */

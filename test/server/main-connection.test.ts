@@ -324,34 +324,6 @@ describe('message DMA', () => {
     await until(() => device.state.done === 2);
     expect(Buffer.compare(copy.subarray(0, length), guest.subarray(0, length))).toBe(0);
   });
-
-  it('may begin inside a read of many registers, whose reply it leaves whole', async () => {
-    /** Reading it starts a DMA write. */
-    class Restless extends DmaDevice {
-      override readonly bars = {
-        0: this.callbacks(65_536, {
-          read: (offset, target, at, length) => {
-            this.state.doorbell = Doorbell.WRITE;
-            this.state.length = 16;
-            this.kick();
-            target.fill(0xa0 + (offset >> 14), at, at + length);
-          },
-          write: () => undefined,
-        }),
-        2: this.memoryBar(this.state.ram),
-      };
-    }
-    serve(new Restless());
-    const client = await vmm();
-    const reads = Array.from({ length: 12 }, (_, id) =>
-      rawMessage(id, 9, fields(BigInt((id % 4) << 14), 0, 16_384)),
-    );
-    client.send(Buffer.concat(reads));
-    for (let id = 0; id < 12; id += 1) {
-      const reply = await client.next((message) => message.id === id && !isCommand(message));
-      expect(Buffer.compare(reply.payload.subarray(16), Buffer.alloc(16_384, 0xa0 + (id % 4)))).toBe(0);
-    }
-  });
 });
 
 describe('the twin socket', () => {

@@ -15,8 +15,6 @@ import { mayAccess, regionAt, requireInside } from './region.ts';
 
 const AT = RegionAccess.at;
 const FIXED = RegionAccess.size;
-/** Up to this size a loop is the faster copy, in bytes. */
-const SMALL = 64;
 
 /** REGION_READ: the hot path of every device. Decodes in place, allocates nothing. */
 export function handleRegionRead(served: ServedConnection, message: IncomingMessage): boolean {
@@ -28,14 +26,15 @@ export function handleRegionRead(served: ServedConnection, message: IncomingMess
   requireInside(served, region, offset, count);
   if (!region.readable) throw notAllowed('read', region.index);
   if (!mayAccess(served, region, false, false)) return false;
-  // Not straight into the reply: the device may send DMA messages of its own meanwhile, or fail.
-  const data = served.scratch(count);
-  region.read(offset, data, 0, count);
-  const at = served.connection.reply(message, FIXED + count);
+  const { connection, scratch } = served;
+  const small = count <= scratch.length;
+  if (small) region.read(offset, scratch, 0, count);
+  const at = connection.reply(message, FIXED + count);
   if (at < 0) return true;
-  const { out } = served.connection;
+  const { out } = connection;
   echoRegionAccess(view, start, out.view, at);
-  copy(data, out.bytes, at + FIXED, count);
+  if (small) copySmall(scratch, out.bytes, at + FIXED, count);
+  else region.read(offset, out.bytes, at + FIXED, count);
   return true;
 }
 
@@ -57,9 +56,8 @@ export function handleRegionWrite(served: ServedConnection, message: IncomingMes
 }
 
 /** A loop beats a subarray and set for the few bytes of a register. */
-function copy(from: Uint8Array, to: Uint8Array, at: number, count: number): void {
-  if (count > SMALL) to.set(from.subarray(0, count), at);
-  else for (let i = 0; i < count; i += 1) to[at + i] = from[i] ?? 0;
+function copySmall(from: Uint8Array, to: Uint8Array, at: number, count: number): void {
+  for (let i = 0; i < count; i += 1) to[at + i] = from[i] ?? 0;
 }
 
 /** Lets the declaration say what is wrong with the length. */

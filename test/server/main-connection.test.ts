@@ -24,6 +24,7 @@ import {
   writeRegisters,
 } from './dma-device.ts';
 import { getState, postState, setState } from './migration-driver.ts';
+import { until } from './until.ts';
 
 const { EBUSY, EINVAL, ENODEV } = Errno;
 const { STOP, RUNNING, RUNNING_P2P, PRE_COPY } = MigrationState;
@@ -41,15 +42,6 @@ function serve<D extends PciDevice>(device: D, options: ServeOptions = {}): D {
 /** VERSION data with these capabilities. */
 function proposing(capabilities: object): string {
   return JSON.stringify({ capabilities });
-}
-
-/** Waits until a condition holds. */
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 5000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('it never became true');
-    await settle(1);
-  }
 }
 
 describe('the seat of the VMM', () => {

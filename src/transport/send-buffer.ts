@@ -20,7 +20,7 @@ export class SendBuffer {
   #fdMarks: { readonly at: number; readonly end: number; readonly fds: readonly number[] }[] = [];
   /** Where the newest message begins; negative when it has been sent. */
   #newest = 0;
-  /** How many bytes were sent in all: the place of bytes[#start] in the stream. */
+  /** How many bytes have left the buffer: the place of bytes[#start] among all that ever were in it. */
   #sent = 0;
   /** The errno of a send that failed for good, or 0. */
   failure = 0;
@@ -68,7 +68,7 @@ export class SendBuffer {
     if (fds.length > 0) this.#fdMarks.push({ at: this.#newest, end: this.#end, fds: [...fds] });
   }
 
-  /** Takes back the message that begins at `place` in the stream. False: it is not the newest, or partly sent. */
+  /** Takes back the message of this {@link newest}. False: there is a newer one, or part of it has been sent. */
   cancel(place: number): boolean {
     if (place !== this.newest || place < this.#sent) return false;
     this.#end = this.#newest;
@@ -82,7 +82,7 @@ export class SendBuffer {
     this.view.setUint32(this.#newest + 4, this.#end - this.#newest, littleEndian);
   }
 
-  /** Where the newest message begins in the stream of all that was ever sent; for {@link cancel}. */
+  /** The place of the newest message among all that ever were begun; for {@link cancel}. */
   get newest(): number {
     return this.#sent + this.#newest - this.#start;
   }
@@ -118,9 +118,6 @@ export class SendBuffer {
     }
     const rest = body.length - taken;
     if (this.#end + rest > this.bytes.length && !this.#compact(rest)) return false;
-    // What was taken of the body has been sent without ever lying in the buffer.
-    this.#sent += taken;
-    this.#newest -= taken;
     this.bytes.set(body.subarray(taken), this.#end);
     this.#end += rest;
     if (this.#start === this.#end) this.#rewind();

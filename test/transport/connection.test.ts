@@ -716,6 +716,30 @@ describe('Connection: the end', () => {
     expect(openFds().filter((entry) => entry.includes('memfd'))).toEqual([]);
   });
 
+  it('does not give the fds of a skipped body to the message behind it', async () => {
+    const { handler, client } = withClient({ maxMessage: 1024 });
+    const fds = [memfd(), memfd()];
+    const big = rawMessage(51, WRITE, Buffer.alloc(5000));
+    client.send(big.subarray(0, 100));
+    client.send(big.subarray(100, 200), fds);
+    client.send(big.subarray(200));
+    client.post(2, Buffer.alloc(32), 0, fds.slice(0, 1));
+    await until(() => handler.commands.length === 1, 'the message behind it');
+    expect(handler.commands[0]?.fds).toHaveLength(1);
+    for (const fd of fds) native.close(fd);
+  });
+
+  it('closes the fds of what is still parked', async () => {
+    const { connection, client } = withClient();
+    connection.hold();
+    const fd = memfd();
+    client.post(2, Buffer.alloc(32), 0, [fd]);
+    native.close(fd);
+    await until(() => connection.heldCommands === 1, 'the command');
+    connection.close();
+    expect(openFds().filter((entry) => entry.includes('memfd'))).toEqual([]);
+  });
+
   it('gives up on a peer that sends more fds than a message can have, a few at a time', async () => {
     const { handler, peer } = withPeer({ maxMessage: 64 * 1024 });
     const fd = memfd();

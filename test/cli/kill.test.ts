@@ -11,7 +11,7 @@ import { lastJson, type Outcome, type Running, Shell } from './ferry.ts';
 const MARK = 0xfee1dead;
 const content = randomFillSync(new Uint8Array(1024 * 1024));
 /** The data takes half a second, so that a kill meets the phase that it is meant for. */
-const SLOWLY = ['--max-bandwidth', '2M', '--timeout', '1000', '--json'];
+const SLOWLY = ['--max-bandwidth', '2M', '--json'];
 
 let shell = new Shell();
 let source: Running;
@@ -194,7 +194,7 @@ describe('a kill that surely meets its phase', () => {
 
 describe('a server that hangs during ferry migrate', () => {
   const hang = async (victim: Running): Promise<Told | null> => {
-    const controller = migrateSlowly();
+    const controller = migrateSlowly('--timeout', '1000');
     await controller.sees('"phase":"pre-copy"');
     victim.process.kill('SIGSTOP');
     const outcome = await controller.ended;

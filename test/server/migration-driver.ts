@@ -53,13 +53,22 @@ export async function writeData(client: RawClient, data: Uint8Array): Promise<nu
   return (await client.request(DATA_WRITE, fields(8 + data.length, data.length, data))).error;
 }
 
+/** Writes in flight at once. */
+const WINDOW = 64;
+
 /** Writes everything, `size` bytes at a time; the errno of the first that failed, or 0. */
 export async function writeAll(client: RawClient, data: Uint8Array, size = 60_000): Promise<number> {
-  for (let at = 0; at < data.length; at += size) {
-    const errno = await writeData(client, data.subarray(at, at + size));
-    if (errno !== 0) return errno;
+  let first = 0;
+  for (let at = 0; at < data.length; ) {
+    const ids: number[] = [];
+    for (let room = 100_000; at < data.length && room > 0 && ids.length < WINDOW; room -= size) {
+      const piece = data.subarray(at, at + size);
+      ids.push(client.post(DATA_WRITE, fields(8 + piece.length, piece.length, piece)));
+      at += piece.length;
+    }
+    for (const id of ids) first ||= (await client.reply(id)).error;
   }
-  return 0;
+  return first;
 }
 
 /** Takes the whole state of a device that its control client may drive: it is in STOP_COPY afterwards. */

@@ -8,7 +8,7 @@ import { type Closeable, type Reactor, TransportError } from '../transport/index
 import { DmaLogging } from './dma-logging.ts';
 import { Hold } from './hold.ts';
 import { IrqEventfds } from './irq-eventfds.ts';
-import { MessageDmaPort } from './message-dma-port.ts';
+import { MAX_PIECE_ON_MAIN, MessageDmaPort } from './message-dma-port.ts';
 import { MigrationSession } from './migration-session.ts';
 import { OrphanedWrites } from './orphaned-writes.ts';
 import { Seats } from './seats.ts';
@@ -109,7 +109,11 @@ export class DeviceServer {
     if (this.main !== served || served.agreed === null) return;
     // What the client takes may be more than this server has buffers for.
     const maxPiece = Math.min(served.agreed.send.maxDataXferSize, this.capabilities.maxDataXferSize);
-    this.memory.setPort(new MessageDmaPort(served.twin ?? served.connection, this.reactor, maxPiece));
+    const port =
+      served.twin === null
+        ? new MessageDmaPort(served.connection, this.reactor, Math.min(maxPiece, MAX_PIECE_ON_MAIN))
+        : new MessageDmaPort(served.twin, this.reactor, maxPiece);
+    this.memory.setPort(port);
   }
 
   /** A connection is over: what it owned goes with it. */

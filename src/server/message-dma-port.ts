@@ -8,6 +8,14 @@ import { ServerError } from './server-error.ts';
 /** How long a client may take to answer a DMA message, in milliseconds: as long as QEMU waits for us. */
 const DMA_TIMEOUT_MS = 5_000;
 
+/**
+ * The most bytes of one message on the main socket, whatever the client says it takes. QEMU 11.1 writes a message
+ * with one call and forgets what a full socket did not take, so that a large reply ends in the middle and the next
+ * message is read as the rest of it. What fits into one buffer of a UNIX socket (a good 36 KiB) is written whole or not
+ * at all, and read so.
+ */
+export const MAX_PIECE_ON_MAIN = 32 * 1024;
+
 /** How many pieces of one transfer are in flight at once: ids and memory are finite, and a piece may be one byte. */
 const MAX_PIECES_IN_FLIGHT = 32;
 

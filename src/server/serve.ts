@@ -1,5 +1,5 @@
 import type { BindableDevice } from '../device/index.ts';
-import type { FerryError } from '../errors/index.ts';
+import { FerryError } from '../errors/index.ts';
 import { loadNative, type Native } from '../native/index.ts';
 import type { Capabilities } from '../protocol/index.ts';
 import {
@@ -10,6 +10,7 @@ import {
   type SpinOptions,
 } from '../transport/index.ts';
 import { DeviceServer } from './device-server.ts';
+import type { Role } from './served-connection.ts';
 import { ServerError } from './server-error.ts';
 
 /** Where and how a device is served. Exactly one of `socketPath` and `fd`. */
@@ -20,7 +21,7 @@ export interface ServeOptions extends SpinOptions {
   readonly fd?: number;
   /** Control socket; by default the socket path with `.control` appended; null: none. */
   readonly controlPath?: string | null;
-  /** File mode of the main socket; 0600 by default. The control socket's is 0600 always. */
+  /** File mode of the main socket, less the umask; 0600 by default. The control socket's is 0600 always. */
   readonly socketMode?: number;
   /** How long a command that wants a reply may wait while the device is held, in milliseconds; 4000 by default. */
   readonly holdLimitMs?: number;
@@ -69,8 +70,8 @@ export function serveDevice(device: BindableDevice, options: ServeOptions): Runn
     server.close();
   };
   try {
-    const open = (path: string, mode: number, role: 'main' | 'control'): void => {
-      const accepted = (connected: number): void => void server.accept(connected, role);
+    const open = (path: string, mode: number, role: Role): void => {
+      const accepted = (connected: number): void => acceptOrReport(server, connected, role);
       listeners.push(listen({ native, reactor, path, mode, accepted }));
     };
     if (socketPath !== null) open(socketPath, options.socketMode ?? OWNER_ONLY, 'main');
@@ -81,6 +82,16 @@ export function serveDevice(device: BindableDevice, options: ServeOptions): Runn
     throw error;
   }
   return { socketPath, controlPath, server, close };
+}
+
+/** Nobody is there to whom a listener could throw; the one who connected sees that the connection ends. */
+function acceptOrReport(server: DeviceServer, fd: number, role: Role): void {
+  try {
+    server.accept(fd, role);
+  } catch (error) {
+    if (!(error instanceof FerryError)) throw error;
+    server.report(error);
+  }
 }
 
 function controlPathOf({ controlPath, socketPath }: ServeOptions): string | null {

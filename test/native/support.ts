@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect } from 'vitest';
-import { check, loadNative, type Native } from '../../src/native/index.ts';
+import { check, loadNative, type Native, type PumpHandle } from '../../src/native/index.ts';
 
 export const native: Native = loadNative();
 
@@ -129,4 +129,49 @@ export function runChild(code: string, { shell = '', flags = [] as string[] } = 
 /** Resolves once `condition` holds; the test's own time limit ends the wait otherwise. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+/** The size of a page, and so the unit of mappings. */
+export const PAGE = 4096;
+
+/** A sealed memfd of `pages` pages and one mapping of all of it. */
+export function mapped(name: string, pages = 4) {
+  const fd = check(native.memfd(name, pages * PAGE, true), 'memfd');
+  return { fd, buffer: check(native.map(fd, 0, pages * PAGE, 3), 'map') };
+}
+
+export interface PumpOptions {
+  readonly length?: number;
+  readonly spinUs?: number;
+  readonly budgetUs?: number;
+  readonly onReceive?: (result: number) => void;
+  readonly onWritable?: () => void;
+}
+
+/** A pump that records what it receives. */
+export function pump(fd: number, options: PumpOptions = {}) {
+  const { length = 4096, spinUs = 0, budgetUs = 500, onReceive, onWritable } = options;
+  const rx = new Uint8Array(4096);
+  const fds = new Int32Array(9);
+  const control = Int32Array.of(0, length, spinUs, budgetUs);
+  const results: number[] = [];
+  const texts: string[] = [];
+  const received: number[] = [];
+  const record = (result: number) => {
+    const offset = control[0] ?? 0;
+    results.push(result);
+    if (result > 0) texts.push(Buffer.from(rx.subarray(offset, offset + result)).toString());
+    received.push(...fds.subarray(1, 1 + (fds[0] ?? 0)));
+    onReceive?.(result);
+  };
+  const handle = check<PumpHandle>(
+    native.pumpStart(fd, rx, fds, control, record, () => onWritable?.()),
+    'pumpStart',
+  );
+  return { handle, rx, control, results, texts, received };
+}
+
+/** Lets the event loop turn a few times. */
+export async function turns(count = 5): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }

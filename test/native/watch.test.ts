@@ -1,16 +1,22 @@
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../src/errors/index.ts';
 import { check, type WatchHandle } from '../../src/native/index.ts';
-import { closeAll, expectNoFdLeak, native, pair, receiveText, runChild, sendText, until } from './support.ts';
+import {
+  closeAll,
+  expectNoFdLeak,
+  native,
+  pair,
+  receiveText,
+  runChild,
+  sendText,
+  turns,
+  until,
+} from './support.ts';
 
 expectNoFdLeak();
 
 const watch = (fd: number, onReadable: () => void): WatchHandle =>
   check<WatchHandle>(native.watchStart(fd, onReadable), 'watchStart');
-
-const turns = async (count = 5) => {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
-};
 
 describe('watch', () => {
   it('calls back for as long as an eventfd is readable', async () => {

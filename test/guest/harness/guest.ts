@@ -1,0 +1,189 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { Console, type Result } from './console.ts';
+import type { Initramfs } from './initramfs.ts';
+import { complaintsIn } from './kernel-log.ts';
+import type { Kernel } from './kernels.ts';
+import type { Qemu } from './qemu.ts';
+import { Qmp } from './qmp.ts';
+
+/** A device that a guest has from the start. */
+export interface AttachedDevice {
+  /** What QEMU calls it. */
+  readonly id: string;
+  readonly socketPath: string;
+  /** Slot on the first bus, 2 to 30. */
+  readonly slot: number;
+  /** Behind a PCI Express port of its own in that slot (q35 only), which can reset it. */
+  readonly port?: boolean;
+}
+
+/** What a guest is made of. */
+export interface GuestOptions {
+  readonly machine: 'q35' | 'pc';
+  /** Whether devices are given the guest's memory as fds, or reach it by message. */
+  readonly memory: 'shared' | 'private';
+  readonly devices: readonly AttachedDevice[];
+}
+
+/** What it runs on. */
+export interface GuestParts {
+  readonly qemu: Qemu;
+  readonly kernel: Kernel;
+  readonly initramfs: Initramfs;
+  /** For sockets. */
+  readonly folder: string;
+}
+
+/** All memory is within the 28 bits that edu reaches. */
+const MEMORY_MIB = 256;
+/** Emulated, on a machine that has other things to do. */
+const BOOT_TIMEOUT = 90_000;
+const COMMAND_TIMEOUT = 30_000;
+
+let count = 0;
+
+/** A running guest, and the QEMU that runs it. */
+export class Guest {
+  readonly kernel: Kernel;
+  /** What QEMU has complained of. */
+  complaints = '';
+  readonly #process: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #console: Console;
+  readonly #initramfs: Initramfs;
+  readonly #qmpPath: string;
+  #qmp: Qmp | null = null;
+
+  private constructor({ qemu, kernel, initramfs, folder }: GuestParts, options: GuestOptions) {
+    this.kernel = kernel;
+    this.#initramfs = initramfs;
+    this.#qmpPath = join(folder, `qmp-${++count}`);
+    const [program, ...first] = qemu.command;
+    const args = argumentsOf({ kernel, initramfs, qmpPath: this.#qmpPath }, options);
+    const child = spawn(program, [...first, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#process = child;
+    this.#console = new Console(child.stdin, child.stdout);
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.complaints += text;
+    });
+    // A test run that is ended early leaves nothing behind either.
+    process.once('exit', this.#kill);
+    child.on('error', (error) => this.#console.end(error.message));
+    child.on('close', (status, signal) =>
+      this.#console.end(`QEMU ended (${signal ?? status}) ${this.complaints}`),
+    );
+  }
+
+  /** Starts QEMU and waits until the guest takes commands. */
+  static async boot(parts: GuestParts, options: GuestOptions): Promise<Guest> {
+    const guest = new Guest(parts, options);
+    try {
+      await guest.#console.ready(BOOT_TIMEOUT);
+      return guest;
+    } catch (error) {
+      await guest.close();
+      throw error;
+    }
+  }
+
+  /** Runs a shell command of one line; returns what it prints. Throws when it fails. */
+  async run(command: string, timeoutMs = COMMAND_TIMEOUT): Promise<string> {
+    const { status, output } = await this.attempt(command, timeoutMs);
+    if (status === 0) return output;
+    throw new Error(`"${command}" ended with status ${status}:\n${output}`);
+  }
+
+  /** The same for a command that may fail. */
+  attempt(command: string, timeoutMs = COMMAND_TIMEOUT): Promise<Result> {
+    return this.#console.run(command, timeoutMs);
+  }
+
+  /** Waits until a command succeeds. */
+  async until(command: string): Promise<void> {
+    await this.run(`i=0; until ${command}; do i=$((i + 1)); [ $i -lt 200 ] || exit 1; usleep 50000; done`);
+  }
+
+  /** Loads a module and what it depends on. */
+  async load(module: string): Promise<void> {
+    for (const name of this.#initramfs.loadOrder.get(module) ?? []) {
+      await this.run(`test -d /sys/module/${name} || insmod /modules/${name}.ko`);
+    }
+  }
+
+  /** Restarts the guest from within; waits until it takes commands again. */
+  async reboot(): Promise<void> {
+    this.#console.send('reboot -f');
+    await this.#console.ready(BOOT_TIMEOUT);
+  }
+
+  /** What the kernel has complained of since it started, as far as it can concern devices. */
+  async kernelComplaints(): Promise<readonly string[]> {
+    return complaintsIn(await this.run('dmesg -r'));
+  }
+
+  /** The monitor of QEMU. */
+  async qmp(): Promise<Qmp> {
+    this.#qmp ??= await Qmp.connect(this.#qmpPath);
+    return this.#qmp;
+  }
+
+  /** Ends QEMU at once. Idempotent. */
+  async close(): Promise<void> {
+    this.#qmp?.close();
+    if (
+      this.#process.pid === undefined ||
+      this.#process.exitCode !== null ||
+      this.#process.signalCode !== null
+    )
+      return;
+    const ended = once(this.#process, 'close');
+    this.#kill();
+    await ended;
+  }
+
+  readonly #kill = (): void => {
+    process.off('exit', this.#kill);
+    this.#process.kill('SIGKILL');
+  };
+}
+
+function argumentsOf(
+  { kernel, initramfs, qmpPath }: { kernel: Kernel; initramfs: Initramfs; qmpPath: string },
+  { machine, memory, devices }: GuestOptions,
+): readonly string[] {
+  const shared = memory === 'shared';
+  return [
+    ['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio'],
+    ['-accel', 'tcg', '-cpu', 'max', '-m', `${MEMORY_MIB}`],
+    ['-machine', shared ? `${machine},memory-backend=memory` : machine],
+    shared ? ['-object', `memory-backend-memfd,id=memory,size=${MEMORY_MIB}M,share=on`] : [],
+    ['-qmp', `unix:${qmpPath},server=on,wait=off`],
+    ['-kernel', kernel.image, '-initrd', initramfs.path, '-append', 'console=ttyS0 quiet'],
+    devices.flatMap(attach),
+  ].flat();
+}
+
+function attach({ id, socketPath, slot, port = false }: AttachedDevice): readonly string[] {
+  if (!port) return ['-device', JSON.stringify(vfioUserDevice(socketPath, { id, ...inSlot(slot) }))];
+  const bus = `port${slot}`;
+  return [
+    '-device',
+    `pcie-root-port,id=${bus},slot=${slot},chassis=${slot},addr=${inSlot(slot).addr}`,
+    '-device',
+    JSON.stringify(vfioUserDevice(socketPath, { id, bus })),
+  ];
+}
+
+/** Where a device is on its bus. */
+export function inSlot(slot: number): { readonly addr: string } {
+  return { addr: `0x${slot.toString(16)}` };
+}
+
+/** The description of a device for `-device` and for device_add. */
+export function vfioUserDevice(socketPath: string, properties: object): object {
+  if (!existsSync(socketPath)) throw new Error(`nobody listens on ${socketPath}`);
+  return { driver: 'vfio-user-pci', socket: { type: 'unix', path: socketPath }, ...properties };
+}

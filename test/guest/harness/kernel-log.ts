@@ -1,0 +1,27 @@
+/** Levels of printk up to KERN_WARNING (include/linux/kern_levels.h). */
+const WARNING = 4;
+
+/** What a kernel complains of on a machine like this, whatever devices do. */
+const USUAL: readonly RegExp[] = [
+  // The clocks of an emulated machine on a busy host.
+  /\btsc\b|clocksource|APIC calibration/i,
+  /\.\.MP-BIOS bug: 8254 timer/,
+  /ACPI: IRQ \d+ override/,
+  // The machine pc has none.
+  /fail to add MMCONFIG information/,
+  // Said of each reset through sysfs.
+  /: reset(ting| done)$/,
+  // Of its own register cache, before it looks at the device.
+  /pci-idio-16 \S+: using zero-initialized flat cache/,
+];
+
+/** Says that something went wrong, at whatever level it is logged. */
+const ALARMS = /BUG:|Oops|WARNING:|Call Trace|nobody cared|stall|hung task|AER: .*error/;
+
+/** The lines of `dmesg -r` that a guest should not have logged. */
+export function complaintsIn(log: string): readonly string[] {
+  return log.split('\n').filter((line) => {
+    const level = Number(/^<(\d+)>/.exec(line)?.[1] ?? 0) & 7;
+    return (level <= WARNING || ALARMS.test(line)) && line !== '' && !USUAL.some((usual) => usual.test(line));
+  });
+}

@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+/** Tests that boot guests under QEMU; see test/guest/README.md. Guests are emulated, so one at a time. */
+export default defineConfig({
+  test: {
+    include: ['test/guest/**/*.guest.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
+    teardownTimeout: 30_000,
+    pool: 'forks',
+    fileParallelism: false,
+  },
+});

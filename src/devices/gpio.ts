@@ -49,6 +49,9 @@ export interface GpioOptions {
  *
  *     -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"gpio.sock"}}'
  *
+ * That driver has a defect (since Linux 6.4): it hands an interrupt to all inputs, and the kernel crashes at one that
+ * nobody has requested since it was loaded. So request the edges of all 16 inputs once before an interrupt comes.
+ *
  * The inputs belong to the outside world: a reset does not change them, and what is set while the device is stopped
  * reaches the guest when it runs again.
  */

@@ -212,8 +212,8 @@ export abstract class DeviceBase<M extends Mode> implements DeviceMethods<M> {
 
   /** Makes eventfds for the first `count` vectors of an index and gives them to the server. */
   protected *giveEventfds(index: number, count: number): Operation<void> {
-    const fds = this.eventfds.create(index, count);
     try {
+      const fds = this.eventfds.create(index, count);
       yield* setEventfds(this.session.limits, index, 0, fds);
     } catch (error) {
       this.eventfds.release(index);

@@ -3,7 +3,7 @@ import { type DeviceClient, GuestMemory, type GuestRegion, RemoteError } from '.
 import { Errno, type FerryError } from '../../src/errors/index.ts';
 import { openFds } from '../helpers/open-fds.ts';
 import { fields, rawMessage } from '../helpers/raw-client.ts';
-import { Cleanup, connectFake, FERRY_JSON, native, REPLY } from './fake-server.ts';
+import { Cleanup, connectFake, type FakeServer, FERRY_JSON, native, REPLY } from './fake-server.ts';
 
 const cleanup = new Cleanup();
 let before: string[] = [];
@@ -445,13 +445,13 @@ describe('DeviceBase', () => {
   );
 
   it.each(calls)('$name gives up in time, and goes on', async (call) => {
-    const { client, server } = await connectFake(cleanup, FERRY_JSON, { timeoutMs: 15 });
+    const { client, server } = await connectFake(cleanup, FERRY_JSON, { timeoutMs: 40 });
     const result = call.run(client);
     await expect(result).rejects.toMatchObject({ code: 'ERR_TIMEOUT', errno: Errno.ETIMEDOUT });
     const request = await server.next();
     for (const fd of request.fds) native.close(fd);
     server.answer(request, call.reply);
-    await expectWorks(client, server);
+    await expectWorksInTheEnd(client, server);
   });
 
   it.each(calls)('$name fails with the reason when the server dies inside its answer', async (call) => {
@@ -543,12 +543,20 @@ async function expectMalformed(result: Promise<unknown>): Promise<void> {
 }
 
 /** The connection has survived: one more question is answered. */
-async function expectWorks(
-  client: DeviceClient,
-  server: Awaited<ReturnType<typeof connectFake>>['server'],
-): Promise<void> {
+async function expectWorks(client: DeviceClient, server: FakeServer): Promise<void> {
   const result = client.irqInfo(4);
+  result.catch(() => {});
   const request = await server.raw.next(({ command }) => command === 7);
   server.answer(request, fields(16, 1, 4, 1));
   expect(await result).toMatchObject({ index: 4, count: 1 });
+}
+
+/** The same with a client so impatient that it may give up on a busy machine: its next question is answered then. */
+async function expectWorksInTheEnd(...[client, server]: Parameters<typeof expectWorks>): Promise<void> {
+  for (let attempt = 0; attempt < 50; attempt += 1) {
+    const outcome = await expectWorks(client, server).catch((error: unknown) => error);
+    if (outcome === undefined) return;
+    expect(outcome).toMatchObject({ code: 'ERR_TIMEOUT' });
+  }
+  throw new Error('the client never works again');
 }

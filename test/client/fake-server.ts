@@ -90,13 +90,19 @@ export class Cleanup {
 }
 
 /** An asynchronous client with a fake server that has answered VERSION with `json`. */
-export async function connectFake(cleanup: Cleanup, json = LIBVFIO_USER_JSON, options: ClientOptions = {}) {
+export async function connectFake(
+  cleanup: Cleanup,
+  json = LIBVFIO_USER_JSON,
+  options: ClientOptions = {},
+  replaced: Partial<Native> = {},
+) {
   const { face, peer } = paired();
   const server = new FakeServer(peer);
   cleanup.add(() => server.close());
-  const connecting = DeviceClient.connect('fake', { native: face, ...options });
-  const version = await server.serve(versionPayload(0, 2, json));
-  const client = await connecting;
+  // The answer lies ready, so that the client's time-outs concern only what comes afterwards.
+  server.answer({ id: 1, command: VERSION }, versionPayload(0, 2, json));
+  const client = await DeviceClient.connect('fake', { native: { ...face, ...replaced }, ...options });
+  const version = await server.next();
   cleanup.add(() => client.close());
   return { client, server, version };
 }

@@ -144,6 +144,19 @@ describe('enabling interrupts', () => {
     expect(openFds()).toHaveLength(during);
   });
 
+  it('leaves nothing behind when there are not enough fds', async () => {
+    let left = 2;
+    const eventfd = (initial: number): number => {
+      left -= 1;
+      return left < 0 ? -Errno.EMFILE : native.eventfd(initial);
+    };
+    const { client, server } = await connectFake(cleanup, LIBVFIO_USER_JSON, {}, { eventfd });
+    const during = openFds().length;
+    await expect(client.enableInterrupts(2, 4, () => {})).rejects.toMatchObject({ errno: Errno.EMFILE });
+    expect(openFds()).toHaveLength(during);
+    expect(await server.raw.receives(() => true, 5)).toBe(false);
+  });
+
   it('ends with disabling them, even when the server refuses that', async () => {
     const { client, server } = await connectFake(cleanup, LIBVFIO_USER_JSON);
     const during = openFds().length;

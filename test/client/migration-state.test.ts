@@ -56,7 +56,7 @@ describe('the migration state', () => {
   });
 
   it('is not asked for when the connection is what failed', async () => {
-    const { client, server } = await connectFake(cleanup, FERRY_JSON, { timeoutMs: 10 });
+    const { client, server } = await connectFake(cleanup, FERRY_JSON, { timeoutMs: 40 });
     await expect(client.setMigrationState(STOP_COPY)).rejects.toMatchObject({ code: 'ERR_TIMEOUT' });
     await server.next();
     expect(await server.raw.receives(() => true, 10)).toBe(false);

@@ -426,7 +426,7 @@ describe('SyncDeviceClient: interrupts', () => {
     await new Promise((resolve) => worker.once('online', resolve));
     const start = performance.now();
     expect(client.waitInterrupt(2, 0, 5000)).toBe(2);
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(performance.now() - start).toBeLessThan(4000);
     await worker.terminate();
   });
 

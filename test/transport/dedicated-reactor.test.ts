@@ -64,7 +64,7 @@ describe('DedicatedReactor', () => {
     expect(reactor.runUntil(() => false, 30)).toBe(false);
     const took = performance.now() - start;
     expect(took).toBeGreaterThanOrEqual(29);
-    expect(took).toBeLessThan(1000);
+    expect(took).toBeLessThan(4000);
   });
 
   it('does not wait for what is done already, but runs what was deferred', () => {
@@ -137,7 +137,7 @@ describe('DedicatedReactor', () => {
     native.eventfdSignal(fd, 1);
     const start = performance.now();
     expect(reactor.runUntil(() => fired === 1, 5000)).toBe(true);
-    expect(performance.now() - start).toBeLessThan(500);
+    expect(performance.now() - start).toBeLessThan(4000);
   });
 
   it('calls a closed watch no more, also when it was ready together with the one that closed it', () => {

@@ -195,7 +195,7 @@ describe('listen', () => {
     start({ face: { ...native, accept }, accepted: (fd) => accepted.push(fd) });
     dial();
     await pause(50);
-    expect(calls).toBe(1);
+    expect(calls).toBeLessThan(5);
     broken = false;
     await until(() => accepted.length === 1, 'the connection');
     fds.push(...accepted);

@@ -39,7 +39,7 @@ function unpackedCommand(): Qemu['command'] {
 }
 
 function examine(command: Qemu['command']): Qemu | string {
-  const version = /version (\S+)/.exec(ask(command, '--version'))?.[1];
+  const version = /QEMU emulator version (\S+)/.exec(ask(command, '--version'))?.[1];
   if (version === undefined) return `${command[0]} does not run`;
   if (ask(command, '-device', 'help').includes('"vfio-user-pci"')) return { command, version };
   return `QEMU ${version} has no vfio-user-pci (10.1 is the first)`;

@@ -1,0 +1,86 @@
+/** Starts the servers of a scenario and loads them. */
+import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { buildPeers } from './peers/build.js';
+
+const run = promisify(execFile);
+const peers = buildPeers();
+const serveScript = fileURLToPath(new URL('serve.js', import.meta.url));
+
+/** The command of a contestant's server, on the given CPU. */
+function serverCommand({ server, mode }, socket, cpu, peerCommand) {
+  const pinned = ['taskset', '-c', String(cpu)];
+  if (server === 'minimal') return [peers['minimal-server'], '--socket-path', socket, '--cpu', String(cpu)];
+  if (server === 'minimal-poll') {
+    return [peers['minimal-server'], '--socket-path', socket, '--cpu', String(cpu), '--poll'];
+  }
+  if (server === 'peer') return [...pinned, 'sh', '-c', `exec ${peerCommand.replaceAll('{socket}', socket)}`];
+  return [...pinned, process.execPath, serveScript, server, mode, socket];
+}
+
+/** A contestant that is ready to be measured, again and again. */
+export class Contestant {
+  #spec;
+  #cpus;
+  #scale;
+  #folder;
+  #child = null;
+  #socket;
+  figures = [];
+
+  constructor(spec, { cpus, scale, folder, index, peerCommand }) {
+    this.#spec = spec;
+    this.#cpus = cpus;
+    this.#scale = scale;
+    this.#folder = folder;
+    this.#socket = join(folder, `${index}.sock`);
+    this.name = spec.name;
+    if (spec.server !== undefined) this.#start(serverCommand(spec, this.#socket, cpus[0], peerCommand));
+  }
+
+  async prepare() {
+    if (this.#spec.server === undefined) return;
+    for (let tries = 0; !existsSync(this.#socket); tries++) {
+      if (tries > 200) throw new Error(`${this.name} does not listen`);
+      await sleep(25);
+    }
+    const save = this.#spec.prepare?.(this.#data);
+    if (save) await this.#client(save);
+  }
+
+  async measure() {
+    const load = this.#spec.load(this.#scale, this.#data);
+    const result = this.#spec.program === undefined ? await this.#client(load) : await this.#program(load);
+    this.figures.push(result[this.#spec.field]);
+  }
+
+  stop() {
+    this.#child?.kill('SIGKILL');
+  }
+
+  get #data() {
+    return join(this.#folder, 'state');
+  }
+
+  #start([command, ...args]) {
+    this.#child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+
+  async #client(load) {
+    const socket = this.#spec.control ? `${this.#socket}.control` : this.#socket;
+    return this.#json(peers.client, [socket, ...load, '--cpu', this.#cpus[1]]);
+  }
+
+  async #program(load) {
+    return this.#json(peers[this.#spec.program], load);
+  }
+
+  async #json(command, args) {
+    const { stdout } = await run(command, args.map(String), { timeout: 120_000 });
+    return JSON.parse(stdout);
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * What is measured. A scenario names its contestants, how each is started and loaded, and the aim. The first contestant
+ * is the reference. `cpus` are [server, client]; a contestant without a server is a program that prints its figure.
+ */
+
+import { statSync } from 'node:fs';
+
+const SAME = [0, 0];
+const SPLIT = [1, 0];
+const GiB = 1024 ** 3;
+const MiB = 1024 ** 2;
+
+const c = { server: 'minimal' };
+const loop = { server: 'raw', mode: 'loop' };
+const busy = { server: 'raw', mode: 'busy' };
+const dedicated = { server: 'raw', mode: 'dedicated' };
+
+/** Contestants of one kind of load on all servers. */
+function against(load, field, servers) {
+  return Object.entries(servers).map(([name, server]) => ({ name, ...server, load, field }));
+}
+
+const all = { 'minimal C server': c, 'event loop': loop, dedicated };
+const peer = (command) => (command === undefined ? {} : { 'peer server': { server: 'peer' } });
+
+function latency(where, cpus, aims, peerCommand) {
+  return {
+    name: `4-byte register read, ${where}`,
+    unit: 'us',
+    cpus,
+    contestants: against((n) => ['--read4', n(40_000)], 'p50', { ...all, ...peer(peerCommand) }),
+    aims,
+  };
+}
+
+/** Data of a migration against the same bytes copied through a socket. */
+function stream(name, kind, state, verb, checksum, bytes) {
+  const crc = checksum ? ['--crc32'] : [];
+  const file = checksum && verb === '--mig-write';
+  return {
+    name: `${name}, 1 MiB a message, one core`,
+    unit: 'GB/s',
+    cpus: SAME,
+    higherIsBetter: true,
+    contestants: [
+      {
+        name: checksum ? 'plain copy and crc32' : 'plain copy',
+        program: 'copy',
+        load: (n) => [n(bytes), '--request', ...crc, '--cpu-a', 0, '--cpu-b', 0],
+        field: 'gbps',
+      },
+      {
+        name: 'event loop',
+        server: kind,
+        mode: 'loop',
+        control: true,
+        prepare: file ? (data) => ['--mig-read', GiB, MiB, '--state', 'precopy', '--data', data] : null,
+        load: (n, data) => [
+          verb,
+          file ? statSync(data).size : n(bytes),
+          MiB,
+          '--state',
+          state,
+          ...(file ? ['--data', data] : []),
+        ],
+        field: 'gbps',
+      },
+    ],
+    aims: { 'event loop': 0.8 },
+  };
+}
+
+const EDU_DMA = ['--irq', 1, '--guest', MiB, '--put', '0x90:8:4096', '--offset', '0x98'];
+const toDevice = [...EDU_DMA, '--put', '0x80:8:0', '--put', '0x88:8:0x40000', '--value', 5];
+const toGuest = [...EDU_DMA, '--put', '0x80:8:0x40000', '--put', '0x88:8:0', '--value', 7];
+
+/** @param {string | undefined} peerCommand FERRY_PEER_SERVER */
+export function scenarios(peerCommand) {
+  const edu = { server: 'edu', mode: 'loop' };
+  const dma = (name, put) => ({
+    ...edu,
+    name,
+    load: (n) => ['--doorbell-irq', n(5_000), ...put],
+    field: 'p50',
+  });
+  return [
+    latency('one core', SAME, { 'event loop': 1.25, dedicated: 1.1 }, peerCommand),
+    latency('two cores', SPLIT, {}, peerCommand),
+    {
+      name: '4-byte register read, two cores, both sides polling',
+      unit: 'us',
+      cpus: SPLIT,
+      contestants: [
+        { name: 'minimal C server, blocking', ...c, load: (n) => ['--read4', n(40_000)], field: 'p50' },
+        {
+          name: 'minimal C server, polling',
+          server: 'minimal-poll',
+          load: (n) => ['--read4', n(40_000), '--spin'],
+          field: 'p50',
+        },
+        { name: 'busy event loop', ...busy, load: (n) => ['--read4', n(40_000), '--spin'], field: 'p50' },
+      ],
+      aims: { 'busy event loop': 0.25 },
+    },
+    ...[
+      ['one core', SAME],
+      ['two cores', SPLIT],
+    ].map(([where, cpus]) => ({
+      name: `pipelined reads, 64 a send, ${where}`,
+      unit: 'ns/message',
+      cpus,
+      contestants: against((n) => ['--pipeline', 64, '--count', n(400_000)], 'nsPerMessage', all),
+      aims: {},
+    })),
+    stream('raw MIG_DATA_READ', 'raw', 'stopcopy', '--mig-read', false, 2 * GiB),
+    stream('raw MIG_DATA_WRITE', 'raw', 'resuming', '--mig-write', false, 2 * GiB),
+    stream('MIG_DATA_READ of declared state', 'checked', 'stopcopy', '--mig-read', true, GiB),
+    stream('MIG_DATA_WRITE of declared state', 'checked', 'resuming', '--mig-write', true, GiB),
+    ...[
+      ['one core', SAME],
+      ['two cores', SPLIT],
+    ].map(([where, cpus]) => ({
+      name: `doorbell to interrupt, ${where}`,
+      unit: 'us',
+      cpus,
+      contestants: against((n) => ['--doorbell-irq', n(20_000), '--offset', 4], 'p50', all),
+      aims: {},
+    })),
+    {
+      name: 'doorbell, 4 KiB of DMA, interrupt, one core',
+      unit: 'us',
+      cpus: SAME,
+      contestants: [
+        dma('guest to device, mapped', [...toDevice, '--guest-fd']),
+        dma('device to guest, mapped', [...toGuest, '--guest-fd']),
+        dma('guest to device, by message', toDevice),
+        dma('device to guest, by message', toGuest),
+      ],
+      aims: {},
+    },
+  ];
+}

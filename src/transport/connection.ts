@@ -1,6 +1,15 @@
 import { Errno, FerryError } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
 import { commandName, HEADER_SIZE, HeaderFlag, MessageType } from '../protocol/index.ts';
+import {
+  brokenStream,
+  endOfStream,
+  handlerBug,
+  queueFull,
+  sendFailed,
+  tooManyFds,
+  unexpectedReply,
+} from './connection-errors.ts';
 import { Framer } from './framer.ts';
 import { type HeldMessage, HeldMessages } from './held-messages.ts';
 import { IncomingMessage, type ReplyTicket } from './incoming-message.ts';
@@ -242,7 +251,7 @@ export class Connection {
     const count = this.#fds[0] ?? 0;
     this.#framer.push(result, count > 0 ? Array.from(this.#fds.subarray(1, 1 + count)) : NO_FDS);
     this.#handleAll();
-    if (this.#framer.hasFds && this.#framer.fdCount > MAX_FDS) this.close(tooManyFds());
+    if (this.#framer.hasFds && this.#framer.fdCount > MAX_FDS) this.close(tooManyFds(MAX_FDS));
   }
 
   #writable(): void {
@@ -376,51 +385,3 @@ export class Connection {
 const NO_FDS: number[] = [];
 /** Unsent bytes from which a peer counts as not reading. */
 const BACKLOG = 64 * 1024;
-
-function endOfStream(result: number, pending: number): TransportError {
-  if (result < 0) {
-    const context = { errno: -result };
-    return new TransportError('ERR_CONNECTION_LOST', 'the peer vanished', context, { errno: -result });
-  }
-  const message =
-    pending > 0 ? 'the peer closed the connection inside a message' : 'the peer closed the connection';
-  return new TransportError('ERR_CONNECTION_CLOSED', message, { pending });
-}
-
-function brokenStream(): TransportError {
-  return new TransportError('ERR_FRAMING', 'the peer sent a message size that no message can have');
-}
-
-function tooManyFds(): TransportError {
-  const message = `the peer sent more than ${MAX_FDS} file descriptors with one message`;
-  return new TransportError('ERR_FRAMING', message, { limit: MAX_FDS });
-}
-
-function unexpectedReply(message: IncomingMessage): TransportError {
-  const command = commandName(message.command);
-  return new TransportError('ERR_FRAMING', `a reply to ${command} that nobody asked for`, {
-    command,
-    id: message.id,
-  });
-}
-
-function handlerBug(error: unknown, message: IncomingMessage): TransportError {
-  const command = commandName(message.command);
-  const text = error instanceof Error ? error.message : String(error);
-  return new TransportError(
-    'ERR_SOCKET',
-    `handling ${command} threw: ${text}`,
-    { command },
-    { cause: error },
-  );
-}
-
-function sendFailed(errno: number): TransportError {
-  return new TransportError('ERR_CONNECTION_LOST', 'the peer no longer takes data', { errno }, { errno });
-}
-
-function queueFull(command: number): TransportError {
-  return new TransportError('ERR_SEND_QUEUE_FULL', 'the peer does not take its messages', {
-    command: commandName(command),
-  });
-}

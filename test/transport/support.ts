@@ -7,6 +7,7 @@ import {
   type IncomingMessage,
   type Reactor,
 } from '../../src/transport/index.ts';
+import { RawClient } from '../helpers/raw-client.ts';
 
 export const native = loadNative();
 
@@ -104,4 +105,61 @@ export async function until(done: () => boolean, what: string, ms = 5000): Promi
 /** Lets the event loop turn for a while, for what should not happen. */
 export function pause(ms = 20): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** What the messages of these tests say; nothing in a connection depends on it. */
+export const READ = 9;
+export const WRITE = 10;
+/** Header flags. */
+export const NO_REPLY = 0x10;
+export const REPLY = 1;
+export const ERROR_REPLY = 0x21;
+
+/** Makes connections for tests, and undoes everything afterwards. */
+export class Bench {
+  readonly #undo: (() => void)[] = [];
+
+  /** Runs `step` at the end; what came last goes first. */
+  later(step: () => void): void {
+    this.#undo.push(step);
+  }
+
+  /** A connection whose other end is a client of bytes. */
+  withClient(options: Parameters<typeof openConnection>[0] = {}) {
+    const opened = openConnection(options);
+    const client = new RawClient(opened.peer);
+    this.later(() => {
+      opened.connection.close();
+      if (!client.closed) client.close();
+      else native.close(client.fd);
+    });
+    return { ...opened, client };
+  }
+
+  /** A connection whose other end the test reads and writes by itself. */
+  withPeer(options: Parameters<typeof openConnection>[0] = {}) {
+    const opened = openConnection(options);
+    this.later(() => {
+      opened.connection.close();
+      native.close(opened.peer);
+    });
+    return opened;
+  }
+
+  /** Undoes everything. */
+  clear(): void {
+    for (const step of this.#undo.splice(0).toReversed()) step();
+  }
+
+  /** Forgets what is to be undone: the test has done it. */
+  forget(): void {
+    this.#undo.length = 0;
+  }
+}
+
+/** A small file of the kernel. */
+export function memfd(): number {
+  const fd = native.memfd('test', 4096, false);
+  if (fd < 0) throw new Error(`memfd: ${fd}`);
+  return fd;
 }

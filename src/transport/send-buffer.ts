@@ -2,8 +2,14 @@ import { Errno } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
 import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
 
-/** Messages are gathered up to this many bytes before they are sent, so that a wake-up costs one send. */
-const BATCH = 64 * 1024;
+/**
+ * Messages are gathered up to this many bytes before they are sent, so that a wake-up costs one send. No send has more
+ * than one message beyond it, because the kernel cuts what is longer into pieces of its own (net/unix/af_unix.c: 32 KiB
+ * and a little) and QEMU gives up on a connection when it finds part of a header in the socket.
+ */
+const BATCH = 32 * 1024;
+/** Offset of msg_size in the header. */
+const SIZE_AT = 4;
 
 /**
  * Messages on their way out of one socket: built in place, sent in batches with one system call, kept when the
@@ -22,6 +28,8 @@ export class SendBuffer {
   #newest = 0;
   /** How many bytes have left the buffer: the place of bytes[#start] among all that ever were in it. */
   #sent = 0;
+  /** Where the message ends of which part has been sent; before #start when none has. */
+  #partEnd = 0;
   /** The errno of a send that failed for good, or 0. */
   failure = 0;
 
@@ -48,14 +56,14 @@ export class SendBuffer {
    * peer has not taken enough of what went before.
    */
   begin(id: number, command: number, flags: number, error: number, payloadSize: number): number {
-    if (this.pending >= BATCH) this.flush();
     const size = HEADER_SIZE + payloadSize;
+    if (this.pending + size > BATCH) this.flush();
     if (this.#end + size > this.bytes.length && !this.#compact(size)) return -1;
     const at = this.#end;
     const { view } = this;
     view.setUint16(at, id, littleEndian);
     view.setUint16(at + 2, command, littleEndian);
-    view.setUint32(at + 4, size, littleEndian);
+    view.setUint32(at + SIZE_AT, size, littleEndian);
     view.setUint32(at + 8, flags, littleEndian);
     view.setUint32(at + 12, error, littleEndian);
     this.#newest = at;
@@ -79,7 +87,7 @@ export class SendBuffer {
   /** Takes `bytes` off the end of the message begun last. */
   shrink(bytes: number): void {
     this.#end -= bytes;
-    this.view.setUint32(this.#newest + 4, this.#end - this.#newest, littleEndian);
+    this.view.setUint32(this.#newest + SIZE_AT, this.#end - this.#newest, littleEndian);
   }
 
   /** The place of the newest message among all that ever were begun; for {@link cancel}. */
@@ -92,7 +100,7 @@ export class SendBuffer {
     while (this.#start < this.#end && this.failure === 0) {
       const mark = this.#fdMarks[0];
       const withFds = mark !== undefined && mark.at === this.#start;
-      const end = (withFds ? mark.end : mark?.at) ?? this.#end;
+      const end = withFds ? mark.end : this.#batchEnd(mark?.at ?? this.#end);
       const sent = this.#send(end - this.#start, withFds ? mark.fds : null, null);
       if (sent <= 0) return false;
       if (withFds) this.#fdMarks.shift();
@@ -108,9 +116,9 @@ export class SendBuffer {
    */
   flushWith(body: Uint8Array): boolean {
     const size = this.#end - this.#newest + body.length;
-    this.view.setUint32(this.#newest + 4, size, littleEndian);
+    this.view.setUint32(this.#newest + SIZE_AT, size, littleEndian);
     let taken = 0;
-    if (this.#fdMarks.length === 0 && this.failure === 0) {
+    if (this.#sendsOlder() && this.failure === 0) {
       const head = this.pending;
       const sent = Math.max(0, this.#send(head, null, body));
       taken = Math.max(0, sent - head);
@@ -120,8 +128,39 @@ export class SendBuffer {
     if (this.#end + rest > this.bytes.length && !this.#compact(rest)) return false;
     this.bytes.set(body.subarray(taken), this.#end);
     this.#end += rest;
+    if (taken > 0) this.#partEnd = this.#end;
     if (this.#start === this.#end) this.#rewind();
     return true;
+  }
+
+  /** Sends what was begun before the newest message. True when nothing of that is left. */
+  #sendsOlder(): boolean {
+    const end = this.#end;
+    this.#end = Math.max(this.#newest, this.#start);
+    while (this.#start < this.#end && this.#fdMarks.length === 0 && this.failure === 0) {
+      const sent = this.#send(this.#batchEnd(this.#end) - this.#start, null, null);
+      if (sent <= 0) break;
+      this.#took(sent);
+    }
+    const older = this.#end - this.#start;
+    this.#end = end;
+    return older === 0 && this.#fdMarks.length === 0;
+  }
+
+  /** Where the next send ends, at most at `end`: after whole messages, and after the first one that is large. */
+  #batchEnd(end: number): number {
+    if (end - this.#start <= BATCH) return end;
+    let at = this.#partEnd > this.#start ? this.#partEnd : this.#messageEnd(this.#start);
+    for (let next = at; next <= end && next - this.#start <= BATCH; next = this.#messageEnd(next)) {
+      at = next;
+      if (next === end) break;
+    }
+    // The body of the newest message may not be here yet.
+    return Math.min(at, end);
+  }
+
+  #messageEnd(at: number): number {
+    return at + this.view.getUint32(at + SIZE_AT, littleEndian);
   }
 
   #send(length: number, fds: readonly number[] | null, body: Uint8Array | null): number {
@@ -140,14 +179,19 @@ export class SendBuffer {
   }
 
   #took(bytes: number): void {
+    let at = this.#partEnd > this.#start ? this.#partEnd : this.#start;
     this.#start += bytes;
     this.#sent += bytes;
+    if (this.#start === this.#end) return;
+    while (at < this.#start) at = this.#messageEnd(at);
+    this.#partEnd = at;
   }
 
   #rewind(): void {
     this.#newest -= this.#start;
     this.#start = 0;
     this.#end = 0;
+    this.#partEnd = 0;
   }
 
   #compact(needed: number): boolean {
@@ -158,6 +202,7 @@ export class SendBuffer {
       this.bytes.copyWithin(0, shift, this.#end);
       this.#fdMarks = this.#fdMarks.map(({ at, end, fds }) => ({ at: at - shift, end: end - shift, fds }));
       this.#newest -= shift;
+      this.#partEnd -= shift;
       this.#end -= shift;
       this.#start = 0;
     }

@@ -52,7 +52,8 @@ async function runMigration(source: string, destination: string, options: Option
   const cancel = new AbortController();
   const stop = (): void => cancel.abort();
   const clients: DeviceClient[] = [];
-  process.on('SIGINT', stop).on('SIGTERM', stop);
+  // The second signal ends the command at once; both devices then stay where they are.
+  process.once('SIGINT', stop).once('SIGTERM', stop);
   const view = migrationView(json);
   try {
     for (const path of [source, destination]) clients.push(await connectControl(path, options.timeout));

@@ -2,16 +2,18 @@ import { randomFillSync } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DemoStart } from '../../src/cli/demo/run-demo.ts';
 import { runDemo } from '../../src/cli/demo/run-demo.ts';
 import { FERRY, lastJson, Shell } from './ferry.ts';
 
-let shell = new Shell();
+let shell: Shell;
 
+beforeEach(() => {
+  shell = new Shell();
+});
 afterEach(async () => {
   await shell.close();
-  shell = new Shell();
 });
 
 const folders = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith('ferry-demo-'));
@@ -74,7 +76,7 @@ describe('ferry demo', () => {
     expect(status).toBe(2);
   });
 
-  it.each(['SIGINT', 'SIGTERM'] as const)('ends what it started on %s', async (signal) => {
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('ends what it started on %s', async (signal) => {
     const before = folders();
     const running = shell.start(['demo', '--size', '64M']);
     await running.sees('destination  process');

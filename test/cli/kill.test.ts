@@ -13,21 +13,23 @@ const content = randomFillSync(new Uint8Array(1024 * 1024));
 /** The data takes half a second, so that a kill meets the phase that it is meant for. */
 const SLOWLY = ['--max-bandwidth', '2M', '--json'];
 
-let shell = new Shell();
+let shell: Shell;
 let source: Running;
 let destination: Running;
 
 beforeEach(async () => {
+  shell = new Shell();
   writeFileSync(shell.path('image'), content);
-  source = await shell.serve('memory', 'a.sock', '--image', shell.path('image'));
-  destination = await shell.serve('memory', 'b.sock', '--size', '1M');
+  [source, destination] = await Promise.all([
+    shell.serve('memory', 'a.sock', '--image', shell.path('image')),
+    shell.serve('memory', 'b.sock', '--size', '1M'),
+  ]);
   const vmm = await DeviceClient.connect(shell.path('a.sock'));
   await vmm.writeU32(0, MemoryRegister.SCRATCH, MARK);
   vmm.close();
 });
 afterEach(async () => {
   await shell.close();
-  shell = new Shell();
 });
 
 /** How one end is afterwards, by `ferry inspect`; and whether it runs with what was to be moved. */
@@ -61,7 +63,7 @@ function stateIn(migration: unknown): string {
 }
 
 async function lookAtBoth(): Promise<{ readonly from: End; readonly to: End }> {
-  const [from, to] = [await look('a.sock'), await look('b.sock')];
+  const [from, to] = await Promise.all([look('a.sock'), look('b.sock')]);
   expect(from.runsGuest && to.runsGuest, 'two running devices').toBe(false);
   return { from, to };
 }

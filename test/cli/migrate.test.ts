@@ -1,16 +1,18 @@
 import { randomFillSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceClient } from '../../src/client/index.ts';
 import { lastJson, Shell } from './ferry.ts';
 
 const MIB = 1024 * 1024;
 const content = randomFillSync(new Uint8Array(4 * MIB));
-let shell = new Shell();
+let shell: Shell;
 
+beforeEach(() => {
+  shell = new Shell();
+});
 afterEach(async () => {
   await shell.close();
-  shell = new Shell();
 });
 
 async function servers(size = '4M'): Promise<void> {

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect as connectSocket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceClient } from '../../src/client/index.ts';
 import { EDU_IDENTIFICATION, MEMORY_ID } from '../../src/devices/index.ts';
 import { loadNative } from '../../src/native/index.ts';
@@ -10,13 +10,15 @@ import { RawClient } from '../helpers/raw-client.ts';
 import { lastJson, Shell } from './ferry.ts';
 
 const native = loadNative();
-let shell = new Shell();
+let shell: Shell;
 let clients: DeviceClient[] = [];
 
+beforeEach(() => {
+  shell = new Shell();
+});
 afterEach(async () => {
   for (const client of clients.splice(0)) client.close();
   await shell.close();
-  shell = new Shell();
 });
 
 async function connect(socket: string): Promise<DeviceClient> {

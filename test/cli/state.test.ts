@@ -4,16 +4,16 @@ import { MemoryRegister } from '../../src/devices/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { lastJson, Shell } from './ferry.ts';
 
-let shell = new Shell();
+let shell: Shell;
 let control: string;
 
 beforeEach(async () => {
+  shell = new Shell();
   await shell.serve('memory', 'm.sock', '--size', '64K');
   control = shell.path('m.sock.control');
 });
 afterEach(async () => {
   await shell.close();
-  shell = new Shell();
 });
 
 describe('ferry state', () => {

@@ -28,7 +28,8 @@ const STOP_LIMIT_MS = 2_000;
 export function startServer(options: ServerProcessOptions): ServerProcess {
   const [command = process.execPath, ...first] = options.ferry;
   const rest = ['serve', 'memory', '--socket-path', options.socketPath, ...options.arguments];
-  const child = spawn(command, [...first, ...rest], { stdio: ['ignore', 'pipe', 'pipe'] });
+  // In a group of its own: a Ctrl-C is for the demo, which ends its servers in order.
+  const child = spawn(command, [...first, ...rest], { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   return {
     socketPath: options.socketPath,

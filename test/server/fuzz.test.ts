@@ -39,6 +39,14 @@ class FuzzedDevice extends TestDevice {
   }
 }
 
+/** How many fds DMA_MAP and SET_IRQS come with. */
+function fdsDue(message: Buffer): number {
+  if (message.length < 36) return 0;
+  const command = message.readUInt16LE(2);
+  if (command === 8) return Math.min(5, message.readUInt32LE(32));
+  return command === 2 ? 1 : 0;
+}
+
 /** Lets the server, which shares this thread, do what there is to do. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
@@ -123,21 +131,27 @@ describe(`any message, with seed ${SEED}`, () => {
     await everybodyHasGone();
   }
 
-  function randomFds(random: Random): number[] | null {
-    return random.once(8) ? Array.from({ length: 1 + random.below(5) }, () => random.pick(pool)) : null;
+  /** fds for one message: often as many as it should have, sometimes any number, mostly none. */
+  function randomFds(random: Random, message: Buffer): number[] | null {
+    const due = fdsDue(message);
+    const count = due > 0 && !random.once(3) ? due : random.once(8) ? 1 + random.below(5) : 0;
+    // Now and then all of a kind, or no SET_IRQS would ever succeed.
+    const first = random.pick(pool);
+    const mixed = random.once(2);
+    return count === 0 ? null : Array.from({ length: count }, () => (mixed ? random.pick(pool) : first));
   }
 
   /** Sends a batch: glued together, one by one with fds, or in two pieces. */
   async function say(random: Random, client: FuzzClient): Promise<void> {
     const messages = Array.from({ length: BATCH }, () => randomMessage(random));
     if (random.once(3)) {
-      for (const message of messages) client.send(message, randomFds(random));
+      for (const message of messages) client.send(message, randomFds(random, message));
     } else {
       const glued = Buffer.concat(messages);
       const cut = random.once(2) ? random.below(glued.length) : 0;
       client.send(glued.subarray(0, cut));
       if (cut > 0) await turn();
-      client.send(glued.subarray(cut), randomFds(random));
+      client.send(glued.subarray(cut), randomFds(random, messages.at(-1) ?? glued));
     }
     await turn();
     client.drain();

@@ -208,3 +208,12 @@ export function memfd(size: number, seal = true): number {
   if (fd < 0) throw new Error(`memfd: ${fd}`);
   return fd;
 }
+
+/** The outcome of a call, also when it throws. */
+export function outcomeOf(run: () => unknown): unknown {
+  try {
+    return run();
+  } catch (error) {
+    return error;
+  }
+}

@@ -1,6 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { PciDevice } from '../../src/device/index.ts';
 import { Errno } from '../../src/errors/index.ts';
 import { loadNative } from '../../src/native/index.ts';
@@ -8,40 +6,25 @@ import type { ServeOptions } from '../../src/server/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { EventLoopReactor } from '../../src/transport/index.ts';
 import { openFds } from '../helpers/open-fds.ts';
-import { fields, RawClient, type RawMessage, rawMessage, versionPayload } from '../helpers/raw-client.ts';
-import { serveForTest, settle } from '../helpers/served.ts';
+import { fields, rawMessage, versionPayload } from '../helpers/raw-client.ts';
+import { settle } from '../helpers/served.ts';
 import { TestDevice } from '../helpers/test-device.ts';
-import {
-  answerDma,
-  DmaDevice,
-  Doorbell,
-  dmaOf,
-  isCommand,
-  offerGuest,
-  Reg,
-  readRegister,
-  ringDoorbell,
-  writeRegisters,
-} from './dma-device.ts';
-import { getState, postState, setState } from './migration-driver.ts';
+import { readRegister, writeRegisters } from './dma-device.ts';
+import { getState, setState } from './migration-driver.ts';
+import { type Served, testServers } from './test-servers.ts';
 import { until } from './until.ts';
 
-const { EBUSY, EINVAL, ENODEV } = Errno;
-const { STOP, RUNNING, RUNNING_P2P, PRE_COPY } = MigrationState;
+const { EBUSY } = Errno;
+const { STOP, RUNNING } = MigrationState;
 const POSTED = 0x10;
 const native = loadNative();
 
-let served: ReturnType<typeof serveForTest>;
-afterEach(() => served.close());
+let served: Served;
+const servers = testServers();
 
 function serve<D extends PciDevice>(device: D, options: ServeOptions = {}): D {
-  served = serveForTest(device, options);
+  served = servers.serve(device, options);
   return device;
-}
-
-/** VERSION data with these capabilities. */
-function proposing(capabilities: object): string {
-  return JSON.stringify({ capabilities });
 }
 
 describe('the seat of the VMM', () => {
@@ -207,260 +190,6 @@ describe('commands', () => {
       await settle(0);
     }
     expect((await client.reply(7)).payload.subarray(16)).toEqual(Uint8Array.of(3, 3));
-  });
-});
-
-describe('message DMA', () => {
-  const guest = new Uint8Array(4 * 1024 * 1024).map((_, i) => (i * 31) >> 3);
-
-  async function vmm(json?: string): Promise<RawClient> {
-    const client = await served.main(json);
-    await offerGuest(client, 0n, guest.length);
-    return client;
-  }
-
-  /** A DMA_READ of 64 bytes is under way, and the client is in no hurry to answer it. */
-  async function outstanding(): Promise<{ client: RawClient; message: RawMessage }> {
-    const client = await vmm();
-    ringDoorbell(client, Doorbell.READ, 0x1000, 64);
-    return { client, message: await client.next(isCommand) };
-  }
-
-  it('is answered by the client only after its own register read is, as QEMU does it', async () => {
-    const device = serve(new DmaDevice());
-    const { client, message } = await outstanding();
-    for (let again = 0; again < 3; again += 1)
-      expect(await readRegister(client, Reg.DOORBELL)).toBe(Doorbell.READ);
-    await client.request(10, writeRegisters(Reg.FAILED, 0));
-    await answerDma(client, guest, message);
-    await until(() => device.state.done === 1);
-    expect(device.state.ram.bytes.subarray(0, 64)).toEqual(guest.subarray(0x1000, 0x1040));
-  });
-
-  it.each([
-    ['RUNNING_P2P', RUNNING_P2P],
-    ['STOP', STOP],
-  ])('is waited for on the way to %s, while registers are answered', async (_, target) => {
-    const device = serve(new DmaDevice());
-    const { client, message } = await outstanding();
-    const control = await served.control();
-    const change = postState(control, target);
-    expect(await control.receives(({ id }) => id === change, 25)).toBe(false);
-    expect(await readRegister(client, Reg.DOORBELL)).toBe(Doorbell.READ);
-    await client.request(10, writeRegisters(Reg.FAILED, 0));
-    await answerDma(client, guest, message);
-    expect(await control.reply(change)).toMatchObject({ error: 0 });
-    expect(await getState(control)).toBe(target);
-    expect(device.state.done).toBe(1);
-  });
-
-  it('does not keep a reset waiting, whose reply the client wants first', async () => {
-    const device = serve(new DmaDevice());
-    const { client, message } = await outstanding();
-    expect(await client.request(13)).toMatchObject({ error: 0 });
-    await answerDma(client, guest, message);
-    expect(await readRegister(client, Reg.DOORBELL)).toBe(0);
-    expect(device.state.done).toBe(0);
-    expect(served.reported).toEqual([]);
-  });
-
-  it('does not keep a reset waiting in the middle of a transition, which is thereby over', async () => {
-    const device = serve(new DmaDevice());
-    const { client, message } = await outstanding();
-    const control = await served.control();
-    await setState(control, PRE_COPY);
-    const change = postState(control, STOP);
-    expect(await control.receives(({ id }) => id === change, 25)).toBe(false);
-    expect(await client.request(13)).toMatchObject({ error: 0 });
-    expect(await control.reply(change)).toMatchObject({ error: ENODEV });
-    expect(await setState(control, STOP)).toBe(ENODEV);
-    expect(await getState(control)).toBe(RUNNING);
-    await answerDma(client, guest, message);
-    expect(await setState(control, STOP)).toBe(0);
-    expect(device.state.done).toBe(0);
-    expect(served.reported).toEqual([]);
-  });
-
-  it('does not go on after its client has gone, and the transition that waited for it does', async () => {
-    const device = serve(new DmaDevice());
-    const { client } = await outstanding();
-    const control = await served.control();
-    const change = postState(control, STOP);
-    await settle(10);
-    client.close();
-    expect(await control.reply(change)).toMatchObject({ error: 0 });
-    expect(device.state.failed).toBe(1);
-  });
-
-  it.each([
-    ['1 byte', 1, 40],
-    ['4096 bytes', 4096, 10_000],
-    ['1 MiB, and not more than its socket takes at once', 1024 * 1024, 3_000_000],
-  ])('respects a client that takes %s', async (_, limit, length) => {
-    const device = serve(new DmaDevice());
-    const client = await vmm(proposing({ max_data_xfer_size: limit }));
-    const most = Math.min(limit, 32 * 1024);
-    const copy = new Uint8Array(guest.length);
-    for (const [doorbell, memory] of [
-      [Doorbell.READ, guest],
-      [Doorbell.WRITE, copy],
-    ] as const) {
-      ringDoorbell(client, doorbell, 0, length);
-      for (let done = 0; done < length; ) {
-        const message = await client.next(isCommand);
-        expect(dmaOf(message).count).toBe(Math.min(most, length - dmaOf(message).address));
-        await answerDma(client, memory, message);
-        done += dmaOf(message).count;
-      }
-    }
-    await until(() => device.state.done === 2);
-    expect(Buffer.compare(copy.subarray(0, length), guest.subarray(0, length))).toBe(0);
-  });
-});
-
-describe('the twin socket', () => {
-  const TWIN = proposing({ max_msg_fds: 1, twin_socket: { supported: true } });
-  const guest = new Uint8Array(4 * 1024 * 1024).map((_, i) => (i * 13) >> 4);
-
-  async function openTwin(): Promise<{ client: RawClient; twin: number; reply: RawMessage }> {
-    const client = served.connect();
-    const reply = await client.request(1, versionPayload(0, 0, TWIN));
-    return { client, twin: reply.fds[0] ?? -1, reply };
-  }
-
-  it('is named in the reply, and carries what the server asks', async () => {
-    const device = serve(new DmaDevice());
-    const { client, twin, reply } = await openTwin();
-    expect(reply.fds).toHaveLength(1);
-    expect(JSON.parse(Buffer.from(reply.payload.subarray(4, -1)).toString())).toMatchObject({
-      capabilities: { twin_socket: { supported: true, fd_index: 0 } },
-    });
-    const dma = new RawClient(twin);
-    await offerGuest(client, 0n, guest.length);
-    ringDoorbell(client, Doorbell.READ, 0x100, 32);
-    await answerDma(dma, guest, await dma.next(isCommand));
-    await until(() => device.state.done === 1);
-    expect(await client.receives(isCommand, 5)).toBe(false);
-    dma.close();
-  });
-
-  it('blocks at the client, as any socket does: a reply of 1 MiB can be written at once', async () => {
-    const device = serve(new DmaDevice());
-    const { client, twin } = await openTwin();
-    const info = readFileSync(`/proc/self/fdinfo/${twin}`, 'utf8');
-    expect(Number.parseInt(/flags:\s*(\d+)/.exec(info)?.[1] ?? '', 8) & 0o4000, 'O_NONBLOCK').toBe(0);
-    await offerGuest(client, 0n, guest.length);
-    ringDoorbell(client, Doorbell.READ, 0, 1024 * 1024);
-    // A thread of its own plays the client that knows nothing but read and write.
-    const worker = new Worker(
-      `const { readSync, writeSync } = require('node:fs');
-       const { workerData: { twin, guest } } = require('node:worker_threads');
-       const request = Buffer.alloc(32);
-       readSync(twin, request);
-       const reply = Buffer.concat([request, Buffer.from(guest.buffer, 0, 1024 * 1024)]);
-       reply.writeUInt32LE(reply.length, 4);
-       reply.writeUInt32LE(1, 8);
-       for (let at = 0; at < reply.length;) at += writeSync(twin, reply, at);`,
-      { eval: true, workerData: { twin, guest } },
-    );
-    const failure = await new Promise((resolve) => {
-      worker.once('error', resolve);
-      worker.once('exit', () => resolve(null));
-    });
-    expect(failure).toBeNull();
-    await until(() => device.state.done === 1);
-    expect(
-      Buffer.compare(device.state.ram.bytes.subarray(0, 1024 * 1024), guest.subarray(0, 1024 * 1024)),
-    ).toBe(0);
-    native.close(twin);
-  });
-
-  it('takes no commands', async () => {
-    serve(new DmaDevice());
-    const { twin } = await openTwin();
-    const dma = new RawClient(twin);
-    expect(await dma.request(4, fields(16, 0, 0, 0))).toMatchObject({ error: EINVAL });
-    dma.close();
-  });
-
-  it('and the main socket end together, and leave nothing open', async () => {
-    serve(new DmaDevice());
-    await (await served.control()).request(4, fields(16, 0, 0, 0));
-    const before = openFds();
-    for (const end of ['twin', 'main']) {
-      const { client, twin } = await openTwin();
-      const dma = new RawClient(twin);
-      const [first, second] = end === 'twin' ? [dma, client] : [client, dma];
-      first.close();
-      await second.waitClosed();
-      second.close();
-      await until(() => served.server.main === null);
-    }
-    await until(() => openFds().length === before.length);
-  });
-
-  it('is not given to a controller, nor to a client that takes no fds', async () => {
-    serve(new DmaDevice());
-    const none = proposing({ max_msg_fds: 0, twin_socket: { supported: true } });
-    for (const [path, json] of [
-      [served.controlPath, TWIN],
-      [served.socketPath, none],
-    ] as const) {
-      const client = served.connect(path);
-      const reply = await client.request(1, versionPayload(0, 0, json));
-      expect(reply).toMatchObject({ error: 0, fds: [] });
-      expect(Buffer.from(reply.payload).toString()).not.toContain('twin_socket":{"supported":true');
-      client.close();
-    }
-  });
-});
-
-describe('limits', () => {
-  it('of the server bound every data message, whether the client has asked for them or not', async () => {
-    serve(new TestDevice(), { capabilities: { maxDataXferSize: 4096 } });
-    for (const json of [undefined, proposing({})]) {
-      const client = await served.main(json);
-      expect(await client.request(9, fields(0n, 2, 4096))).toMatchObject({ error: 0 });
-      expect(await client.request(9, fields(0n, 2, 4097))).toMatchObject({ error: EINVAL });
-      expect(await client.request(9, fields(0n, 2, 65_536))).toMatchObject({ error: EINVAL });
-      await setState(client, PRE_COPY);
-      expect(await client.request(17, fields(8 + 4096, 4096))).toMatchObject({ error: 0 });
-      expect(await client.request(17, fields(8 + 4097, 4097))).toMatchObject({ error: EINVAL });
-      expect(await client.request(13)).toMatchObject({ error: 0 });
-      client.close();
-    }
-  });
-
-  it('of the client bound a dirty bitmap: one that is too long is refused, and the map stays', async () => {
-    serve(new TestDevice());
-    const client = await served.main(proposing({ max_data_xfer_size: 16 * 1024 * 1024 }));
-    const size = 1n << 40n;
-    expect(await client.request(2, fields(32, 3, 0n, 0n, size))).toMatchObject({ error: 0 });
-    expect(await client.request(16, fields(24, 0x2_0006, 4096n, 0, 0))).toMatchObject({ error: 0 });
-    const bitmap = size / 4096n / 8n;
-    const unmap = (pgsize: bigint, bytes: bigint) =>
-      client.request(3, fields(40 + Number(bytes), 1, 0n, size, pgsize, bytes));
-    expect(await unmap(4096n, bitmap)).toMatchObject({ error: EINVAL });
-    expect(await unmap(65_536n, 2n * 1024n * 1024n)).toMatchObject({ error: EINVAL });
-    expect(served.server.memory.mapCount).toBe(1);
-    const reply = await unmap(1n << 30n, 128n);
-    expect(reply.error).toBe(0);
-    expect(reply.payload).toHaveLength(40 + 128);
-    expect(served.server.memory.mapCount).toBe(0);
-  });
-
-  it('on fds are respected: a client that takes none is offered no mapping', async () => {
-    serve(new TestDevice());
-    const flagsFor = async (json: string): Promise<readonly [number, number]> => {
-      const client = await served.main(json);
-      const reply = await client.request(5, fields(64, 0, 2, 0, 0n, 0n));
-      const { length } = reply.fds;
-      client.close();
-      return [Buffer.from(reply.payload).readUInt32LE(4) & 4, length];
-    };
-    expect(await flagsFor(proposing({ max_msg_fds: 1 }))).toEqual([4, 1]);
-    expect(await flagsFor(proposing({ max_msg_fds: 0 }))).toEqual([0, 0]);
-    expect(await flagsFor(proposing({}))).toEqual([4, 1]);
   });
 });
 

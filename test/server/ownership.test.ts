@@ -3,14 +3,24 @@ import { Errno } from '../../src/errors/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { fields } from '../helpers/raw-client.ts';
 import { setState } from './migration-driver.ts';
-import { flows, proveDelivered } from './ownership-flows.ts';
+import type { Flow } from './ownership-flow.ts';
+import { hold, parkedCommands, proveDelivered } from './ownership-hold.ts';
 import { type PlainRow, plainRows } from './ownership-rows.ts';
+import { dataSession, migrationState } from './ownership-session.ts';
 import { documentTable } from './ownership-table.ts';
 import { CONFIG, World } from './ownership-world.ts';
 
 const { STOP, RUNNING, STOP_COPY } = MigrationState;
 
 const table = documentTable('state', 'owner');
+
+/** The rows whose cells are different stories, by their name in the table. */
+const flows: ReadonlyMap<string, Flow> = new Map([
+  ['migration state', migrationState],
+  ['data session', dataSession],
+  ['hold', hold],
+  ['parked commands', parkedCommands],
+]);
 
 /** Worlds of the current test. */
 const worlds: World[] = [];

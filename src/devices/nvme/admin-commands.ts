@@ -120,8 +120,10 @@ export class AdminCommands {
     if (length > MAX_TRANSFER || offset > page.length || offset % 4 !== 0) return Status.INVALID_FIELD;
     const data = new Uint8Array(length);
     data.set(page.subarray(offset, offset + length));
-    if ((command.dword10 & RETAIN_EVENT) === 0) events.acknowledge(id);
-    return this.#send(command, data);
+    return chain(this.#send(command, data), (status) => {
+      if (status === Status.SUCCESS && (command.dword10 & RETAIN_EVENT) === 0) events.acknowledge(id);
+      return status;
+    });
   }
 
   /** Commands are not kept waiting, so only an asynchronous event request can be aborted. */

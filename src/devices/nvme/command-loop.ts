@@ -14,7 +14,7 @@ import type { NvmeState } from './state.ts';
 import { Status } from './status.ts';
 import type { SubmissionQueue } from './submission-queue.ts';
 
-/** Operations in progress at most, which bounds memory: a command may need a buffer of 2 MiB. */
+/** Commands in progress at most, which bounds memory: each may need a buffer of 2 MiB. */
 const IN_PROGRESS = 32;
 /** Commands of one queue before it is the next one's turn. */
 const BURST = 16;
@@ -51,6 +51,8 @@ export interface CommandLoopParts {
 export class CommandLoop {
   readonly #parts: CommandLoopParts;
   readonly #free: Command[] = [];
+  /** Commands that take time. */
+  #inProgress = 0;
 
   constructor(parts: CommandLoopParts) {
     this.#parts = parts;
@@ -101,7 +103,7 @@ export class CommandLoop {
 
   #mayStart(queue: SubmissionQueue): boolean {
     if (queue.closing || queue.fetching || !this.#parts.mayStart()) return false;
-    if (this.#parts.activity.count >= IN_PROGRESS) return false;
+    if (this.#inProgress >= IN_PROGRESS) return false;
     const target = this.#targetOf(queue);
     if (!target.hasRoom) target.awaited = true;
     return target.hasRoom;
@@ -149,8 +151,17 @@ export class CommandLoop {
       if (status === OUTSTANDING) this.#release(command, queue);
       else this.#complete(command, queue.head, target, status, () => queue.ended());
     };
-    if (outcome instanceof Promise) this.#parts.activity.follow(outcome.then(finish));
+    if (outcome instanceof Promise) this.#await(outcome, finish);
     else finish(outcome);
+  }
+
+  #await(outcome: Promise<number>, finish: (status: number) => void): void {
+    this.#inProgress++;
+    const finished = outcome.then((status) => {
+      this.#inProgress--;
+      finish(status);
+    });
+    this.#parts.activity.follow(finished);
   }
 
   #execute(command: Command): Later<number> {

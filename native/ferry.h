@@ -39,9 +39,9 @@ struct function {
 };
 bool ferry_export(struct ferry *ferry, napi_value exports, const struct function *functions, size_t count);
 extern const struct function socket_functions[], memory_functions[], descriptor_functions[], pump_functions[],
-    watch_functions[];
+    watch_functions[], crc32_functions[];
 extern const size_t socket_function_count, memory_function_count, descriptor_function_count, pump_function_count,
-    watch_function_count;
+    watch_function_count, crc32_function_count;
 
 /* Repeats a system call that a signal interrupted. */
 #define RETRY(result, call)                         \

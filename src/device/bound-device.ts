@@ -82,6 +82,7 @@ export class BoundDevice implements ServedDevice {
     }
     this.migration = hooks.createMigration({
       image: this.#image,
+      crc32: (data, seed) => host.native.crc32(data, seed),
       migratable: device.state !== null,
       setLevel: (level) => this.#setLevel(level),
       resetState: () => this.#resetState(),

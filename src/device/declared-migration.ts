@@ -1,6 +1,6 @@
 import { Errno, type FerryError } from '../errors/index.ts';
 import { isRunning, MigrationFlag, MigrationState, mayInitiateDma, sessionKind } from '../states/index.ts';
-import { type DeviceImage, type PrecopyInfo, StateReader, StateWriter } from '../stream/index.ts';
+import { type Crc32, type DeviceImage, type PrecopyInfo, StateReader, StateWriter } from '../stream/index.ts';
 import { DeviceError } from './device-error.ts';
 import { RunLevel } from './run-control.ts';
 import type { DeviceMigration } from './served-device.ts';
@@ -9,6 +9,8 @@ import type { DeviceMigration } from './served-device.ts';
 export interface MigrationServices {
   /** Everything that travels. */
   readonly image: DeviceImage;
+  /** CRC-32 of the state's bulk. */
+  readonly crc32: Crc32;
   /** Whether the author has declared a state, without which nothing is known to be enough. */
   readonly migratable: boolean;
   /** Changes how much of the device runs; going down it waits for work and DMA. */
@@ -62,7 +64,7 @@ export class DeclaredMigration implements DeviceMigration {
   }
 
   dataSize(): bigint {
-    return (this.#writer ?? new StateWriter(this.#services.image)).remainingBytes();
+    return (this.#writer ?? new StateWriter(this.#services.image, this.#services.crc32)).remainingBytes();
   }
 
   reset(): void {
@@ -87,13 +89,13 @@ export class DeclaredMigration implements DeviceMigration {
   }
 
   #startWriting(): void {
-    this.#writer = new StateWriter(this.#services.image);
+    this.#writer = new StateWriter(this.#services.image, this.#services.crc32);
     this.#writer.start();
   }
 
   #startReading(): void {
     this.#services.resetState();
-    this.#reader = new StateReader(this.#services.image);
+    this.#reader = new StateReader(this.#services.image, this.#services.crc32);
   }
 
   /** An incomplete or spoilt state keeps the device in RESUMING, as in the kernel's drivers; a reset leads out. */

@@ -31,6 +31,7 @@ const functions: Readonly<Record<keyof Native, true>> = {
   guardedFaults: true,
   pread: true,
   pwrite: true,
+  crc32: true,
   eventfd: true,
   eventfdSignal: true,
   eventfdRead: true,

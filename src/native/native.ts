@@ -139,6 +139,9 @@ export interface Native {
   /** pwrite; unlike fs.writeSync it takes any safe integer as position. */
   pwrite(fd: number, from: Uint8Array, offset: number, length: number, position: number): number;
 
+  /** CRC-32 as zlib computes it, continued from `seed` (0 to begin); several times as fast as node:zlib's. */
+  crc32(data: Uint8Array, seed: number): number;
+
   /** eventfd with CLOEXEC and NONBLOCK. */
   eventfd(initial: number): number;
   /** Adds `value` to the eventfd: one write. Works for any fd that takes 8 bytes. */

@@ -1,6 +1,12 @@
 import { crc32 } from 'node:zlib';
 import { RecordHeader, TRAILER_SIZE } from './format.ts';
 
+/** CRC-32 as zlib computes it, continued from `seed`; 0 begins. */
+export type Crc32 = (data: Uint8Array, seed: number) => number;
+
+/** The one that Node has, for whoever hands in none. */
+export const zlibCrc32: Crc32 = (data, seed) => crc32(data, seed);
+
 /**
  * The running checksum: CRC-32, continued over the first 24 bytes of the header of each record and over its trailer,
  * which stands for the data. Leaving out `link` and `checksum` is essential: a CRC over a message and the CRC of that

@@ -1,3 +1,4 @@
+export type { Crc32 } from './checksum.ts';
 export {
   type BlockSchema,
   type DeviceImage,

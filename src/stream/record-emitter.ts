@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { RunningChecksum } from './checksum.ts';
+import { type Crc32, RunningChecksum, zlibCrc32 } from './checksum.ts';
 import {
   FORMAT_VERSION,
   MAGIC,
@@ -50,8 +50,11 @@ export class RecordEmitter {
   /** Of the data emitted so far. */
   #checksum = 0;
   readonly #running: RunningChecksum;
+  readonly #dataCrc32: Crc32;
 
-  constructor() {
+  /** `dataCrc32` is for the bulk. */
+  constructor(dataCrc32: Crc32 = zlibCrc32) {
+    this.#dataCrc32 = dataCrc32;
     this.#source = new Uint8Array(Preamble.size);
     const view = new DataView(this.#source.buffer);
     Preamble.write(view, { ...MAGIC, version: FORMAT_VERSION, checksum: 0 });
@@ -79,7 +82,8 @@ export class RecordEmitter {
     while (this.#stage !== 'idle' && end < target.length) {
       const count = Math.min(this.#source.length - this.#done, target.length - end);
       target.set(this.#source.subarray(this.#done, this.#done + count), end);
-      if (this.#stage === 'data') this.#checksum = crc32(target.subarray(end, end + count), this.#checksum);
+      if (this.#stage === 'data')
+        this.#checksum = this.#dataCrc32(target.subarray(end, end + count), this.#checksum);
       this.#done += count;
       end += count;
       if (this.#done === this.#source.length) this.#advance();

@@ -1,3 +1,4 @@
+import type { Crc32 } from './checksum.ts';
 import type { DeviceImage } from './device-image.ts';
 import { requireSoundImage } from './image-header.ts';
 import { RecordParser } from './record-parser.ts';
@@ -15,11 +16,11 @@ export class StateReader {
   #closed = false;
   #failure: { readonly error: unknown } | null = null;
 
-  /** Throws `ERR_STREAM_SCHEMA` for an image that contradicts itself. */
-  constructor(image: DeviceImage) {
+  /** Throws `ERR_STREAM_SCHEMA` for an image that contradicts itself. `dataCrc32`: a faster one than Node's. */
+  constructor(image: DeviceImage, dataCrc32?: Crc32) {
     requireSoundImage(image);
     this.#loader = new StateLoader(image);
-    this.#parser = new RecordParser(this.#loader);
+    this.#parser = new RecordParser(this.#loader, dataCrc32);
   }
 
   /** Whether the whole state has arrived, was verified and is in the device. */

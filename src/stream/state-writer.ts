@@ -1,4 +1,5 @@
 import { BlockSweep } from './block-sweep.ts';
+import type { Crc32 } from './checksum.ts';
 import { type DeviceImage, fieldSize, PAGE_SIZE, qualifiedName } from './device-image.ts';
 import { EndData, MAX_RUN, RECORD_OVERHEAD, RecordType } from './format.ts';
 import { encodeImageHeader } from './image-header.ts';
@@ -27,14 +28,15 @@ export class StateWriter {
   readonly #header: Uint8Array;
   readonly #fieldBytes: number;
   readonly #sweep: BlockSweep;
-  readonly #emitter = new RecordEmitter();
+  readonly #emitter: RecordEmitter;
   #phase: Phase = 'idle';
   #stopped = false;
   /** Whether what is being emitted belongs to the first pass. */
   #initial = true;
 
-  /** Throws `ERR_STREAM_SCHEMA` when the image's identity or schema cannot be written. */
-  constructor(image: DeviceImage) {
+  /** Throws `ERR_STREAM_SCHEMA` when the image's identity or schema cannot be written. `dataCrc32`: a faster one than Node's. */
+  constructor(image: DeviceImage, dataCrc32?: Crc32) {
+    this.#emitter = new RecordEmitter(dataCrc32);
     this.#image = image;
     this.#header = encodeImageHeader(image);
     this.#fieldBytes = image.schema.parts

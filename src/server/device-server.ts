@@ -65,7 +65,8 @@ export class DeviceServer {
     this.#seats = new Seats(options.native, options.reactor);
     this.#holdLimitMs = options.holdLimitMs ?? 4_000;
     this.#transitionTimeoutMs = options.transitionTimeoutMs ?? 10_000;
-    this.memory = new AddressSpace(options.native);
+    const { maxDmaMaps: maxMaps } = capabilities;
+    this.memory = new AddressSpace(options.native, maxMaps === undefined ? {} : { maxMaps });
     this.eventfds = new IrqEventfds(options.native);
     this.logging = new DmaLogging(this.memory);
     this.#orphans = new OrphanedWrites(options.native, this.#report);

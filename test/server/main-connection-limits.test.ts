@@ -8,7 +8,7 @@ import { TestDevice } from '../helpers/test-device.ts';
 import { setState } from './migration-driver.ts';
 import { type Served, testServers } from './test-servers.ts';
 
-const { EINVAL } = Errno;
+const { EINVAL, ENOSPC } = Errno;
 const { PRE_COPY } = MigrationState;
 
 let served: Served;
@@ -56,6 +56,16 @@ describe('limits', () => {
     expect(reply.error).toBe(0);
     expect(reply.payload).toHaveLength(40 + 128);
     expect(served.server.memory.mapCount).toBe(0);
+  });
+
+  it('of the server on DMA maps are kept: one too many is ENOSPC, until one has gone', async () => {
+    serve(new TestDevice(), { capabilities: { maxDmaMaps: 2 } });
+    const client = await served.main();
+    const map = async (iova: bigint): Promise<number> =>
+      (await client.request(2, fields(32, 3, 0n, iova, 0x1000n))).error;
+    expect([await map(0n), await map(0x1000n), await map(0x2000n)]).toEqual([0, 0, ENOSPC]);
+    expect(await client.request(3, fields(24, 0, 0n, 0x1000n))).toMatchObject({ error: 0 });
+    expect(await map(0x2000n)).toBe(0);
   });
 
   it('on fds are respected: a client that takes none is offered no mapping', async () => {

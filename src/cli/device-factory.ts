@@ -2,29 +2,31 @@ import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { BindableDevice } from '../device/index.ts';
-import { Edu, MemoryDevice } from '../devices/index.ts';
-import type { DeviceSpec } from './device-spec.ts';
+import { Edu, MemoryDevice, NvmeDevice } from '../devices/index.ts';
+import { DEVICE_NAMES, type PlainSpec } from './device-spec.ts';
 import { UsageError } from './usage-error.ts';
 
-/** Smallest size of the memory device, one page. */
+/** Smallest size of the memory device, one page; a namespace of nvme has whole ones. */
 const SMALLEST = 4096;
 
 /**
  * Makes a device. The default export, because a dedicated thread loads this module by itself.
  * @throws UsageError for an image or a module that can't be used
  */
-export default async function makeDevice(spec: DeviceSpec): Promise<BindableDevice> {
+export default async function makeDevice(spec: PlainSpec): Promise<BindableDevice> {
   switch (spec.kind) {
     case 'edu':
       return new Edu({ asynchronous: spec.asynchronous });
     case 'memory':
       return makeMemory(spec);
+    case 'nvme':
+      return makeNvme(spec);
     case 'module':
       return deviceOfModule(spec.path);
   }
 }
 
-function makeMemory({ asynchronous, size, image }: Extract<DeviceSpec, { kind: 'memory' }>): MemoryDevice {
+function makeMemory({ asynchronous, size, image }: Extract<PlainSpec, { kind: 'memory' }>): MemoryDevice {
   const content = image === null ? null : readImage(image);
   const wanted = size ?? (content === null ? undefined : sizeFor(content.length));
   if (content !== null && wanted !== undefined && content.length > wanted) {
@@ -33,6 +35,11 @@ function makeMemory({ asynchronous, size, image }: Extract<DeviceSpec, { kind: '
   const device = new MemoryDevice({ asynchronous, ...(wanted === undefined ? {} : { size: wanted }) });
   if (content !== null) device.load(content);
   return device;
+}
+
+function makeNvme({ asynchronous, ram }: Extract<PlainSpec, { kind: 'nvme' }>): NvmeDevice {
+  if (ram % SMALLEST !== 0) throw new UsageError(`--ram ${ram} is no multiple of ${SMALLEST} bytes`);
+  return new NvmeDevice({ asynchronous, ram });
 }
 
 /** The smallest size of a memory device that holds so many bytes. */
@@ -54,7 +61,9 @@ function readImage(path: string): Uint8Array {
 async function deviceOfModule(path: string): Promise<BindableDevice> {
   const file = resolve(path);
   if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true) {
-    throw new UsageError(`there is no file ${file}; the devices known by name are edu and memory`);
+    throw new UsageError(
+      `there is no file ${file}; the devices known by name are ${DEVICE_NAMES.join(', ')}`,
+    );
   }
   const module: { readonly default?: unknown } = await import(pathToFileURL(file).href);
   const device = await make(module.default);

@@ -1,8 +1,9 @@
 import { Command, Option } from 'commander';
 import { CONTROL_SUFFIX } from '../client/index.ts';
 import { serveDedicated, serveDevice } from '../server/index.ts';
-import makeDevice from './device-factory.ts';
-import { type DeviceSpec, deviceSpec } from './device-spec.ts';
+import type { Closeable } from '../transport/index.ts';
+import { type AttendedDevice, attendedDevice } from './attended-device.ts';
+import { DEVICE_NAMES, type DeviceSpec, deviceSpec } from './device-spec.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { parseBytes, wholeNumber } from './quantities.ts';
 import { serveInherited } from './serve-inherited.ts';
@@ -20,6 +21,9 @@ interface Options {
   readonly holdLimit?: number;
   readonly size?: number;
   readonly image?: string;
+  readonly ram?: number;
+  readonly inputs?: string;
+  readonly backend?: string;
   readonly json?: boolean;
 }
 
@@ -34,13 +38,28 @@ const HELP = `
 Devices:
   edu      QEMU's educational device: factorials, interrupts, DMA to a buffer
   memory   a large memory that clients can map, with a checksum engine and a clock
+  gpio     the ACCES PCI-IDIO-16 (Linux: gpio-pci-idio-16), 16 outputs and 16 inputs
+  serial   a 16550A on PCI (Linux: 8250_pci)
+  nvme     an NVMe 1.4 controller with one namespace (Linux: nvme)
   PATH     a JavaScript module whose default export is a class that extends PciDevice
 
-It stays in the foreground, prints one line when it listens, and ends with status 0 on SIGTERM or SIGINT.
+Outputs of gpio are printed when they change, as "out3=1 out4=0"; inputs are set by lines such as "in3=1" on standard
+input. The other end of serial is standard input and output, or whoever connects to a UNIX socket, one at a time. There
+is no pty (Node.js can't make one); socat makes one of the socket:
+  socat PTY,link=/tmp/tty,raw,echo=0 UNIX-CONNECT:/tmp/line
+
+QEMU (10.1 or newer) attaches any of them with
+  -object memory-backend-memfd,id=mem,size=1G,share=on -machine q35,memory-backend=mem
+  -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/a.sock"}}'
+
+It stays in the foreground, prints one line when it listens (on standard error with --backend stdio), and ends with status 0 on SIGTERM or SIGINT.
 
 Examples:
   ferry serve memory --socket-path /tmp/a.sock --size 64M --image disk.img
   ferry serve edu --socket-path /tmp/edu.sock --no-control
+  ferry serve gpio --socket-path /tmp/gpio.sock --inputs in0=1,in7=1
+  ferry serve serial --socket-path /tmp/serial.sock --backend unix:/tmp/line
+  ferry serve nvme --socket-path /tmp/nvme.sock --ram 256M
   ferry serve ./my-device.js --socket-path /tmp/mine.sock --control-path /run/mine.control
 ${EXIT_CODES_HELP}`;
 
@@ -48,7 +67,7 @@ ${EXIT_CODES_HELP}`;
 export function serveCommand(): Command {
   return new Command('serve')
     .description('serve a device over vfio-user')
-    .argument('<device>', 'edu, memory, or the path of a JavaScript module')
+    .argument('<device>', `${DEVICE_NAMES.join(', ')}, or the path of a JavaScript module`)
     .addOption(new Option('--socket-path <path>', 'main socket: a VMM connects here').conflicts('fd'))
     .option('--fd <number>', 'main socket that was inherited, listening or connected', wholeNumber(0))
     .option(
@@ -66,7 +85,10 @@ export function serveCommand(): Command {
     )
     .option('--size <bytes>', 'memory: its size, a power of two, such as 64M', parseBytes)
     .option('--image <file>', 'memory: a file whose content is loaded')
-    .option('--json', 'print the line as JSON')
+    .option('--ram <bytes>', 'nvme: size of a namespace in memory, which migrates', parseBytes)
+    .option('--inputs <levels>', 'gpio: inputs from the start, such as in0=1,in7=1')
+    .option('--backend <end>', 'serial: its other end, stdio or unix:PATH')
+    .option('--json', 'print lines as JSON')
     .addHelpText('after', HELP)
     .action(serve);
 }
@@ -80,7 +102,10 @@ async function serve(device: string, options: Options): Promise<void> {
   const controlPath = controlPathOf(options);
   const service = await start(spec, options, controlPath);
   const socket = options.socketPath ?? `fd ${options.fd}`;
-  announce(device, socket, controlPath, options.json === true);
+  const line = announcement({ device, socket, controlPath }, options.json === true);
+  // With stdio, standard output is the guest's.
+  if (spec.kind === 'serial' && spec.end.kind === 'stdio') printError(line);
+  else print(line);
   await Promise.race([signalled, service.ended]);
   await service.close();
 }
@@ -95,10 +120,26 @@ async function start(spec: DeviceSpec, options: Options, controlPath: string | n
       printError(`ferry: ${message} (${code})`),
   };
   if (options.dedicated === true) return startDedicated(spec, options, common);
-  const device = await makeDevice(spec);
-  if (fd !== undefined) return serveInherited(device, { ...common, fd });
-  const running = serveDevice(device, { ...common, ...(socketPath === undefined ? {} : { socketPath }) });
-  return { ended: FOREVER, close: () => running.close() };
+  const attended = await attendedDevice(spec);
+  const { device } = attended;
+  try {
+    const running =
+      fd === undefined
+        ? {
+            ...serveDevice(device, { ...common, ...(socketPath === undefined ? {} : { socketPath }) }),
+            ended: FOREVER,
+          }
+        : serveInherited(device, { ...common, fd });
+    return { ended: running.ended, close: () => closeBoth(running, attended) };
+  } catch (error) {
+    attended.close();
+    throw error;
+  }
+}
+
+function closeBoth(running: Closeable, attended: AttendedDevice): void {
+  running.close();
+  attended.close();
 }
 
 async function startDedicated(
@@ -124,9 +165,16 @@ function controlPathOf({ control, controlPath, socketPath }: Options): string | 
   return socketPath === undefined ? null : socketPath + CONTROL_SUFFIX;
 }
 
-function announce(device: string, socket: string, controlPath: string | null, json: boolean): void {
-  if (json) print(toJson({ listening: { device, socket, controlPath, pid: process.pid } }));
-  else print(`listening on ${socket}${controlPath === null ? '' : ` (control ${controlPath})`}`);
+interface Listening {
+  readonly device: string;
+  readonly socket: string;
+  readonly controlPath: string | null;
+}
+
+function announcement(listening: Listening, json: boolean): string {
+  if (json) return toJson({ listening: { ...listening, pid: process.pid } });
+  const { socket, controlPath } = listening;
+  return `listening on ${socket}${controlPath === null ? '' : ` (control ${controlPath})`}`;
 }
 
 /** Settles at the first SIGTERM or SIGINT; a second one ends the process as usual. */

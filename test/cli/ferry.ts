@@ -25,6 +25,8 @@ export interface Running {
   readonly ended: Promise<Outcome>;
   /** Settles when a line of either stream contains `text`; rejects when the process ends before. */
   sees(text: string): Promise<void>;
+  /** Writes to its standard input. */
+  send(text: string): void;
   kill(signal: NodeJS.Signals): Promise<Outcome>;
 }
 
@@ -45,7 +47,7 @@ export class Shell {
   start(args: readonly string[], stdio: readonly number[] = []): Running {
     const child = spawn(process.execPath, [main, ...args], {
       cwd: this.folder,
-      stdio: ['ignore', 'pipe', 'pipe', ...stdio],
+      stdio: ['pipe', 'pipe', 'pipe', ...stdio],
       env: { ...process.env, NO_COLOR: '1' },
     });
     const running = watch(child);
@@ -99,7 +101,10 @@ function watch(child: ChildProcess): Running {
     child.kill(signal);
     return ended;
   };
-  return { process: child, stdout: () => text.stdout, stderr: () => text.stderr, ended, sees, kill };
+  // What is written to a process that has ended is of no interest.
+  child.stdin?.on('error', () => {});
+  const send = (input: string): void => void child.stdin?.write(input);
+  return { process: child, stdout: () => text.stdout, stderr: () => text.stderr, ended, sees, send, kill };
 }
 
 /** The JSON value in the last line of a text. */

@@ -26,14 +26,20 @@ class RawMigration {
     this.#at = 0;
   }
 
-  read(target) {
-    const at = this.#advance(target.length);
-    target.set(this.#bytes.subarray(at, at + target.length));
-    return target.length;
+  /** Lends its bytes, as a device does whose state lies in memory. */
+  view(limit) {
+    const at = this.#at + limit > STATE_SIZE ? 0 : this.#at;
+    this.#at = at + limit;
+    return this.#bytes.subarray(at, at + limit);
   }
 
+  read() {
+    return 0;
+  }
+
+  /** Has the bytes where the plain copy has them as well: in this process. */
   write(data) {
-    this.#bytes.set(data, this.#advance(data.length));
+    this.#at += data.length;
   }
 
   precopyInfo() {
@@ -45,12 +51,6 @@ class RawMigration {
   }
 
   reset() {}
-
-  #advance(length) {
-    const at = this.#at + length > STATE_SIZE ? 0 : this.#at;
-    this.#at = at + length;
-    return at;
-  }
 }
 
 class RawDevice extends BenchDevice {

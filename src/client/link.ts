@@ -18,9 +18,6 @@ export interface LinkOptions {
   readonly report: (error: FerryError) => void;
 }
 
-/** SO_SNDBUF: a state's chunk fits in one piece, where the system allows it. */
-const SEND_BUFFER = 4 * 1024 * 1024;
-
 /** The connections to one server: the socket that carries our requests, and its twin if there is one. */
 export class Link {
   readonly native: Native;
@@ -47,7 +44,6 @@ export class Link {
     this.#responder = new DmaResponder(this.memory, options.maxDataXferSize);
     this.#report = options.report;
     const fd = connect(native, path);
-    native.setSendBuffer(fd, SEND_BUFFER);
     this.connection = this.#open(fd, (reason) => this.#closed(reason));
     this.requester = new Requester({
       connection: this.connection,

@@ -82,6 +82,11 @@ export interface DeviceMigration {
    * states only for now. Throws DeviceError.
    */
   read(target: Uint8Array): number;
+  /**
+   * The next bytes of the saving session where they are, instead of a copy of them: at most `limit`, and fewer only at
+   * the end; null when {@link read} is to be used. They must not change before this process waits for anything.
+   */
+  view?(limit: number): Uint8Array | null;
   /** Takes all of `data` into the resuming session, or throws: then the session is of no use any more. */
   write(data: Uint8Array): void;
   /** Only asked for in PRE_COPY and PRE_COPY_P2P. */

@@ -103,6 +103,12 @@ export class MigrationSession<Party extends object> {
     return this.#guard(() => this.#device.read(target));
   }
 
+  /** The next bytes of the saving session where the device has them, or null: then {@link read} copies them. */
+  view(limit: number, by: Party): Uint8Array | null {
+    this.#requireSession('saving', by);
+    return this.#guard(() => this.#device.view?.(limit) ?? null);
+  }
+
   /** Takes `data` into the resuming session. */
   write(data: Uint8Array, by: Party): void {
     this.#requireSession('resuming', by);

@@ -11,6 +11,8 @@ import {
 } from './format.ts';
 
 const NOTHING = new Uint8Array(0);
+/** Data are copied and checksummed in pieces that stay in the cache in between, in bytes. */
+const CACHED = 64 * 1024;
 
 /** What is being emitted. */
 type Stage = 'preamble' | 'header' | 'data' | 'trailer' | 'idle';
@@ -80,7 +82,7 @@ export class RecordEmitter {
   emit(target: Uint8Array, at: number): number {
     let end = at;
     while (this.#stage !== 'idle' && end < target.length) {
-      const count = Math.min(this.#source.length - this.#done, target.length - end);
+      const count = Math.min(this.#source.length - this.#done, target.length - end, CACHED);
       target.set(this.#source.subarray(this.#done, this.#done + count), end);
       if (this.#stage === 'data')
         this.#checksum = this.#dataCrc32(target.subarray(end, end + count), this.#checksum);

@@ -11,6 +11,9 @@ import {
 } from './format.ts';
 import { StreamError } from './stream-error.ts';
 
+/** Data are checksummed and stored in pieces that stay in the cache in between, in bytes. */
+const CACHED = 64 * 1024;
+
 /** The verified header of a record, and its place in the stream. */
 export interface ParsedRecord {
   /** Where it begins, in bytes from the start of the stream. */
@@ -81,7 +84,7 @@ export class RecordParser {
   write(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length; ) {
       if (this.#stage === 'over') throw this.#overrun(bytes.length - at);
-      const count = Math.min(this.#left, bytes.length - at);
+      const count = Math.min(this.#left, bytes.length - at, CACHED);
       this.#take(bytes.subarray(at, at + count));
       at += count;
     }

@@ -79,6 +79,7 @@ export class Connection {
     this.#reactor = options.reactor;
     this.#handler = options.handler;
     this.#framer = new Framer(options.maxMessage);
+    options.native.setSendBuffer(options.fd, MESSAGES_IN_SOCKET * options.maxMessage);
     this.out = new SendBuffer(options.native, options.fd, options.maxMessage);
     this.#pending = new PendingRequests(options.reactor, commandName);
     try {
@@ -383,5 +384,7 @@ export class Connection {
 }
 
 const NO_FDS: number[] = [];
+/** Room in the kernel for some of the longest messages, so that one takes one send; the system may grant less. */
+const MESSAGES_IN_SOCKET = 4;
 /** Unsent bytes from which a peer counts as not reading. */
 const BACKLOG = 64 * 1024;

@@ -4,12 +4,14 @@ import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
 import { acknowledge, requireDriver } from './handler.ts';
 
-/** MIG_DATA_READ: the device writes straight into the reply. Never short before the end; 0 is the end. */
+/** MIG_DATA_READ: the device lends its bytes or writes them straight into the reply. Never short before the end; 0 is the end. */
 export function handleMigrationRead(served: ServedConnection, message: IncomingMessage): boolean {
   const { size } = migDataRead.request.decode(message.payload(), message.fds.length);
   requireTransfer(served, size);
   requireDriver(served);
   const { connection, server } = served;
+  const lent = server.migration.view(size, served);
+  if (lent !== null) return replyWith(served, message, lent);
   const at = connection.reply(message, MigrationData.size + size);
   if (at < 0) return true;
   const { out } = connection;
@@ -17,6 +19,18 @@ export function handleMigrationRead(served: ServedConnection, message: IncomingM
   const count = server.migration.read(data, served);
   out.shrink(size - count);
   MigrationData.write(out.view, at, { argsz: MigrationData.size + count, size: count });
+  return true;
+}
+
+/** Sends the device's own bytes, without a copy if the socket takes them at once. */
+function replyWith({ connection }: ServedConnection, message: IncomingMessage, data: Uint8Array): true {
+  const at = connection.reply(message, MigrationData.size);
+  if (at < 0) return true;
+  MigrationData.write(connection.out.view, at, {
+    argsz: MigrationData.size + data.length,
+    size: data.length,
+  });
+  connection.sendBody(data);
   return true;
 }
 

@@ -18,7 +18,11 @@ class Lender extends PciDevice {
     return {
       flags: 1,
       arc() {},
-      view: (limit) => this.bytes.subarray(at, (at = Math.min(at + limit, this.bytes.length))),
+      view: (limit) => {
+        const start = at;
+        at = Math.min(at + limit, this.bytes.length);
+        return this.bytes.subarray(start, at);
+      },
       read: () => 0,
       write() {},
       precopyInfo: () => ({ initialBytes: 0n, dirtyBytes: 0n }),

@@ -120,10 +120,7 @@ export class CommandLoop {
         count = this.#startFetched(queue, entries);
       }),
     );
-    const ended = chain(fetched, () => {
-      queue.fetching = false;
-      queue.ended();
-    });
+    const ended = chain(fetched, () => queue.ended());
     if (ended instanceof Promise) this.#parts.activity.follow(ended);
     return count;
   }

@@ -19,13 +19,23 @@ export function namespaceMigration(
   services: MigrationServices,
   { backend, needed, check }: NamespaceUse,
 ): DeclaredMigration {
+  let released = false;
+  const quiesce = () => {
+    released = true;
+    return backend.quiesce();
+  };
+  const resume = () => {
+    if (!released || !needed()) return;
+    return chain(backend.resume(), () => {
+      released = false;
+    });
+  };
   return new DeclaredMigration({
     ...services,
     setLevel: (level) => {
-      if (level === RunLevel.STOPPED) return chain(backend.quiesce(), () => services.setLevel(level));
       check();
-      if (!needed()) return services.setLevel(level);
-      return chain(backend.resume(), () => services.setLevel(level));
+      const ready = level === RunLevel.STOPPED ? quiesce() : resume();
+      return chain(ready, () => services.setLevel(level));
     },
   });
 }

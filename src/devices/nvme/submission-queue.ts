@@ -59,14 +59,15 @@ export class SubmissionQueue {
     this.#state.submissionSize[this.id] = 0;
     this.#state.submissionHead[this.id] = 0;
     this.#state.submissionTail[this.id] = 0;
-    this.closing = false;
-    this.#idle = null;
     this.forget();
   }
 
-  /** Forgets what was derived from another state. */
+  /** Forgets what was derived from another state; nothing is in progress. */
   forget(): void {
     this.#memory.forget();
+    this.fetching = false;
+    this.closing = false;
+    this.#idle = null;
   }
 
   /** The doorbell: entries before `tail` are filled in. False for a value that no tail can have. */

@@ -1,4 +1,5 @@
 import type { Region, ServedDevice } from '../../../src/device/index.ts';
+import { RegionIndex } from '../../../src/protocol/index.ts';
 import { peek, poke } from '../../helpers/fake-host.ts';
 import type { Guest } from './guest.ts';
 
@@ -208,7 +209,11 @@ export class NvmeDriver {
 }
 
 /** PRP entries for `pages` (their addresses) as prp1 and prp2, with lists where there are more than two. */
-export function describePages(guest: Guest, pages: readonly bigint[], listOffset = 0): [bigint, bigint] {
+export function describePages(
+  guest: Pick<Guest, 'allocate' | 'view'>,
+  pages: readonly bigint[],
+  listOffset = 0,
+): [bigint, bigint] {
   const [first = 0n, second = 0n] = pages;
   if (pages.length <= 2) return [first, second];
   const rest = pages.slice(1);
@@ -225,4 +230,12 @@ export function describePages(guest: Guest, pages: readonly bigint[], listOffset
     at += 8n;
   }
   return [first, list];
+}
+
+/** Sets the enable bit of the MSI-X capability. */
+export function enableMsix(served: ServedDevice): void {
+  const config = served.regions[RegionIndex.CONFIG];
+  let at = Number(peek(config, 0x34, 1));
+  while (peek(config, at, 1) !== 0x11n) at = Number(peek(config, at + 1, 1));
+  poke(config, at + 2, 0x8000, 2);
 }

@@ -1,19 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { ServedDevice } from '../../../src/device/index.ts';
-import { IrqIndex, RegionIndex } from '../../../src/protocol/index.ts';
-import { listen, peek, poke } from '../../helpers/fake-host.ts';
-import { settled } from './driver.ts';
+import { IrqIndex } from '../../../src/protocol/index.ts';
+import { listen } from '../../helpers/fake-host.ts';
+import { enableMsix, settled } from './driver.ts';
 import { benches, MAPPED, MESSAGE, WAYS } from './setup.ts';
 
 const READ = 0x02;
-
-/** Sets the enable bit of the MSI-X capability. */
-function enableMsix(served: ServedDevice): void {
-  const config = served.regions[RegionIndex.CONFIG];
-  let at = Number(peek(config, 0x34, 1));
-  while (peek(config, at, 1) !== 0x11n) at = Number(peek(config, at + 1, 1));
-  poke(config, at + 2, 0x8000, 2);
-}
 
 describe.each(WAYS)('MSI-X ($name)', (way) => {
   const { make } = benches();

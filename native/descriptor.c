@@ -1,6 +1,7 @@
 /* eventfds, and what concerns any file descriptor. */
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "arguments.h"
@@ -57,8 +58,16 @@ static napi_value dup_fd(napi_env env, napi_callback_info info) {
   return outcome(env, fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
 }
 
+static napi_value lock_file(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  int fd;
+  arguments(env, info, 1, argv);
+  if (!int32(env, argv[0], &fd)) return NULL;
+  return outcome(env, flock(fd, LOCK_EX | LOCK_NB));
+}
+
 const struct function descriptor_functions[] = {
     {"eventfd", create_eventfd}, {"eventfdSignal", signal_eventfd}, {"eventfdRead", read_eventfd},
-    {"close", close_fd},         {"dup", dup_fd},
+    {"close", close_fd},         {"dup", dup_fd},                   {"flock", lock_file},
 };
 const size_t descriptor_function_count = sizeof descriptor_functions / sizeof *descriptor_functions;

@@ -37,6 +37,7 @@ const functions: Readonly<Record<keyof Native, true>> = {
   eventfdRead: true,
   close: true,
   dup: true,
+  flock: true,
   peerCredentials: true,
 };
 

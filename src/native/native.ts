@@ -153,6 +153,11 @@ export interface Native {
   close(fd: number): number;
   /** dup with CLOEXEC. */
   dup(fd: number): number;
+  /**
+   * Takes the exclusive lock of a file (flock) without waiting: -EAGAIN while another open file description has it,
+   * in this process or any other. It goes when the fd and its duplicates are closed, by whatever ends the process.
+   */
+  flock(fd: number): number;
   /** The peer's pid, uid and gid (SO_PEERCRED) into `out[0..2]`. */
   peerCredentials(fd: number, out: Int32Array): number;
 }

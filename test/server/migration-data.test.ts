@@ -16,6 +16,7 @@ import {
   writeAll,
   writeData,
 } from './migration-driver.ts';
+import { ScriptedMigration } from './scripted-migration.ts';
 import { testServers } from './test-servers.ts';
 import { expectLoaded, fillTiny, Tiny } from './tiny-device.ts';
 
@@ -124,6 +125,26 @@ describe('reading the state', () => {
     const destination = await controlled(new Tiny());
     await loadState(destination.control, await readAll(control));
     expect(await setState(destination.control, STOP)).toBe(0);
+  });
+
+  it('that a device lends comes as it is, and is not lent for a read that is posted', async () => {
+    const bytes = Uint8Array.from({ length: 300_000 }, (_, i) => i * 7);
+    let at = 0;
+    class Lending extends ScriptedMigration {
+      view(limit: number): Uint8Array {
+        at += limit;
+        return bytes.subarray(at - limit, at);
+      }
+    }
+    class Lender extends Tiny {
+      override createMigration(): Lending {
+        return new Lending(7);
+      }
+    }
+    const { control } = await controlled(new Lender());
+    await setState(control, STOP_COPY);
+    control.post(17, fields(8 + 1000, 1000), 0x10);
+    expect(Buffer.compare(await readAll(control), bytes)).toBe(0);
   });
 });
 

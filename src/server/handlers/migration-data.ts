@@ -9,6 +9,8 @@ export function handleMigrationRead(served: ServedConnection, message: IncomingM
   const { size } = migDataRead.request.decode(message.payload(), message.fds.length);
   requireTransfer(served, size);
   requireDriver(served);
+  // Nobody would get what is taken out of the session.
+  if (message.noReply) return true;
   const { connection, server } = served;
   const lent = server.migration.view(size, served);
   if (lent !== null) return replyWith(served, message, lent);

@@ -3,7 +3,9 @@
  * the docstring in src/native/native.ts.
  *
  * socket.c   listen, connect, accept, receive, send ...
- * message.c  recvmsg and sendmsg with SCM_RIGHTS, shared by socket.c and pump.c
+ * message.c  recvmsg and sendmsg with SCM_RIGHTS
+ * channel.c  a socket with its buffers: receive, send, spin; pump.c and exchange.c are built on it
+ * exchange.c the dedicated mode: a thread that blocks for a channel
  * poller.c   a uv_poll handle that calls JavaScript; pump.c and watch.c are built on it
  * memory.c   memfd, mmap as ArrayBuffer, pread, pwrite
  * guard.c    the SIGBUS handler and its table of ranges: the only process-wide state
@@ -39,9 +41,9 @@ struct function {
 };
 bool ferry_export(struct ferry *ferry, napi_value exports, const struct function *functions, size_t count);
 extern const struct function socket_functions[], memory_functions[], descriptor_functions[], pump_functions[],
-    watch_functions[], crc32_functions[];
+    exchange_functions[], watch_functions[], crc32_functions[];
 extern const size_t socket_function_count, memory_function_count, descriptor_function_count, pump_function_count,
-    watch_function_count, crc32_function_count;
+    exchange_function_count, watch_function_count, crc32_function_count;
 
 /* Repeats a system call that a signal interrupted. */
 #define RETRY(result, call)                         \
@@ -64,6 +66,9 @@ struct outgoing {
   size_t fd_count;
 };
 long message_send(int fd, const struct outgoing *message);
+
+/* socket.c: poll(2) for input, for at most `timeout` ms; its result. */
+int wait_readable(int fd, int timeout);
 
 /* guard.c */
 struct range;

@@ -48,6 +48,7 @@ static bool start(struct ferry *ferry, napi_value exports) {
          ferry_export(ferry, exports, memory_functions, memory_function_count) &&
          ferry_export(ferry, exports, descriptor_functions, descriptor_function_count) &&
          ferry_export(ferry, exports, pump_functions, pump_function_count) &&
+         ferry_export(ferry, exports, exchange_functions, exchange_function_count) &&
          ferry_export(ferry, exports, watch_functions, watch_function_count) &&
          ferry_export(ferry, exports, crc32_functions, crc32_function_count) &&
          napi_add_async_cleanup_hook(ferry->env, on_end, ferry, NULL) == napi_ok;

@@ -10,7 +10,7 @@
 
 #include "ferry.h"
 
-enum { MAX_KEPT = 5 };
+enum { MAX_KEPT = 6 };
 
 struct poller {
   struct ferry *ferry;

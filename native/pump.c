@@ -1,45 +1,30 @@
 /*
- * The event-loop mode of a connection: receives when the loop says so, then goes on receiving while that pays.
+ * The event-loop mode of a connection: receives when the loop says so, calls JavaScript, sends what that leaves, and
+ * goes on receiving while that pays.
  *
- * A wake-up of the loop costs more than a message does. So after each message the pump receives once more at once:
- * on a shared core the peer has often run, and answered, inside our send. If nothing is there it may spin, which is
- * what pays on two cores. Spins that bring nothing are followed by growing rests.
+ * Going back to the loop costs more than a message does. On two cores the peer's next message comes within a short
+ * spin; spins that bring nothing are followed by growing rests. On a shared core the peer runs only while we sleep,
+ * or inside our send, when the scheduler prefers it: then the send takes long, and the next message is there already.
  */
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "arguments.h"
+#include "channel.h"
 #include "poller.h"
 
-/* The elements of `control`; see pumpStart in native.ts. */
-enum { OFFSET, LENGTH, SPIN_US, BUDGET_US, CONTROL_LENGTH };
-
-/* After this many fruitless spins in a row the pump rests; the rest doubles up to MAX_REST wake-ups. */
-enum { PATIENCE = 4, MIN_REST = 4, MAX_REST = 512 };
+/* A send takes about a microsecond; the two task switches of one that lets the peer run take longer than this. */
+enum { PEER_RAN_NS = 2500 };
 
 struct pump {
   struct poller poller;
-  int fd;
-  uint8_t *rx;
-  size_t rx_length;
-  int32_t *fds;
-  size_t capacity;
-  const volatile int32_t *control;
+  struct channel channel;
   napi_ref on_receive, on_writable;
   bool readable, writable; /* what pumpArm asked for */
   bool ended;              /* end of file or an error was reported */
-  bool paused;             /* the loop woke us up while control[LENGTH] was 0 */
-  unsigned misses;         /* fruitless spins in a row */
-  unsigned rest;           /* how many wake-ups the last rest had */
-  unsigned resting;        /* how many are left of this one */
+  bool likely;             /* the next message is probably there already */
+  bool paused;             /* the loop woke us up while control[RX_LENGTH] was 0 */
 };
-
-static int64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static int update(struct pump *pump) {
   bool readable = pump->readable && !pump->ended && !pump->paused;
@@ -47,60 +32,40 @@ static int update(struct pump *pump) {
 }
 
 static bool wants_input(const struct pump *pump) {
-  return pump->readable && !pump->ended && pump->control[LENGTH] != 0;
-}
-
-static int32_t receive_once(struct pump *pump) {
-  int64_t offset = pump->control[OFFSET], length = pump->control[LENGTH];
-  if (offset < 0 || length < 0 || offset + length > (int64_t)pump->rx_length) return -EINVAL;
-  return (int32_t)message_receive(pump->fd, pump->rx + offset, (size_t)length, pump->fds, pump->capacity, MSG_DONTWAIT);
+  return pump->readable && !pump->ended && pump->channel.control[RX_LENGTH] != 0;
 }
 
 /* Whether a spin is worth trying, and would hold up nothing that the loop could do now. */
-static bool may_spin(struct pump *pump) {
-  if (pump->control[SPIN_US] <= 0 || uv_backend_timeout(pump->poller.ferry->loop) == 0) return false;
-  if (pump->resting == 0) return true;
-  pump->resting--;
-  return false;
+static bool may_spin(const struct pump *pump) {
+  return uv_backend_timeout(pump->poller.ferry->loop) != 0 && channel_may_spin(&pump->channel);
 }
 
-static void spin_paid(struct pump *pump) { pump->misses = pump->rest = pump->resting = 0; }
-
-static void spin_failed(struct pump *pump) {
-  if (++pump->misses < PATIENCE) return;
-  pump->rest = pump->rest == 0 ? MIN_REST : pump->rest * 2;
-  if (pump->rest > MAX_REST) pump->rest = MAX_REST;
-  pump->resting = pump->rest;
-}
-
-static int32_t spin(struct pump *pump, int64_t budget_end) {
-  int64_t end = now_ns() + pump->control[SPIN_US] * INT64_C(1000);
-  if (end > budget_end) end = budget_end;
-  int32_t result;
-  do {
-    result = receive_once(pump);
-  } while (result == -EAGAIN && now_ns() < end);
-  if (result == -EAGAIN)
-    spin_failed(pump);
-  else
-    spin_paid(pump);
-  return result;
+/* Sends what the callback left. */
+static bool answer(struct pump *pump) {
+  const struct channel *channel = &pump->channel;
+  bool silent = channel->control[TX_START] >= channel->control[TX_END];
+  int64_t start = now_ns();
+  bool sent = channel_send(channel);
+  pump->likely = silent || now_ns() - start > PEER_RAN_NS;
+  return sent || poller_call(&pump->poller, pump->on_writable, NULL);
 }
 
 /* Reports one result. False when there is nothing more to do before the next wake-up. */
 static bool deliver(struct pump *pump, int32_t result) {
   if (result <= 0) pump->ended = true;
-  return poller_call(&pump->poller, pump->on_receive, &result) && wants_input(pump);
+  return poller_call(&pump->poller, pump->on_receive, &result) && answer(pump) && wants_input(pump);
+}
+
+/* The next message, if it can be had without sleeping. */
+static int32_t next(const struct pump *pump, int64_t end) {
+  int32_t result = pump->likely ? channel_receive(&pump->channel, MSG_DONTWAIT) : -EAGAIN;
+  return result == -EAGAIN && may_spin(pump) ? channel_spin(&pump->channel, end) : result;
 }
 
 static void drain(struct pump *pump) {
-  int64_t end = now_ns() + pump->control[BUDGET_US] * INT64_C(1000);
-  int32_t result = receive_once(pump);
-  while (result != -EAGAIN) {
-    if (!deliver(pump, result) || now_ns() >= end) return;
-    result = receive_once(pump);
-    if (result == -EAGAIN && may_spin(pump)) result = spin(pump, end);
-  }
+  int64_t end = now_ns() + pump->channel.control[BUDGET_US] * INT64_C(1000);
+  int32_t result = channel_receive(&pump->channel, MSG_DONTWAIT);
+  while (result != -EAGAIN && deliver(pump, result) && now_ns() < end) result = next(pump, end);
 }
 
 static void pump_ready(struct poller *poller, int events) {
@@ -116,35 +81,22 @@ static void pump_ready(struct poller *poller, int events) {
   update(pump);
 }
 
-static bool pump_arguments(napi_env env, napi_value *argv, struct pump *pump) {
-  int32_t *control;
-  size_t length;
-  if (!int32(env, argv[0], &pump->fd) ||
-      !typed_array(env, argv[1], napi_uint8_array, (void **)&pump->rx, &pump->rx_length) ||
-      !fd_array(env, argv[2], &pump->fds, &pump->capacity) || !int32_array(env, argv[3], &control, &length) ||
-      !callable(env, argv[4]) || !callable(env, argv[5]))
-    return false;
-  if (length < CONTROL_LENGTH) return throw_range(env, "control needs four elements");
-  pump->control = control;
-  return true;
-}
-
 static napi_value pump_start(napi_env env, napi_callback_info info) {
-  napi_value argv[6], object;
+  napi_value argv[CHANNEL_ARGUMENTS + 2], object;
   struct ferry *ferry = ferry_of(env, info);
-  arguments(env, info, 6, argv);
+  arguments(env, info, CHANNEL_ARGUMENTS + 2, argv);
   struct pump *pump = calloc(1, sizeof *pump);
   if (!pump) return number(env, -ENOMEM);
-  if (!pump_arguments(env, argv, pump)) {
+  if (!channel_arguments(env, argv, &pump->channel) || !callable(env, argv[5]) || !callable(env, argv[6])) {
     free(pump);
     return NULL;
   }
-  int result = poller_open(ferry, &pump->poller, pump->fd, "FerryPump", &object);
+  int result = poller_open(ferry, &pump->poller, pump->channel.fd, "FerryPump", &object);
   if (result < 0) return number(env, result);
   pump->poller.ready = pump_ready;
-  for (int i = 1; i <= 3; i++) poller_keep(&pump->poller, argv[i]);
-  pump->on_receive = poller_keep(&pump->poller, argv[4]);
-  pump->on_writable = poller_keep(&pump->poller, argv[5]);
+  for (int i = 1; i < CHANNEL_ARGUMENTS; i++) poller_keep(&pump->poller, argv[i]);
+  pump->on_receive = poller_keep(&pump->poller, argv[5]);
+  pump->on_writable = poller_keep(&pump->poller, argv[6]);
   pump->readable = true;
   update(pump);
   return object;

@@ -163,9 +163,13 @@ static int poll_until(struct pollfd *set, nfds_t count, int timeout) {
   }
 }
 
-static long wait_and_receive(int fd, uint8_t *into, size_t length, int32_t *fds, size_t capacity, int wait) {
+int wait_readable(int fd, int timeout) {
   struct pollfd readable = {.fd = fd, .events = POLLIN};
-  int ready = poll_until(&readable, 1, wait);
+  return poll_until(&readable, 1, timeout);
+}
+
+static long wait_and_receive(int fd, uint8_t *into, size_t length, int32_t *fds, size_t capacity, int wait) {
+  int ready = wait_readable(fd, wait);
   if (ready < 0) return -errno;
   if (ready == 0) return -EAGAIN;
   return message_receive(fd, into, length, fds, capacity, MSG_DONTWAIT);

@@ -17,6 +17,7 @@ const functions: Readonly<Record<keyof Native, true>> = {
   receive: true,
   send: true,
   poll: true,
+  exchange: true,
   pumpStart: true,
   pumpArm: true,
   pumpClose: true,

@@ -72,30 +72,49 @@ export interface Native {
   poll(set: Int32Array, count: number, timeoutMs: number): number;
 
   /**
-   * Starts reading a socket on the event loop. On every wake-up the pump receives once into
-   * `rx[control[0] ... + control[1]]` and calls `onReceive(result)`, result being what {@link receive} returns; the
-   * fds are in `fds`. The callback sets control[0] and control[1] for the next receive (control[1] = 0 pauses; what
-   * lies outside of `rx` is reported as -EINVAL). After a successful receive the pump tries again, spinning for up to
-   * control[2] microseconds for the next message and for no longer than control[3] microseconds in all, before it
-   * returns to the loop; the spin backs off when it does not pay, and gives way to immediates. -EAGAIN is never
-   * reported. After 0 (end of file) or an error it stops receiving by itself.
-   * `onWritable` is called whenever the socket is writable while asked for by {@link pumpArm}.
-   * Both callbacks run in a callback scope, so promise jobs and ticks run after each. What they throw becomes an
-   * 'uncaughtException', and the pump goes on.
+   * Serves a socket on a thread that blocks: receives, calls back and sends like a pump, again and again, for at most
+   * `limit` messages and no longer than `control` allows after the first. `waitMs` as in {@link receive}, for each of
+   * them; a wait may begin with a spin. Returns how many results were reported: 0 when none came in time, and fewer
+   * than `limit` also after the end of file, an error, or a callback that set RX_LENGTH to 0. No promise jobs run
+   * inside; what a callback throws is passed on at once.
+   */
+  exchange(
+    fd: number,
+    rx: Uint8Array,
+    tx: Uint8Array,
+    fds: Int32Array,
+    control: Int32Array,
+    onReceive: (result: number) => void,
+    onWritable: () => void,
+    waitMs: number,
+    limit: number,
+  ): number;
+
+  /**
+   * Starts serving a socket on the event loop. On every wake-up the pump receives once into `rx` where `control` says
+   * (see Control; what lies outside of `rx` is reported as -EINVAL) and calls `onReceive(result)`, result being what
+   * {@link receive} returns; the fds are in `fds`. Then it sends what `control` says of `tx`, with one call; when that
+   * fails or takes only a part, it calls `onWritable`, whose own {@link send} learns why. After that it looks for the
+   * next message, spinning for the time that `control` allows, before it returns to the loop; the spin backs off when
+   * it does not pay, and gives way to immediates. -EAGAIN is never reported. After 0 (end of file) or an error it
+   * stops receiving by itself. `onWritable` is also called whenever the socket is writable while asked for by
+   * {@link pumpArm}. Both callbacks run in a callback scope, so promise jobs and ticks run after each, and before what
+   * they left is sent. What they throw becomes an 'uncaughtException', and the pump goes on.
    *
-   * The pump keeps the addresses of `rx`, `fds` and `control`: their buffers must not be transferred before
+   * The pump keeps the addresses of `rx`, `tx`, `fds` and `control`: their buffers must not be transferred before
    * {@link pumpClose}. -EEXIST when the loop watches the fd already.
    */
   pumpStart(
     fd: number,
     rx: Uint8Array,
+    tx: Uint8Array,
     fds: Int32Array,
     control: Int32Array,
     onReceive: (result: number) => void,
     onWritable: () => void,
   ): PumpHandle | number;
   /**
-   * Chooses what the pump waits for. Call it after control[1] went from 0 to more, or to wait for writability. Costs
+   * Chooses what the pump waits for. Call it after RX_LENGTH went from 0 to more, or to wait for writability. Costs
    * a system call only when the choice changes; without effect after {@link pumpClose}.
    */
   pumpArm(pump: PumpHandle, readable: boolean, writable: boolean): number;

@@ -85,7 +85,7 @@ export class Connection {
     try {
       this.#port = options.reactor.open(
         options.fd,
-        { rx: this.#framer.bytes, fds: this.#fds },
+        { rx: this.#framer.bytes, tx: this.out.bytes, fds: this.#fds, control: this.out.control },
         { received: (result) => this.#received(result), writable: () => this.#writable() },
       );
     } catch (error) {
@@ -174,8 +174,9 @@ export class Connection {
 
   /** Calls `run` when everything has been sent, or when the connection is over. */
   whenDrained(run: () => void): void {
-    if (this.out.pending === 0 || this.#closed !== null) this.#reactor.defer(run);
-    else this.#drained.push(run);
+    if (this.out.pending === 0 || this.#closed !== null) return this.#reactor.defer(run);
+    this.#drained.push(run);
+    if (!this.#handling && !this.#flushPlanned) this.#planFlush();
   }
 
   /** Sends what was begun now. Needed only by who can't wait for the end of the current callback. */
@@ -251,31 +252,43 @@ export class Connection {
     }
     const count = this.#fds[0] ?? 0;
     this.#framer.push(result, count > 0 ? Array.from(this.#fds.subarray(1, 1 + count)) : NO_FDS);
-    this.#handleAll();
+    this.#handleReceived();
     if (this.#framer.hasFds && this.#framer.fdCount > MAX_FDS) this.close(tooManyFds(MAX_FDS));
   }
 
+  /** As {@link #handleAll}, inside a callback of the port: that sends the answers itself when nothing is special. */
+  #handleReceived(): void {
+    if (this.#handling || this.#closed !== null) return;
+    this.#handleWhatIsThere();
+    if (!this.out.plain || this.#drained.length > 0) this.flush();
+    this.#expectMore();
+  }
+
   #writable(): void {
-    if (!this.out.flush()) return this.#afterFlush();
+    const drained = this.out.flush();
     this.#afterFlush();
-    this.#handleAll();
+    if (drained) this.#handleAll();
   }
 
   /** Handles everything that can be handled now and sends the answers with one system call. */
   #handleAll(): void {
     if (this.#handling || this.#closed !== null) return;
+    this.#handleWhatIsThere();
+    this.flush();
+    this.#expectMore();
+  }
+
+  #handleWhatIsThere(): void {
     this.#handling = true;
     do {
-      this.#handleHeld();
+      if (this.#held.length > 0) this.#handleHeld();
       while (this.#closed === null && !this.#held.full && this.#handleNext());
     } while (this.#closed === null && this.#held.length > 0 && !this.#holding && !this.#isBackedUp());
     this.#handling = false;
-    if (this.#closed !== null) return;
-    this.flush();
-    if (this.#closed === null) this.#expectMore();
   }
 
   #expectMore(): void {
+    if (this.#closed !== null) return;
     this.#port.expect(this.#framer.receiveOffset, this.#held.full ? 0 : this.#framer.receiveLength);
   }
 
@@ -326,17 +339,17 @@ export class Connection {
 
   /** False: the handler wants the command parked. */
   #runHandler(message: IncomingMessage): boolean {
+    let handled = true;
     this.#replyAt = -1;
     this.#current = message;
     try {
       // A connection that its handler has closed has nowhere to park anything.
-      return this.#handler.command(message) || this.#closed !== null;
+      handled = this.#handler.command(message) || this.#closed !== null;
     } catch (error) {
       this.#fail(error);
-      return true;
-    } finally {
-      this.#current = null;
     }
+    this.#current = null;
+    return handled;
   }
 
   /** Answers with the error, unless an answer is on its way already. */
@@ -374,8 +387,9 @@ export class Connection {
       this.close(sendFailed(this.out.failure));
       return;
     }
-    this.#port.awaitWritable(this.out.pending > 0);
-    if (this.out.pending === 0) for (const run of this.#drained.splice(0)) run();
+    const drained = this.out.pending === 0;
+    this.#port.awaitWritable(!drained);
+    if (drained && this.#drained.length > 0) for (const run of this.#drained.splice(0)) run();
   }
 
   #closeFds(fds: readonly number[]): void {

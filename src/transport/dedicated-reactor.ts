@@ -1,5 +1,6 @@
-import type { Native } from '../native/index.ts';
-import type { Closeable, Reactor, ReceiveTarget, SocketEvents, SocketPort } from './reactor.ts';
+import { Control, check, type Native } from '../native/index.ts';
+import type { Closeable, Reactor, SocketBuffers, SocketEvents, SocketPort } from './reactor.ts';
+import { type SpinOptions, steer } from './spin-options.ts';
 
 /** poll(2) event bits (poll.h). */
 const POLLIN = 1;
@@ -7,15 +8,19 @@ const POLLOUT = 4;
 
 /** How long a thread blocks before it returns to JavaScript, so that terminate() and exit() work, in milliseconds. */
 const SLICE_MS = 100;
-/** For `receive`: block for as long as the socket says. */
-const UNTIL_SLICE_ENDS = -1;
+/**
+ * How long it blocks for its only socket while messages flow, in milliseconds: a tick of the kernel's clock. So short a
+ * wait inside recvmsg costs nothing to set up, unlike the precise ones of poll, for which a timer is programmed.
+ */
+const FLOW_MS = 4;
 /** After how many messages in a row the listeners are looked at. */
 const MESSAGES_BETWEEN_LOOKS = 256;
 
 /**
  * Waits by blocking its thread: the lowest latency there is, for a thread that does nothing else, and for
  * synchronous clients. While one socket is all there is to wait for, a message costs one receive and one send;
- * listeners are looked at between slices and every few hundred messages. Promise jobs do not run inside.
+ * listeners are looked at whenever nothing came, and every few hundred messages. A timer that falls due just when
+ * messages cease may be late by a tick of the kernel's clock. Promise jobs do not run inside.
  */
 export class DedicatedReactor implements Reactor {
   readonly mode = 'dedicated';
@@ -24,15 +29,21 @@ export class DedicatedReactor implements Reactor {
   readonly #watches: Watch[] = [];
   readonly #timers: Timer[] = [];
   readonly #jobs: (() => void)[] = [];
+  readonly #options: SpinOptions;
+  /** Whether the last wait for the only socket brought something. */
+  #flowing = true;
   #sinceLook = 0;
   #set = new Int32Array(3 * 8);
 
-  constructor(native: Native) {
+  constructor(native: Native, options: SpinOptions = {}) {
     this.#native = native;
+    this.#options = options;
   }
 
-  open(fd: number, target: ReceiveTarget, events: SocketEvents): SocketPort {
-    const port = new BlockingPort(fd, target, events, () => remove(this.#ports, port));
+  open(fd: number, buffers: SocketBuffers, events: SocketEvents): SocketPort {
+    steer(buffers, this.#options);
+    check(this.#native.setBlocking(fd, FLOW_MS), 'setBlocking', { fd });
+    const port = new BlockingPort(fd, buffers, events, () => remove(this.#ports, port));
     this.#ports.push(port);
     return port;
   }
@@ -67,14 +78,23 @@ export class DedicatedReactor implements Reactor {
     }
   }
 
+  /** Serves whatever comes until `stop` says so, which is asked at least once in a slice. */
+  run(stop: () => boolean): void {
+    while (!stop()) this.#turn(Number.POSITIVE_INFINITY, MESSAGES_BETWEEN_LOOKS);
+  }
+
   /** Waits at most `maxMs` (and never longer than a slice) for one thing to happen, and handles it. */
   runOnce(maxMs: number): void {
+    this.#turn(maxMs, 1);
+  }
+
+  #turn(maxMs: number, limit: number): void {
     this.#runJobs();
     const wait = Math.ceil(Math.min(maxMs, SLICE_MS, this.#untilTimer()));
     const [only] = this.#ports;
     const lookAround = this.#watches.length > 0 && this.#sinceLook >= MESSAGES_BETWEEN_LOOKS;
-    if (only !== undefined && this.#ports.length === 1 && !lookAround && !only.writing && only.readable) {
-      this.#receiveFrom(only, wait);
+    if (only !== undefined && this.#flowing && this.#ports.length === 1 && !lookAround && only.readableOnly) {
+      this.#exchangeWith(only, wait, limit);
     } else {
       this.#pollAll(lookAround ? 0 : wait);
     }
@@ -82,10 +102,10 @@ export class DedicatedReactor implements Reactor {
     this.#runJobs();
   }
 
-  #receiveFrom(port: BlockingPort, wait: number): void {
-    this.#sinceLook += 1;
-    const idle = !port.receive(this.#native, wait);
-    if (idle) this.#sinceLook = MESSAGES_BETWEEN_LOOKS;
+  #exchangeWith(port: BlockingPort, wait: number, limit: number): void {
+    const count = port.exchange(this.#native, wait > 0 ? -1 : 0, limit);
+    this.#sinceLook += count;
+    this.#flowing = count > 0 || wait === 0;
   }
 
   #pollAll(wait: number): void {
@@ -108,7 +128,9 @@ export class DedicatedReactor implements Reactor {
 
   #servePort(port: BlockingPort, ready: number): void {
     if ((ready & POLLOUT) !== 0 && !port.closed) port.events.writable();
-    if ((ready & ~POLLOUT) !== 0 && !port.closed && port.readable) port.receive(this.#native, 0);
+    if ((ready & ~POLLOUT) === 0 || port.closed || !port.readable) return;
+    this.#flowing = true;
+    port.exchange(this.#native, 0, 1);
   }
 
   #timer(ms: number, run: () => void, period: number): Closeable {
@@ -157,22 +179,21 @@ interface Timer extends Closeable {
 class BlockingPort implements SocketPort {
   readonly fd: number;
   readonly events: SocketEvents;
-  readonly #target: ReceiveTarget;
+  readonly #buffers: SocketBuffers;
+  readonly #received: (result: number) => void;
+  readonly #writable: () => void;
   readonly #onClose: () => void;
-  #offset = 0;
-  #length: number;
   #receiving = false;
-  /** Whether a receive may block for a slice in the kernel (SO_RCVTIMEO). */
-  #blocking = false;
   writing = false;
   closed = false;
 
-  constructor(fd: number, target: ReceiveTarget, events: SocketEvents, onClose: () => void) {
+  constructor(fd: number, buffers: SocketBuffers, events: SocketEvents, onClose: () => void) {
     this.fd = fd;
-    this.#target = target;
+    this.#buffers = buffers;
     this.events = events;
+    this.#received = (result) => events.received(result);
+    this.#writable = () => events.writable();
     this.#onClose = onClose;
-    this.#length = target.rx.length;
   }
 
   /**
@@ -180,33 +201,30 @@ class BlockingPort implements SocketPort {
    * inside a callback of another), and would overwrite what is being handled.
    */
   get readable(): boolean {
-    return this.#length > 0 && !this.#receiving;
+    return !this.#receiving && (this.#buffers.control[Control.RX_LENGTH] ?? 0) > 0;
   }
 
-  /** One receive that waits at most `wait` ms; false when nothing came. */
-  receive(native: Native, wait: number): boolean {
-    const { rx, fds } = this.#target;
-    const how = wait === SLICE_MS ? this.#wholeSlice(native) : wait;
-    const result = native.receive(this.fd, rx, this.#offset, this.#length, fds, how);
-    if (result === -EAGAIN) return false;
+  /** Whether data is all that it waits for. */
+  get readableOnly(): boolean {
+    return !this.writing && this.readable;
+  }
+
+  /** Handles up to `limit` receives, each waiting as `wait` says (see Native.exchange); returns how many there were. */
+  exchange(native: Native, wait: number, limit: number): number {
+    const { rx, tx, fds, control } = this.#buffers;
     this.#receiving = true;
     try {
-      this.events.received(result);
+      return native.exchange(this.fd, rx, tx, fds, control, this.#received, this.#writable, wait, limit);
     } finally {
       this.#receiving = false;
     }
-    return true;
-  }
-
-  /** Waiting for a whole slice is what a server does most: a blocking socket does it with one system call, not three. */
-  #wholeSlice(native: Native): number {
-    if (!this.#blocking) this.#blocking = native.setBlocking(this.fd, SLICE_MS) >= 0;
-    return this.#blocking ? UNTIL_SLICE_ENDS : SLICE_MS;
   }
 
   expect(offset: number, length: number): void {
-    this.#offset = offset;
-    this.#length = length;
+    if (this.closed) return;
+    const { control } = this.#buffers;
+    control[Control.RX_OFFSET] = offset;
+    control[Control.RX_LENGTH] = length;
   }
 
   awaitWritable(wanted: boolean): void {
@@ -215,12 +233,13 @@ class BlockingPort implements SocketPort {
 
   close(): void {
     if (this.closed) return;
+    this.expect(0, 0);
     this.closed = true;
+    const { control } = this.#buffers;
+    control[Control.TX_END] = control[Control.TX_START] ?? 0;
     this.#onClose();
   }
 }
-
-const EAGAIN = 11;
 
 /** An fd of which nothing is wanted is left out (poll skips negative ones): a hang-up would be reported forever. */
 function fill(set: Int32Array, index: number, fd: number, events: number): void {

@@ -1,34 +1,21 @@
-import { check, type Native, type PumpHandle } from '../native/index.ts';
-import type { Closeable, Reactor, ReceiveTarget, SocketEvents, SocketPort } from './reactor.ts';
-
-/** How hard the event loop tries to answer the next request before it goes to sleep. */
-export interface SpinOptions {
-  /** How long to look for the next message after one was handled, in microseconds; 0 never spins. */
-  readonly spinMicroseconds?: number;
-  /** How long one connection may keep the loop to itself, in microseconds. */
-  readonly budgetMicroseconds?: number;
-}
-
-/** Spinning pays on two cores (a wake-up costs 20 to 40 us there) and backs off by itself where it does not. */
-const DEFAULT_SPIN_US = 20;
-/** Timers and other connections run at least this often, however busy one connection is. */
-const DEFAULT_BUDGET_US = 500;
+import { Control, check, type Native, type PumpHandle } from '../native/index.ts';
+import type { Closeable, Reactor, SocketBuffers, SocketEvents, SocketPort } from './reactor.ts';
+import { type SpinOptions, steer } from './spin-options.ts';
 
 /** Waits on Node's event loop. */
 export class EventLoopReactor implements Reactor {
   readonly mode = 'event-loop';
   readonly #native: Native;
-  readonly #spin: number;
-  readonly #budget: number;
+  readonly #options: SpinOptions;
 
   constructor(native: Native, options: SpinOptions = {}) {
     this.#native = native;
-    this.#spin = options.spinMicroseconds ?? DEFAULT_SPIN_US;
-    this.#budget = options.budgetMicroseconds ?? DEFAULT_BUDGET_US;
+    this.#options = options;
   }
 
-  open(fd: number, target: ReceiveTarget, events: SocketEvents): SocketPort {
-    return new PumpPort(this.#native, fd, target, events, this.#spin, this.#budget);
+  open(fd: number, buffers: SocketBuffers, events: SocketEvents): SocketPort {
+    steer(buffers, this.#options);
+    return new PumpPort(this.#native, fd, buffers, events);
   }
 
   watch(fd: number, readable: () => void): Closeable {
@@ -55,10 +42,6 @@ export class EventLoopReactor implements Reactor {
   }
 }
 
-/** control[0] offset, control[1] length (0 pauses), control[2] spin in us, control[3] budget in us. */
-const OFFSET = 0;
-const LENGTH = 1;
-
 class PumpPort implements SocketPort {
   readonly #native: Native;
   readonly #control: Int32Array;
@@ -67,21 +50,15 @@ class PumpPort implements SocketPort {
   #writing = false;
   #closed = false;
 
-  constructor(
-    native: Native,
-    fd: number,
-    target: ReceiveTarget,
-    events: SocketEvents,
-    spin: number,
-    budget: number,
-  ) {
+  constructor(native: Native, fd: number, { rx, tx, fds, control }: SocketBuffers, events: SocketEvents) {
     this.#native = native;
-    this.#control = Int32Array.of(0, target.rx.length, spin, budget);
+    this.#control = control;
     const pump = native.pumpStart(
       fd,
-      target.rx,
-      target.fds,
-      this.#control,
+      rx,
+      tx,
+      fds,
+      control,
       (result) => events.received(result),
       () => events.writable(),
     );
@@ -90,8 +67,8 @@ class PumpPort implements SocketPort {
   }
 
   expect(offset: number, length: number): void {
-    this.#control[OFFSET] = offset;
-    this.#control[LENGTH] = length;
+    this.#control[Control.RX_OFFSET] = offset;
+    this.#control[Control.RX_LENGTH] = length;
     if (length > 0 !== this.#reading) {
       this.#reading = length > 0;
       this.#arm();

@@ -64,7 +64,7 @@ export class Framer {
 
   /** Advances to the next message; its bounds are then in messageStart and messageEnd. */
   next(): Framed {
-    this.#dropSkipped();
+    if (this.#skip > 0) this.#dropSkipped();
     const have = this.#end - this.#start;
     if (this.#skip > 0 || have < HEADER_SIZE) return this.#incomplete();
     const size = this.#sizeAt(this.#start);

@@ -1,10 +1,11 @@
 export { Connection, type ConnectionHandler, type ConnectionOptions } from './connection.ts';
 export { DedicatedReactor } from './dedicated-reactor.ts';
-export { EventLoopReactor, type SpinOptions } from './event-loop-reactor.ts';
+export { EventLoopReactor } from './event-loop-reactor.ts';
 export { Framer } from './framer.ts';
 export type { HeldMessage } from './held-messages.ts';
 export { IncomingMessage, type ReplyTicket } from './incoming-message.ts';
 export { connect, type ListenOptions, listen, MAX_SOCKET_PATH } from './listener.ts';
 export type { Completion } from './pending-requests.ts';
-export type { Closeable, Reactor, ReceiveTarget, SocketEvents, SocketPort } from './reactor.ts';
+export type { Closeable, Reactor, SocketBuffers, SocketEvents, SocketPort } from './reactor.ts';
+export type { SpinOptions } from './spin-options.ts';
 export { TransportError, type TransportErrorCode } from './transport-error.ts';

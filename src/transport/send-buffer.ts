@@ -1,5 +1,5 @@
 import { Errno } from '../errors/index.ts';
-import type { Native } from '../native/index.ts';
+import { CONTROL_LENGTH, Control, type Native } from '../native/index.ts';
 import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
 
 /**
@@ -18,10 +18,12 @@ const SIZE_AT = 4;
 export class SendBuffer {
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  /** What is to be sent is bytes[TX_START...TX_END]. A port that has this array may send it, see {@link plain}. */
+  readonly control = new Int32Array(CONTROL_LENGTH);
   readonly #native: Native;
   readonly #fd: number;
+  /** TX_START, less what a port has sent since {@link #settle}. */
   #start = 0;
-  #end = 0;
   /** The messages with fds. Each travels in a sendmsg of its own, so that the receiver can tell whose they are. */
   #fdMarks: { readonly at: number; readonly end: number; readonly fds: readonly number[] }[] = [];
   /** Where the newest message begins; negative when it has been sent. */
@@ -43,7 +45,21 @@ export class SendBuffer {
 
   /** Bytes not sent yet. */
   get pending(): number {
-    return this.#end - this.#start;
+    return this.#end - (this.control[Control.TX_START] ?? 0);
+  }
+
+  /** Whether what is pending may be sent as it is, with one call. */
+  get plain(): boolean {
+    if (this.#fdMarks.length > 0 || this.failure !== 0) return false;
+    return this.pending <= BATCH || this.#newest === this.#start;
+  }
+
+  get #end(): number {
+    return this.control[Control.TX_END] ?? 0;
+  }
+
+  set #end(at: number) {
+    this.control[Control.TX_END] = at;
   }
 
   /** Whether a message of `payloadSize` bytes fits now. */
@@ -57,7 +73,9 @@ export class SendBuffer {
    */
   begin(id: number, command: number, flags: number, error: number, payloadSize: number): number {
     const size = HEADER_SIZE + payloadSize;
-    if (this.pending + size > BATCH) this.flush();
+    this.#settle();
+    if (this.#start === this.#end) this.#rewind();
+    else if (this.pending + size > BATCH) this.flush();
     if (this.#end + size > this.bytes.length && !this.#compact(size)) return -1;
     const at = this.#end;
     const { view } = this;
@@ -78,6 +96,7 @@ export class SendBuffer {
 
   /** Takes back the message of this {@link newest}. False: there is a newer one, or part of it has been sent. */
   cancel(place: number): boolean {
+    this.#settle();
     if (place !== this.newest || place < this.#sent) return false;
     this.#end = this.#newest;
     if (this.#fdMarks.at(-1)?.at === this.#newest) this.#fdMarks.pop();
@@ -97,6 +116,7 @@ export class SendBuffer {
 
   /** Sends what it can. Returns true when nothing is left. */
   flush(): boolean {
+    this.#settle();
     while (this.#start < this.#end && this.failure === 0) {
       const mark = this.#fdMarks[0];
       const withFds = mark !== undefined && mark.at === this.#start;
@@ -135,6 +155,7 @@ export class SendBuffer {
 
   /** Sends what was begun before the newest message. True when nothing of that is left. */
   #sendsOlder(): boolean {
+    this.#settle();
     const end = this.#end;
     this.#end = Math.max(this.#newest, this.#start);
     while (this.#start < this.#end && this.#fdMarks.length === 0 && this.failure === 0) {
@@ -178,18 +199,29 @@ export class SendBuffer {
     return sent;
   }
 
+  /** Takes account of what a port has sent. */
+  #settle(): void {
+    const taken = (this.control[Control.TX_START] ?? 0) - this.#start;
+    if (taken > 0) this.#took(taken);
+  }
+
   #took(bytes: number): void {
     let at = this.#partEnd > this.#start ? this.#partEnd : this.#start;
-    this.#start += bytes;
+    this.#startAt(this.#start + bytes);
     this.#sent += bytes;
     if (this.#start === this.#end) return;
     while (at < this.#start) at = this.#messageEnd(at);
     this.#partEnd = at;
   }
 
+  #startAt(at: number): void {
+    this.#start = at;
+    this.control[Control.TX_START] = at;
+  }
+
   #rewind(): void {
     this.#newest -= this.#start;
-    this.#start = 0;
+    this.#startAt(0);
     this.#end = 0;
     this.#partEnd = 0;
   }
@@ -204,7 +236,7 @@ export class SendBuffer {
       this.#newest -= shift;
       this.#partEnd -= shift;
       this.#end -= shift;
-      this.#start = 0;
+      this.#startAt(0);
     }
     return true;
   }

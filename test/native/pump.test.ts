@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../src/errors/index.ts';
+import { CONTROL_LENGTH, Control } from '../../src/native/index.ts';
 import {
   closeAll,
   expectNoFdLeak,
@@ -203,6 +204,111 @@ describe('writing', () => {
   });
 });
 
+describe('answering', () => {
+  /** A pump that answers everything with "answer", from the fourth byte of its buffer. */
+  function answering(fd: number, onWritable?: () => void) {
+    const state = pump(fd, {
+      tx: Buffer.from('...answer...'),
+      onReceive: () => state.control.set([3, 9], Control.TX_START),
+      ...(onWritable === undefined ? {} : { onWritable }),
+    });
+    return state;
+  }
+
+  it('sends what a callback has left, once', async () => {
+    const ends = pair();
+    const { handle, control } = answering(ends[1]);
+    sendText(ends[0], 'a');
+    await turns();
+    expect(receiveText(ends[0]).text).toBe('answer');
+    expect(control[Control.TX_START]).toBe(9);
+    control[Control.RX_LENGTH] = 0;
+    native.pumpArm(handle, true, false);
+    await turns();
+    expect(receiveText(ends[0]).result).toBe(-Errno.EAGAIN);
+    native.pumpClose(handle);
+    closeAll(ends);
+  });
+
+  it('sends it after promise jobs, which may have sent it themselves', async () => {
+    const ends = pair();
+    const { handle, control } = pump(ends[1], {
+      tx: Buffer.from('first second'),
+      onReceive: () => {
+        control.set([0, 6], Control.TX_START);
+        queueMicrotask(() => {
+          sendText(ends[1], 'job ');
+          control[Control.TX_START] = 6;
+          control[Control.TX_END] = 12;
+        });
+      },
+    });
+    sendText(ends[0], 'a');
+    await turns();
+    expect(receiveText(ends[0]).text).toBe('job second');
+    native.pumpClose(handle);
+    closeAll(ends);
+  });
+
+  it('says when the socket does not take all of it, and how much it took', async () => {
+    const ends = pair();
+    const tx = new Uint8Array(1 << 20);
+    let writable = 0;
+    const { handle, control } = pump(ends[1], {
+      tx,
+      onReceive: () => control.set([0, tx.length], Control.TX_START),
+      onWritable: () => writable++,
+    });
+    sendText(ends[0], 'a');
+    await until(() => writable === 1);
+    const taken = control[Control.TX_START] ?? 0;
+    expect(taken).toBeGreaterThan(0);
+    expect(taken).toBeLessThan(tx.length);
+    let received = 0;
+    for (let count = 1; count > 0; received += Math.max(count, 0))
+      count = receiveText(ends[0], 1 << 20).result;
+    expect(received).toBe(taken);
+    native.pumpClose(handle);
+    closeAll(ends);
+  });
+
+  it('sends nothing from outside of its buffer, and leaves it to the callback to learn why', async () => {
+    const ends = pair();
+    const bounds = [
+      [-1, 4],
+      [0, 13],
+    ];
+    let writable = 0;
+    const { handle, control } = pump(ends[1], {
+      tx: Buffer.from('...answer...'),
+      onReceive: () => control.set(bounds.pop() ?? [], Control.TX_START),
+      onWritable: () => writable++,
+    });
+    sendText(ends[0], 'a');
+    await until(() => writable === 1);
+    sendText(ends[0], 'b');
+    await until(() => writable === 2);
+    expect(receiveText(ends[0]).result).toBe(-Errno.EAGAIN);
+    native.pumpClose(handle);
+    closeAll(ends);
+  });
+
+  it('sends nothing after it was closed in the callback', async () => {
+    const ends = pair();
+    const { handle, control } = pump(ends[1], {
+      tx: Buffer.from('answer'),
+      onReceive: () => {
+        control.set([0, 6], Control.TX_START);
+        native.pumpClose(handle);
+      },
+    });
+    sendText(ends[0], 'a');
+    await turns();
+    expect(receiveText(ends[0]).result).toBe(-Errno.EAGAIN);
+    closeAll(ends);
+  });
+});
+
 describe('starting', () => {
   it('reports what the loop can not watch', () => {
     const ends = pair();
@@ -213,8 +319,9 @@ describe('starting', () => {
       native.pumpStart(
         fd,
         rx,
+        rx,
         fds,
-        Int32Array.of(0, 8, 0, 0),
+        new Int32Array(CONTROL_LENGTH),
         () => {},
         () => {},
       );
@@ -228,10 +335,14 @@ describe('starting', () => {
     const rx = new Uint8Array(8);
     const fds = new Int32Array(2);
     const nop = () => {};
-    expect(() => native.pumpStart(0, rx, fds, new Int32Array(3), nop, nop)).toThrow(RangeError);
+    expect(() => native.pumpStart(0, rx, rx, fds, new Int32Array(CONTROL_LENGTH - 1), nop, nop)).toThrow(
+      RangeError,
+    );
     const wrong = (...args: unknown[]) => Reflect.apply(native.pumpStart, native, args);
-    expect(() => wrong(0, fds, fds, fds, nop, nop)).toThrow(TypeError);
-    expect(() => wrong(0, rx, fds, new Int32Array(4), 'call', nop)).toThrow(TypeError);
+    const control = new Int32Array(CONTROL_LENGTH);
+    expect(() => wrong(0, fds, rx, fds, control, nop, nop)).toThrow(TypeError);
+    expect(() => wrong(0, rx, fds, fds, control, nop, nop)).toThrow(TypeError);
+    expect(() => wrong(0, rx, rx, fds, control, 'call', nop)).toThrow(TypeError);
     for (const act of [native.pumpArm, native.pumpClose, native.watchClose, native.setReferenced]) {
       expect(() => Reflect.apply(act, native, [{}, true, true])).toThrow(TypeError);
     }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect } from 'vitest';
-import { check, loadNative, type Native, type PumpHandle } from '../../src/native/index.ts';
+import { CONTROL_LENGTH, check, loadNative, type Native, type PumpHandle } from '../../src/native/index.ts';
 
 export const native: Native = loadNative();
 
@@ -106,8 +106,9 @@ export const prelude = `
   const say = (text) => fs.writeSync(1, text + '\\n');
   const sendText = (fd, text) => native.send(fd, Buffer.from(text), 0, text.length, null, 0, 0, null);
   const pump = (fd, onReceive, control = [0, 4096, 0, 500], onWritable = () => {}) => {
-    const rx = new Uint8Array(4096), fds = new Int32Array(9);
-    return native.pumpStart(fd, rx, fds, Int32Array.from(control), (n) => onReceive(n, rx, fds), onWritable);
+    const rx = new Uint8Array(4096), tx = new Uint8Array(8), fds = new Int32Array(9), all = new Int32Array(9);
+    all.set(control);
+    return native.pumpStart(fd, rx, tx, fds, all, (n) => onReceive(n, rx, fds), onWritable);
   };
 `;
 
@@ -144,16 +145,26 @@ export interface PumpOptions {
   readonly length?: number;
   readonly spinUs?: number;
   readonly budgetUs?: number;
+  /** What the pump may be told to send. */
+  readonly tx?: Uint8Array;
   readonly onReceive?: (result: number) => void;
   readonly onWritable?: () => void;
 }
 
 /** A pump that records what it receives. */
 export function pump(fd: number, options: PumpOptions = {}) {
-  const { length = 4096, spinUs = 0, budgetUs = 500, onReceive, onWritable } = options;
+  const {
+    length = 4096,
+    spinUs = 0,
+    budgetUs = 500,
+    tx = new Uint8Array(8),
+    onReceive,
+    onWritable,
+  } = options;
   const rx = new Uint8Array(4096);
   const fds = new Int32Array(9);
-  const control = Int32Array.of(0, length, spinUs, budgetUs);
+  const control = new Int32Array(CONTROL_LENGTH);
+  control.set([0, length, spinUs, budgetUs]);
   const results: number[] = [];
   const texts: string[] = [];
   const received: number[] = [];
@@ -165,7 +176,7 @@ export function pump(fd: number, options: PumpOptions = {}) {
     onReceive?.(result);
   };
   const handle = check<PumpHandle>(
-    native.pumpStart(fd, rx, fds, control, record, () => onWritable?.()),
+    native.pumpStart(fd, rx, tx, fds, control, record, () => onWritable?.()),
     'pumpStart',
   );
   return { handle, rx, control, results, texts, received };

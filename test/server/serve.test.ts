@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Errno } from '../../src/errors/index.ts';
 import { check, loadNative } from '../../src/native/index.ts';
 import { type RunningServer, type ServeOptions, serveDevice } from '../../src/server/index.ts';
-import { EventLoopReactor, type ReceiveTarget, type SocketEvents } from '../../src/transport/index.ts';
+import { EventLoopReactor, type SocketBuffers, type SocketEvents } from '../../src/transport/index.ts';
 import { openFds } from '../helpers/open-fds.ts';
 import { RawClient, rawMessage, versionPayload } from '../helpers/raw-client.ts';
 import { TestDevice } from '../helpers/test-device.ts';
@@ -155,9 +155,9 @@ describe('serving a device', () => {
   it('goes on when it has no room for one more connection', async () => {
     let full = true;
     class Full extends EventLoopReactor {
-      override open(fd: number, target: ReceiveTarget, events: SocketEvents) {
+      override open(fd: number, buffers: SocketBuffers, events: SocketEvents) {
         if (full) check(-Errno.ENOMEM, 'pump');
-        return super.open(fd, target, events);
+        return super.open(fd, buffers, events);
       }
     }
     const reported: string[] = [];

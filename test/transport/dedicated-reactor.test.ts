@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Native } from '../../src/native/index.ts';
 import { DedicatedReactor, type SocketPort } from '../../src/transport/index.ts';
-import { native, sendAll, socketpair } from './support.ts';
+import { buffers, native, sendAll, socketpair } from './support.ts';
 
 const cleanup: (() => void)[] = [];
 afterEach(() => {
@@ -12,17 +12,13 @@ function openPort(reactor: DedicatedReactor, received: (result: number, port: So
   const [fd, peer] = socketpair();
   const rx = new Uint8Array(1 << 16);
   const writable = { calls: 0 };
-  const port: SocketPort = reactor.open(
-    fd,
-    { rx, fds: new Int32Array(8) },
-    {
-      received: (result) => received(result, port),
-      writable: () => {
-        writable.calls += 1;
-        port.awaitWritable(false);
-      },
+  const port: SocketPort = reactor.open(fd, buffers(rx), {
+    received: (result) => received(result, port),
+    writable: () => {
+      writable.calls += 1;
+      port.awaitWritable(false);
     },
-  );
+  });
   const close = (): void => {
     port.close();
     native.close(fd);

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { EventLoopReactor, type SocketPort } from '../../src/transport/index.ts';
-import { native, pause, sendAll, socketpair, until } from './support.ts';
+import { buffers, native, pause, sendAll, socketpair, until } from './support.ts';
 
 const reactor = new EventLoopReactor(native);
 const cleanup: (() => void)[] = [];
@@ -13,17 +13,13 @@ function openPort(received: (result: number) => void = () => {}, writable: () =>
   const [fd, peer] = socketpair();
   const rx = new Uint8Array(1 << 16);
   const results: number[] = [];
-  const port: SocketPort = reactor.open(
-    fd,
-    { rx, fds: new Int32Array(8) },
-    {
-      received: (result) => {
-        results.push(result);
-        received(result);
-      },
-      writable,
+  const port: SocketPort = reactor.open(fd, buffers(rx), {
+    received: (result) => {
+      results.push(result);
+      received(result);
     },
-  );
+    writable,
+  });
   cleanup.push(() => {
     port.close();
     native.close(fd);
@@ -161,7 +157,7 @@ describe('EventLoopReactor', () => {
   });
 
   it('says why an fd can not be read', () => {
-    const target = { rx: new Uint8Array(8), fds: new Int32Array(2) };
+    const target = buffers(new Uint8Array(8));
     const events = { received: () => {}, writable: () => {} };
     expect(() => reactor.open(-1, target, events)).toThrow(expect.objectContaining({ code: 'ERR_NATIVE' }));
     expect(() => reactor.watch(-1, () => {})).toThrow(expect.objectContaining({ code: 'ERR_NATIVE' }));

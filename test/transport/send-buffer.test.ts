@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../src/errors/index.ts';
-import type { Native } from '../../src/native/index.ts';
+import { Control, type Native } from '../../src/native/index.ts';
 import { SendBuffer } from '../../src/transport/send-buffer.ts';
 import { native, receiveNow, socketpair } from './support.ts';
 
@@ -284,6 +284,67 @@ describe('SendBuffer', () => {
     expect(out.failure).toBe(Errno.EPIPE);
     expect(out.flush()).toBe(false);
     expect(sink.calls).toHaveLength(0);
+  });
+
+  it('goes on where a port has stopped sending', () => {
+    const { sink, out } = build();
+    put(out, 1, Buffer.from('first'));
+    put(out, 2, Buffer.from('second'));
+    const place = out.newest;
+    expect(out.control.slice(Control.TX_START, Control.TX_END + 1)).toEqual(Int32Array.of(0, 43));
+    out.control[Control.TX_START] = 5;
+    expect(out.pending).toBe(38);
+    expect(out.cancel(place)).toBe(true);
+    put(out, 3, Buffer.from('third'));
+    out.control[Control.TX_START] = 25;
+    expect(out.cancel(out.newest)).toBe(false);
+    drain(out);
+    const all = Buffer.concat([message(1, Buffer.from('first')), message(3, Buffer.from('third'))]);
+    expect(sink.bytes).toEqual(all.subarray(25));
+  });
+
+  it('starts at the front when a port has sent everything', () => {
+    const { out } = build();
+    for (let id = 0; id < 3; id += 1) {
+      expect(out.begin(id, 9, 0, 0, MAX - 16)).toBe(16);
+      out.control[Control.TX_START] = MAX;
+      expect(out.pending).toBe(0);
+    }
+  });
+
+  it('cuts no header in two after a port has sent part of a message', () => {
+    const { sink, out } = build();
+    sink.takes = Array.from({ length: 20 }, () => 0);
+    for (let id = 0; id < 16; id += 1) put(out, id, Buffer.alloc(MAX - 16));
+    expect(out.plain).toBe(false);
+    out.control[Control.TX_START] = 100;
+    sink.takes = [];
+    drain(out);
+    expect(sink.calls.map(({ offered }) => offered)).toEqual([8 * MAX - 100, 8 * MAX]);
+  });
+
+  it.each([
+    ['a few messages', [100, 200], true],
+    ['one message, however large', [MAX - 16], true],
+    ['more than the kernel keeps in one piece', Array(9).fill(MAX - 16), false],
+  ])('leaves %s to a port: %s', (_, sizes, plain) => {
+    const { sink, out } = build();
+    sink.takes = [0, 0, 0];
+    for (const [id, size] of sizes.entries()) put(out, id, Buffer.alloc(size));
+    expect(out.plain).toBe(plain);
+  });
+
+  it('leaves neither fds nor a socket that has failed to a port', () => {
+    const { sink, out } = build();
+    put(out, 1, Buffer.from('x'));
+    out.attachFds([5]);
+    expect(out.plain).toBe(false);
+    out.flush();
+    expect(out.plain).toBe(true);
+    put(out, 2, Buffer.from('x'));
+    sink.takes = [-Errno.EPIPE];
+    out.flush();
+    expect(out.plain).toBe(false);
   });
 
   it('carries a real fd over a real socket', () => {

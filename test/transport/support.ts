@@ -1,11 +1,12 @@
 import { Errno, type FerryError } from '../../src/errors/index.ts';
-import { loadNative } from '../../src/native/index.ts';
+import { CONTROL_LENGTH, loadNative } from '../../src/native/index.ts';
 import {
   Connection,
   type ConnectionHandler,
   EventLoopReactor,
   type IncomingMessage,
   type Reactor,
+  type SocketBuffers,
 } from '../../src/transport/index.ts';
 import { RawClient } from '../helpers/raw-client.ts';
 
@@ -18,6 +19,11 @@ export function socketpair(): [number, number] {
   if (result < 0) throw new Error(`socketpair: ${result}`);
   const [a = -1, b = -1] = out;
   return [a, b];
+}
+
+/** What a port is opened with; nothing is sent. */
+export function buffers(rx: Uint8Array): SocketBuffers {
+  return { rx, tx: new Uint8Array(8), fds: new Int32Array(8), control: new Int32Array(CONTROL_LENGTH) };
 }
 
 /** A handler that remembers everything, and answers as the test says. */

@@ -1,25 +1,28 @@
 import { Worker } from 'node:worker_threads';
-import type { FerryError } from '../errors/index.ts';
+import { Errno, FerryError } from '../errors/index.ts';
 import type { ServeOptions } from './serve.ts';
-import { ServerError } from './server-error.ts';
 
 /** What can be told a thread of its own: everything of {@link ServeOptions} that is data. */
-export type DedicatedOptions = Omit<
-  ServeOptions,
-  'native' | 'reactor' | 'report' | 'spinMicroseconds' | 'budgetMicroseconds'
-> & {
+export type DedicatedOptions = Omit<ServeOptions, 'native' | 'reactor' | 'report'> & {
   /** URL of a module whose default export makes the device: `(options) => BindableDevice`. */
   readonly factory: string;
   /** Given to the factory; must survive structured clone. */
   readonly factoryOptions?: unknown;
   /** Takes errors that no client can be told. */
-  readonly report?: (error: Pick<FerryError, 'code' | 'message'>) => void;
+  readonly report?: (error: FerryError) => void;
 };
+
+/** An error as it travels between threads. */
+export interface DedicatedFailure {
+  readonly code: string;
+  readonly errno: number;
+  readonly message: string;
+}
 
 /** What the thread tells. */
 export type DedicatedEvent =
   | { readonly kind: 'listening'; readonly socketPath: string | null; readonly controlPath: string | null }
-  | { readonly kind: 'report' | 'failed'; readonly code: string; readonly message: string };
+  | ({ readonly kind: 'report' | 'failed' } & DedicatedFailure);
 
 /** What the thread is given. */
 export interface DedicatedJob {
@@ -32,14 +35,23 @@ export interface DedicatedJob {
 export interface DedicatedServer {
   readonly socketPath: string | null;
   readonly controlPath: string | null;
-  /** Ends the thread after its current message; settles when its sockets are closed. */
+  /** Settles when the thread has ended. */
+  readonly ended: Promise<void>;
+  /** Ends the thread after its current message, within about a tenth of a second; settles when it has ended. */
   close(): Promise<void>;
+}
+
+/** What went wrong in the thread: code, errno and message are those of the error there. */
+export class DedicatedError extends FerryError {
+  constructor({ code, errno, message }: DedicatedFailure) {
+    super(`ERR_${code.replace(/^ERR_/, '')}`, message, { errno });
+  }
 }
 
 /**
  * Serves a device on a thread that blocks for its socket: the lowest latency. The device must be synchronous; one that
  * declares asynchronous work is refused.
- * @throws ServerError with the code of what failed in the thread
+ * @throws DedicatedError with the code of what failed in the thread
  */
 export function serveDedicated({ report, ...options }: DedicatedOptions): Promise<DedicatedServer> {
   const stop = new Int32Array(new SharedArrayBuffer(4));
@@ -51,11 +63,22 @@ export function serveDedicated({ report, ...options }: DedicatedOptions): Promis
     return ended;
   };
   return new Promise((resolve, reject) => {
-    worker.once('error', reject);
+    let tell: (error: FerryError) => void = reject;
+    const fail = (failure: DedicatedFailure): void => tell(new DedicatedError(failure));
+    worker.on('error', ({ message }) => fail({ code: 'ERR_UNFORESEEN', errno: Errno.EIO, message }));
+    worker.on('exit', () => reject(new DedicatedError(endedEarly)));
     worker.on('message', (event: DedicatedEvent) => {
-      if (event.kind === 'listening') resolve({ ...event, close });
-      else if (event.kind === 'report') report?.(event);
-      else reject(new ServerError('ERR_ASYNCHRONOUS', event.message, { code: event.code }));
+      if (event.kind === 'listening') {
+        tell = (error) => report?.(error);
+        resolve({ ...event, ended, close });
+      } else if (event.kind === 'failed') fail(event);
+      else report?.(new DedicatedError(event));
     });
   });
 }
+
+const endedEarly: DedicatedFailure = {
+  code: 'ERR_UNFORESEEN',
+  errno: Errno.EIO,
+  message: 'the thread ended before it served anything',
+};

@@ -1,5 +1,5 @@
 export {
-  type DedicatedEvent,
+  DedicatedError,
   type DedicatedOptions,
   type DedicatedServer,
   serveDedicated,

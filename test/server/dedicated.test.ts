@@ -1,0 +1,249 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DeviceClient } from '../../src/client/index.ts';
+import { Errno } from '../../src/errors/index.ts';
+import { MigrationState } from '../../src/states/index.ts';
+
+const program = fileURLToPath(new URL('./dedicated-program.js', import.meta.url));
+const built = existsSync(new URL('../../dist/server/dedicated-thread.js', import.meta.url));
+const TICKS = 0x00;
+const SCRATCH = 0x04;
+const { RUNNING, STOP_COPY, STOP, RESUMING } = MigrationState;
+
+/** The program, which serves a device on a thread; it prints one line of JSON for each event. */
+class Program {
+  readonly process: ChildProcess;
+  readonly #lines: string[] = [];
+  readonly #exited: Promise<number | null>;
+  #arrival: () => void = () => {};
+
+  constructor(options: object) {
+    this.process = spawn(process.execPath, [program, JSON.stringify(options)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    this.process.stdout?.on('data', (chunk: Buffer) => {
+      this.#lines.push(...chunk.toString().trimEnd().split('\n'));
+      this.#arrival();
+    });
+    this.#exited = new Promise((resolve) => this.process.once('exit', resolve));
+    void this.#exited.then(() => this.#arrival());
+  }
+
+  /** The next event. */
+  async event(): Promise<unknown> {
+    for (;;) {
+      const line = this.#lines.shift();
+      if (line !== undefined) return JSON.parse(line);
+      if (this.process.exitCode !== null) throw new Error('the program has ended');
+      await new Promise<void>((resolve) => {
+        this.#arrival = resolve;
+      });
+    }
+  }
+
+  tell(action: string): void {
+    this.process.stdin?.write(`${action}\n`);
+  }
+
+  /** The exit status, and how long it took from now, in milliseconds. */
+  async ends(): Promise<{ status: number | null; ms: number }> {
+    const start = performance.now();
+    const status = await this.#exited;
+    return { status, ms: performance.now() - start };
+  }
+}
+
+describe.skipIf(!built)(
+  `serving on a thread of its own${built ? '' : ' (dist/ is missing: npm run build)'}`,
+  () => {
+    let folder: string;
+    let socketPath: string;
+    const programs: Program[] = [];
+    const clients: DeviceClient[] = [];
+
+    beforeEach(() => {
+      folder = mkdtempSync(join(tmpdir(), 'ferry-dedicated-'));
+      socketPath = join(folder, 'device.sock');
+    });
+    afterEach(async () => {
+      for (const client of clients.splice(0)) client.close();
+      for (const { process: child } of programs) child.kill('SIGKILL');
+      for (const each of programs.splice(0)) await each.ends();
+      rmSync(folder, { recursive: true });
+    });
+
+    function start(options: object = {}): Program {
+      const started = new Program({ socketPath, ...options });
+      programs.push(started);
+      return started;
+    }
+
+    async function listening(): Promise<Program> {
+      const started = start();
+      expect(await started.event()).toEqual({ listening: [socketPath, `${socketPath}.control`] });
+      return started;
+    }
+
+    async function connect(path = socketPath): Promise<DeviceClient> {
+      const client = await DeviceClient.connect(path);
+      clients.push(client);
+      return client;
+    }
+
+    it('answers, one client after the other', async () => {
+      await listening();
+      for (let round = 1; round <= 3; round += 1) {
+        const client = await connect();
+        await client.writeU32(0, SCRATCH, round);
+        expect(await client.readU32(0, SCRATCH)).toBe(round);
+        const reads = Array.from({ length: 500 }, () => client.readU32(0, SCRATCH));
+        expect(new Set(await Promise.all(reads))).toEqual(new Set([round]));
+        client.close();
+      }
+    });
+
+    it('moves more bytes than a socket holds', async () => {
+      await listening();
+      const client = await connect();
+      const bytes = Uint8Array.from({ length: 64 * 1024 }, (_, i) => i * 7);
+      const rounds = Array.from({ length: 20 }, async () => {
+        await client.write(2, 0, bytes);
+        return client.read(2, 0, bytes.length);
+      });
+      for (const read of await Promise.all(rounds)) expect(Buffer.compare(read, bytes)).toBe(0);
+    });
+
+    it('keeps the clock of the device going, with nobody there, with a client that is idle and with a busy one', async () => {
+      await listening();
+      const client = await connect();
+      const idle = await client.readU32(0, TICKS);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      const later = await client.readU32(0, TICKS);
+      expect(later - idle).toBeGreaterThan(5);
+      const end = performance.now() + 100;
+      let last = later;
+      while (performance.now() < end) last = await client.readU32(0, TICKS);
+      expect(last - later).toBeGreaterThan(5);
+    });
+
+    it('serves the control socket while the main connection is idle, and while it is busy', async () => {
+      await listening();
+      const vmm = await connect();
+      const control = await connect(`${socketPath}.control`);
+      expect(await control.migrationState()).toBe(RUNNING);
+      let busy = true;
+      const load = (async () => {
+        while (busy) await vmm.readU32(0, SCRATCH);
+      })();
+      const second = await connect(`${socketPath}.control`);
+      expect(await second.migrationState()).toBe(RUNNING);
+      expect(await second.inspectServer()).toMatchObject({ identity: { kind: 'clock' } });
+      busy = false;
+      await load;
+    });
+
+    it('moves the state of the device, and holds the VMM meanwhile', async () => {
+      await listening();
+      const vmm = await connect();
+      const control = await connect(`${socketPath}.control`);
+      await vmm.writeU32(0, SCRATCH, 4711);
+      await control.setMigrationState(STOP_COPY);
+      const held = vmm.readU32(0, SCRATCH);
+      const chunks: Uint8Array[] = [];
+      while ((await control.readMigrationData(16 * 1024, (chunk) => chunks.push(chunk.slice()))) > 0);
+      await control.setMigrationState(STOP);
+      await control.setMigrationState(RUNNING);
+      expect(await held).toBe(4711);
+      await vmm.writeU32(0, SCRATCH, 1);
+      await control.setMigrationState(RESUMING);
+      for (const chunk of chunks) await control.writeMigrationData(chunk);
+      await control.setMigrationState(RUNNING);
+      expect(await vmm.readU32(0, SCRATCH)).toBe(4711);
+    });
+
+    it('leaves the main thread alone', async () => {
+      const served = await listening();
+      const client = await connect();
+      let busy = true;
+      const load = (async () => {
+        while (busy) await client.readU32(0, SCRATCH);
+      })();
+      served.tell('echo');
+      expect(await served.event()).toEqual({ echo: true });
+      busy = false;
+      await load;
+    });
+
+    it.each(['while nobody is connected', 'while it blocks for a client'])(
+      'ends when it is closed %s',
+      async (when) => {
+        const served = await listening();
+        if (when.includes('client')) await (await connect()).readU32(0, SCRATCH);
+        served.tell('close');
+        expect(await served.event()).toEqual({ ended: true });
+        expect(readdirSync(folder)).toEqual([]);
+        expect(await served.ends()).toMatchObject({ status: 0 });
+      },
+    );
+
+    it('does not keep process.exit waiting', async () => {
+      const served = await listening();
+      await (await connect()).readU32(0, SCRATCH);
+      served.tell('exit');
+      const { status, ms } = await served.ends();
+      expect(status).toBe(3);
+      expect(ms).toBeLessThan(2000);
+    });
+
+    it('does not keep terminate() waiting', async () => {
+      const served = start({ worker: true });
+      expect(await served.event()).toMatchObject({ kind: 'listening' });
+      await (await connect()).readU32(0, SCRATCH);
+      served.tell('terminate');
+      const { status, ms } = await served.ends();
+      expect(status).toBe(0);
+      expect(ms).toBeLessThan(2000);
+    });
+
+    it.each([
+      [
+        'a device that works asynchronously',
+        { factoryOptions: { asynchronous: true } },
+        { code: 'ERR_DEVICE_ASYNCHRONOUS', errno: Errno.EOPNOTSUPP, message: /clock works asynchronously/ },
+      ],
+      [
+        'a factory that fails',
+        { factoryOptions: { broken: true } },
+        { code: 'ERR_UNFORESEEN', errno: Errno.EIO, message: /no such luck/ },
+      ],
+      [
+        'a module that does not exist',
+        { factory: 'file:///nowhere.js' },
+        { code: 'ERR_UNFORESEEN', errno: Errno.EIO, message: /nowhere/ },
+      ],
+      [
+        'a folder that does not exist',
+        { socketPath: '/nowhere/device.sock' },
+        { code: 'ERR_SOCKET', errno: Errno.ENOENT, message: /ENOENT/ },
+      ],
+    ])('refuses %s, with the reason, and ends', async (_, options, { code, errno, message }) => {
+      const served = start(options);
+      const refused = { code, errno, message: expect.stringMatching(message) };
+      expect(await served.event()).toEqual({ refused });
+      expect(await served.ends()).toMatchObject({ status: 0 });
+      expect(readdirSync(folder)).toEqual([]);
+    });
+
+    it('refuses a path in use', async () => {
+      await listening();
+      const second = start();
+      expect(await second.event()).toMatchObject({
+        refused: { code: 'ERR_SOCKET_IN_USE', errno: Errno.EADDRINUSE },
+      });
+    });
+  },
+);

@@ -109,7 +109,7 @@ export class Connection {
     return this.#held.length;
   }
 
-  /** Since when (performance.now()) the oldest command waits whose sender wants a reply; null when none does. */
+  /** Since when (performance.now()) a peer may wait for the reply to a command that is held; null when it does not. */
   get heldSince(): number | null {
     return this.#held.owedSince;
   }
@@ -197,19 +197,6 @@ export class Connection {
     this.#holding = false;
     if (this.#handling) return;
     this.#handleAll();
-  }
-
-  /** Answers all commands that wait with `errno`; returns how many posted ones were dropped. */
-  refuseHeld(errno: number): number {
-    let dropped = 0;
-    for (const held of this.#held.takeAll()) {
-      const message = new IncomingMessage();
-      message.point(held.bytes, new DataView(held.bytes.buffer), 0, held.bytes.length, held.fds);
-      if (message.noReply) dropped += 1;
-      else this.replyError(message, errno);
-      this.#closeFds(held.fds);
-    }
-    return dropped;
   }
 
   /** Takes the commands that wait away from the connection, for an owner that outlives it. */

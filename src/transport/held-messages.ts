@@ -4,8 +4,10 @@ import type { IncomingMessage } from './incoming-message.ts';
 export interface HeldMessage {
   readonly bytes: Uint8Array;
   readonly fds: number[];
-  /** When it arrived, by performance.now(), if its sender waits for a reply; null if it was posted. */
-  readonly owedSince: number | null;
+  /** When it arrived, by performance.now(). */
+  readonly since: number;
+  /** Whether its sender waits for a reply. */
+  readonly owed: boolean;
 }
 
 /** How much a connection keeps before it stops reading, in bytes. */
@@ -32,17 +34,20 @@ export class HeldMessages {
     return this.#bytes >= MAX_BYTES || this.#queue.length >= MAX_MESSAGES || this.#fds >= MAX_FDS;
   }
 
-  /** When the oldest command arrived whose sender waits for a reply; null when nobody does. */
+  /**
+   * Since when somebody may wait for a reply: when the oldest command arrived that wants one, or, when the queue is full
+   * and nothing behind it is read any more, the oldest of all; null when nobody waits.
+   */
   get owedSince(): number | null {
-    return this.#queue.find((held) => held.owedSince !== null)?.owedSince ?? null;
+    const oldest = this.full ? this.#queue[0] : this.#queue.find(({ owed }) => owed);
+    return oldest?.since ?? null;
   }
 
   /** Copies `message` (whose header begins `headerSize` bytes before its payload) to the end of the queue. */
   push(message: IncomingMessage, headerSize: number): void {
     const bytes = message.bytes.slice(message.start - headerSize, message.end);
-    const owedSince = message.noReply ? null : performance.now();
     const fds = message.takeFds();
-    this.#queue.push({ bytes, fds, owedSince });
+    this.#queue.push({ bytes, fds, since: performance.now(), owed: !message.noReply });
     this.#bytes += bytes.length;
     this.#fds += fds.length;
   }

@@ -29,7 +29,9 @@ export class RawClient {
   #waiting: (() => void)[] = [];
   #watch: WatchHandle;
   #nextId = 1;
+  /** Whether the connection is over, by either side. */
   closed = false;
+  #released = false;
 
   constructor(fd: number) {
     this.fd = fd;
@@ -128,12 +130,15 @@ export class RawClient {
     }
   }
 
+  /** Gives everything back, also after the server has closed. Idempotent. */
   close(): void {
+    this.closed = true;
+    if (this.#released) return;
+    this.#released = true;
     native.watchClose(this.#watch);
     native.close(this.fd);
     for (const fd of this.#fds) native.close(fd);
     for (const message of this.#messages) for (const fd of message.fds) native.close(fd);
-    this.closed = true;
   }
 
   #arrival(ms: number): Promise<void> {

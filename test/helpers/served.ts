@@ -29,7 +29,7 @@ export function serveForTest(device: BindableDevice, options: ServeOptions = {})
     /** A connection that has said nothing yet. */
     connect: (path = socketPath) => track(RawClient.connect(path)),
     close() {
-      for (const client of clients) if (!client.closed) client.close();
+      for (const client of clients) client.close();
       running.close();
       rmSync(folder, { recursive: true, force: true });
     },

@@ -1,10 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Errno } from '../../src/errors/index.ts';
 import { openFds } from '../helpers/open-fds.ts';
 import { rawMessage } from '../helpers/raw-client.ts';
 import {
   Bench,
-  ERROR_REPLY,
   memfd,
   NO_REPLY,
   native,
@@ -120,25 +118,6 @@ describe('Connection: holds', () => {
     connection.release();
     expect(handler.commands.map(({ fds }) => fds.length)).toEqual([1, 1]);
     for (const each of taken) expect(native.close(each)).toBe(0);
-  });
-
-  it('refuses what is parked with an errno, and counts what was posted', async () => {
-    const { connection, handler, client } = bench.withClient();
-    connection.hold();
-    const fd = memfd();
-    const ids = [
-      client.post(2, Buffer.alloc(32), 0, [fd]),
-      client.post(WRITE, Buffer.alloc(0), NO_REPLY),
-      client.post(READ),
-    ];
-    native.close(fd);
-    await until(() => connection.heldCommands === 3, 'the commands');
-    expect(connection.refuseHeld(Errno.EBUSY)).toBe(1);
-    for (const id of [ids[0] ?? 0, ids[2] ?? 0]) {
-      expect(await client.reply(id)).toMatchObject({ flags: ERROR_REPLY, error: Errno.EBUSY });
-    }
-    expect(handler.commands).toEqual([]);
-    expect(connection.heldCommands).toBe(0);
   });
 
   it('gives what is parked to an owner that outlives it', async () => {

@@ -61,6 +61,15 @@ describe('HeldMessages', () => {
     expect(held.owedSince).toBeNull();
   });
 
+  it('takes it that somebody waits behind a queue that is full, even of posted commands', () => {
+    const held = new HeldMessages();
+    fill(held, () => incoming(1, Buffer.alloc(64 * 1024), { flags: NO_REPLY }));
+    expect(held.full).toBe(true);
+    expect(held.owedSince).not.toBeNull();
+    held.shift();
+    expect(held.owedSince).toBeNull();
+  });
+
   it.each([
     ['bytes', () => incoming(1, Buffer.alloc(64 * 1024)), 32],
     ['commands', () => incoming(1, Buffer.alloc(0)), 16 * 1024],

@@ -33,7 +33,8 @@ export class Interrupts {
     for (const queue of this.#queues.completion) {
       if (!queue.signalling) continue;
       queue.signalling = false;
-      if (this.#wanted(queue)) this.#pins.raise(queue.vector);
+      // A guest that looks into its queue before it is told may have taken everything already.
+      if (!queue.empty && this.#wanted(queue)) this.#pins.raise(queue.vector);
     }
   }
 

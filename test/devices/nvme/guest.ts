@@ -1,5 +1,5 @@
 import { loadNative } from '../../../src/native/index.ts';
-import { FakeHost } from '../../helpers/fake-host.ts';
+import { type FakeDmaPort, FakeHost } from '../../helpers/fake-host.ts';
 
 /** How a device reaches guest memory: mapped into its process, or by messages. */
 export type Reach = 'mapped' | 'message';
@@ -13,6 +13,7 @@ export class Guest {
   readonly #buffer: ArrayBuffer;
   readonly #native = loadNative();
   #next = 0;
+  #port: FakeDmaPort | null = null;
 
   constructor(reach: Reach, size = 16 * 1024 * 1024) {
     this.reach = reach;
@@ -27,11 +28,17 @@ export class Guest {
   host(mode: FakeHost['mode'] = 'event-loop'): FakeHost {
     const host = new FakeHost(mode);
     if (this.reach === 'message') {
-      host.messageMemory(this.base, this.bytes);
+      this.#port = host.messageMemory(this.base, this.bytes);
       return host;
     }
     this.mapInto(host);
     return host;
+  }
+
+  /** The end of the last host that is reached by messages. */
+  get port(): FakeDmaPort {
+    if (this.#port === null) throw new Error('this memory is mapped');
+    return this.#port;
   }
 
   /** Maps all of it. */

@@ -109,6 +109,25 @@ describe.each(WAYS)('INTx ($name)', (way) => {
   });
 });
 
+describe('INTx of a guest that looks into its queue before it is told', () => {
+  const { make } = benches();
+
+  it('is not asserted when there is nothing left to take', async () => {
+    const { driver, served, guest } = make(MESSAGE);
+    await driver.enable();
+    const pair = await driver.createPair(1, 32, 0);
+    guest.port.manual = true;
+    pair.put({ opcode: 0, namespace: 1 });
+    pair.ring();
+    guest.port.answer();
+    await settled();
+    guest.port.answer();
+    expect(pair.reap(), 'the entry is there, and its message not yet known to be answered').toHaveLength(1);
+    await settled();
+    expect(served.interrupts.level).toBe(false);
+  });
+});
+
 describe('interrupts of a controller that was reset', () => {
   const { make } = benches();
 

@@ -85,16 +85,15 @@ describe('a controller that is busy', () => {
 
   it('is reset with its device while messages are not answered', async () => {
     const bench = make(MESSAGE);
-    const { driver, guest, served, host } = bench;
+    const { driver, guest, served } = bench;
     await driver.enable();
     const pair = await driver.createPair(1, 64);
-    const port = host.messageMemory(0x7000_0000n, guest.bytes);
-    port.manual = true;
+    guest.port.manual = true;
     for (let i = 0; i < 10; i++)
       pair.put({ opcode: READ, namespace: 1, prp1: guest.base + BigInt(i * 512), dwords: [i, 0, 0] });
     pair.ring();
     await settled();
-    expect(port.waiting.length).toBeGreaterThan(0);
+    expect(guest.port.waiting.length).toBeGreaterThan(0);
     await served.reset();
     expect([driver.status, bench.device.state.csts]).toEqual([0, 0]);
   });

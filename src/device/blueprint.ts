@@ -1,33 +1,15 @@
 import type { Bars } from './bar.ts';
 import { checkBars } from './bar-rules.ts';
-import {
-  type Capability,
-  chain,
-  msiCapability,
-  msixCapability,
-  PCI_EXPRESS,
-  POWER_MANAGEMENT,
-} from './capabilities.ts';
+import { drawCapabilities } from './capability-set.ts';
 import type { ConfigLayout } from './configuration-space.ts';
 import { wrongDeclaration } from './declaration-error.ts';
+import type { DeviceOptions } from './device-options.ts';
+import { paddedRom } from './expansion-rom.ts';
 import type { InterruptCounts } from './interrupt-controller.ts';
 import type { InterruptDeclaration, MsiDeclaration, MsixDeclaration } from './interrupt-declaration.ts';
 import { type MsixPlacement, placeMsix } from './msix-placement.ts';
 import type { PciIdentity } from './pci-identity.ts';
 import { type0Header } from './type0-header.ts';
-
-/** What a device's author may say besides identity, BARs and interrupts. */
-export interface DeviceOptions {
-  /** A PCI Express endpoint: 4096 bytes of configuration space with the capability. False by default. */
-  readonly express?: boolean;
-  /** A power management capability. False by default. */
-  readonly powerManagement?: boolean;
-  /**
-   * Refuse DMA with ENODEV while the guest has not set COMMAND.Bus Master, as a real function would stay off the bus.
-   * False by default: a VMM refuses message DMA by itself, and memory that it has shared it does not guard either.
-   */
-  readonly requireBusMaster?: boolean;
-}
 
 /** What an author declares. */
 export interface DeviceDeclaration {
@@ -44,6 +26,8 @@ export interface Blueprint {
   readonly bars: Bars;
   readonly counts: InterruptCounts;
   readonly msix: MsixPlacement | null;
+  /** The expansion ROM, a power of two of bytes. */
+  readonly rom: Uint8Array | null;
   readonly config: ConfigLayout;
 }
 
@@ -59,30 +43,21 @@ export function draw({ identity, bars, interrupts, options }: DeviceDeclaration)
   const wanted = normalise<MsixDeclaration>(interrupts.msix);
   const placed = wanted === null ? { bars, msix: null } : placeMsix(bars, wanted);
   const intx = interrupts.intx === true;
-  const { first, registers } = chain(capabilitiesOf(options, msi, placed.msix));
+  const rom = options.rom === undefined ? null : paddedRom(options.rom);
+  const capabilities = drawCapabilities(options, msi, placed.msix);
+  const header = { bars: placed.bars, intx, capabilities: capabilities.first, romSize: rom?.length ?? 0 };
   return {
     identity: complete,
     bars: placed.bars,
     counts: { intx: intx ? 1 : 0, msi: msi?.vectors ?? 0, msix: placed.msix?.vectors ?? 0 },
     msix: placed.msix,
+    rom,
     config: {
       size: options.express ? EXPRESS_CONFIG_SIZE : CONFIG_SIZE,
-      registers: [...type0Header(complete, placed.bars, intx, first), ...registers],
+      registers: [...type0Header(complete, header), ...capabilities.registers],
+      windows: capabilities.windows,
     },
   };
-}
-
-function capabilitiesOf(
-  { powerManagement, express }: DeviceOptions,
-  msi: MsiDeclaration | null,
-  msix: MsixPlacement | null,
-): readonly Capability[] {
-  return [
-    ...(powerManagement ? [POWER_MANAGEMENT] : []),
-    ...(msi === null ? [] : [msiCapability(msi)]),
-    ...(msix === null ? [] : [msixCapability(msix)]),
-    ...(express ? [PCI_EXPRESS] : []),
-  ];
 }
 
 /** The widths of an identity's numbers, in bits. */

@@ -6,12 +6,15 @@ import type { Blueprint } from './blueprint.ts';
 import { ConfigurationSpace } from './configuration-space.ts';
 import type { MigrationServices } from './declared-migration.ts';
 import type { DeviceTimers } from './device-timers.ts';
+import { romRegion } from './expansion-rom.ts';
+import { DeviceStatus } from './express-capability.ts';
 import { InterruptController } from './interrupt-controller.ts';
 import { MsixPendingBits, MsixTable, pbaSize, tableSize } from './msix-table.ts';
 import { OverlayContent } from './overlay-content.ts';
 import type { PciIdentity } from './pci-identity.ts';
 import { PciInterruptControls } from './pci-interrupt-controls.ts';
 import { declarePciState, PciImage } from './pci-state.ts';
+import { sleeping } from './power-management.ts';
 import { absentRegion, BarRegion, configRegion } from './regions.ts';
 import { RunControl, RunLevel } from './run-control.ts';
 import type { DeviceHost, DeviceInspection, DeviceMigration, Region, ServedDevice } from './served-device.ts';
@@ -60,14 +63,16 @@ export class BoundDevice implements ServedDevice {
     this.#hooks = hooks;
     const pci = declarePciState(blueprint);
     const config = new ConfigurationSpace(blueprint.config, pci.state.config, () => this.#controlsChanged());
+    const asleep = sleeping(config);
     const table = new MsixTable(pci.state.msixTable, pci.state.msixWritten, () => this.interrupts.update());
-    const controls = new PciInterruptControls(config, (vector) => table.masked(vector));
+    const controls = new PciInterruptControls(config, (vector) => table.masked(vector), asleep);
     this.interrupts = new InterruptController(blueprint.counts, controls);
+    const isMaster = busMasterOf(config);
     this.run = new RunControl({
       host,
       timers,
       work: () => hooks.work(),
-      isBusMaster: device.requireBusMaster ? busMasterOf(config) : () => true,
+      isBusMaster: device.requireBusMaster ? () => !asleep() && isMaster() : () => !asleep(),
     });
     this.#image = new PciImage(this.identity, device.state, pci, {
       config,
@@ -76,10 +81,8 @@ export class BoundDevice implements ServedDevice {
     });
     requireSoundImage(this.#image);
     this.#image.materialize(host.native);
-    this.regions = this.#makeRegions(blueprint, config, table);
-    if (config.registers.some(({ name }) => name === 'MSI.PENDING')) {
-      config.provide('MSI.PENDING', () => this.#msiPending());
-    }
+    this.regions = this.#makeRegions(blueprint, config, table, asleep);
+    this.#provideLive(config);
     this.migration = hooks.createMigration({
       image: this.#image,
       crc32: (data, seed) => host.native.crc32(data, seed),
@@ -134,14 +137,20 @@ export class BoundDevice implements ServedDevice {
     };
   }
 
-  #makeRegions(blueprint: Blueprint, config: ConfigurationSpace, table: MsixTable): readonly Region[] {
+  #makeRegions(
+    blueprint: Blueprint,
+    config: ConfigurationSpace,
+    table: MsixTable,
+    asleep: () => boolean,
+  ): readonly Region[] {
     const regions = Array.from({ length: PCI_NUM_REGIONS }, (_, index) => absentRegion(index));
-    regions[RegionIndex.CONFIG] = configRegion(config);
+    regions[RegionIndex.CONFIG] = configRegion(config, this.run);
+    if (blueprint.rom !== null) regions[RegionIndex.ROM] = romRegion(blueprint.rom);
     for (const index of BAR_INDICES) {
       const bar = blueprint.bars[index];
       if (bar === undefined) continue;
       const content = index === blueprint.msix?.bar ? this.#withMsix(blueprint, bar, table) : bar.content;
-      regions[index] = new BarRegion(index, bar, content, this.run);
+      regions[index] = new BarRegion(index, bar, content, this.run, asleep);
     }
     return regions;
   }
@@ -152,6 +161,16 @@ export class BoundDevice implements ServedDevice {
       { offset: msix.table, size: tableSize(msix.vectors), content: table },
       { offset: msix.pba, size: pbaSize(msix.vectors), content: new MsixPendingBits(this.interrupts) },
     ]);
+  }
+
+  #provideLive(config: ConfigurationSpace): void {
+    if (config.find('MSI.PENDING') !== null) config.provide('MSI.PENDING', () => this.#msiPending());
+    const status = config.find('EXPRESS.DEVICE_STATUS');
+    if (status === null) return;
+    config.provide(status.name, () => {
+      const pending = this.run.dma.outstanding > 0 ? DeviceStatus.TRANSACTIONS_PENDING : 0;
+      return (config.get(status) & ~DeviceStatus.TRANSACTIONS_PENDING) | pending;
+    });
   }
 
   #msiPending(): number {

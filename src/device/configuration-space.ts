@@ -1,4 +1,5 @@
 import { Errno } from '../errors/index.ts';
+import type { BarContent } from './bar.ts';
 import { DeviceError } from './device-error.ts';
 
 /** One register of the configuration space, as data. Masks are of the register's value, up to 32 bits. */
@@ -16,6 +17,17 @@ export interface ConfigRegister {
   readonly clearable?: number;
   /** Bits that the device itself changes, so that they don't tell two devices apart; none unless given. */
   readonly volatile?: number;
+  /** Writable bits of which software can choose some values only; any other leaves them as they are. */
+  readonly choices?: { readonly mask: number; readonly values: readonly number[] };
+}
+
+/** A part of the configuration space behind callbacks: whatever they keep is not among its bytes. */
+export interface ConfigWindow {
+  /** What the offsets of the callbacks count from. */
+  readonly origin: number;
+  readonly offset: number;
+  readonly size: number;
+  readonly content: BarContent;
 }
 
 /** A configuration space: its size and everything in it. */
@@ -23,6 +35,7 @@ export interface ConfigLayout {
   /** 256, or 4096 for PCI Express. */
   readonly size: number;
   readonly registers: readonly ConfigRegister[];
+  readonly windows: readonly ConfigWindow[];
 }
 
 /** A place in the configuration space that is filled in when it is read. */
@@ -44,6 +57,9 @@ export class ConfigurationSpace {
   readonly #writable: Uint8Array;
   readonly #clearable: Uint8Array;
   readonly #volatile: Uint8Array;
+  readonly #reset: Uint8Array;
+  readonly #windows: readonly ConfigWindow[];
+  readonly #choosing: readonly ConfigRegister[];
   readonly #live: Live[] = [];
   readonly #changed: () => void;
 
@@ -56,10 +72,13 @@ export class ConfigurationSpace {
     this.#writable = layOut(layout, (register) => register.writable);
     this.#clearable = layOut(layout, (register) => register.clearable);
     this.#volatile = layOut(layout, (register) => register.volatile);
+    this.#reset = resetBytes(layout);
+    this.#windows = layout.windows;
+    this.#choosing = layout.registers.filter(({ choices }) => choices !== undefined);
     this.#changed = changed;
   }
 
-  /** Reads `length` bytes at `offset` into `target[at...]`; they lie inside. */
+  /** Reads `length` bytes at `offset` into `target[at...]`; they lie inside. Throws what a window's callback throws. */
   read(offset: number, target: Uint8Array, at: number, length: number): void {
     for (const { register, value } of this.#live) {
       if (register.offset < offset + length && offset < register.offset + register.size) {
@@ -67,10 +86,26 @@ export class ConfigurationSpace {
       }
     }
     target.set(this.bytes.subarray(offset, offset + length), at);
+    this.#eachWindow(offset, length, (window, from, count) => {
+      window.content.read(from - window.origin, target, at + from - offset, count);
+    });
   }
 
-  /** Writes `length` bytes of `source[at...]` at `offset`, as software does: by the masks. They lie inside. */
+  /**
+   * Writes `length` bytes of `source[at...]` at `offset`, as software does: by the masks. They lie inside. Throws what
+   * a window's callback throws; no register has changed then.
+   */
   write(offset: number, source: Uint8Array, at: number, length: number): void {
+    this.#eachWindow(offset, length, (window, from, count) => {
+      window.content.write(from - window.origin, source, at + from - offset, count);
+    });
+    const before = this.#choosing.map((register) => this.get(register));
+    this.#writeByMasks(offset, source, at, length);
+    for (const [i, register] of this.#choosing.entries()) this.#refuseOtherChoices(register, before[i] ?? 0);
+    this.#changed();
+  }
+
+  #writeByMasks(offset: number, source: Uint8Array, at: number, length: number): void {
     for (let i = 0; i < length; i++) {
       const byte = offset + i;
       const old = this.bytes[byte] ?? 0;
@@ -79,13 +114,36 @@ export class ConfigurationSpace {
       const cleared = value & (this.#clearable[byte] ?? 0);
       this.bytes[byte] = ((old & ~writable) | (value & writable)) & ~cleared;
     }
-    this.#changed();
+  }
+
+  #refuseOtherChoices(register: ConfigRegister, before: number): void {
+    if (register.choices === undefined) return;
+    const { mask, values } = register.choices;
+    const value = this.get(register);
+    if (!values.includes(value & mask)) this.set(register, (value & ~mask) | (before & mask));
+  }
+
+  #eachWindow(
+    offset: number,
+    length: number,
+    visit: (window: ConfigWindow, from: number, count: number) => void,
+  ): void {
+    for (const window of this.#windows) {
+      const from = Math.max(offset, window.offset);
+      const to = Math.min(offset + length, window.offset + window.size);
+      if (from < to) visit(window, from, to - from);
+    }
+  }
+
+  /** The register of this name; null when the layout has none. */
+  find(name: string): ConfigRegister | null {
+    return this.registers.find((candidate) => candidate.name === name) ?? null;
   }
 
   /** The register of this name. Throws DeviceError when the layout has none. */
   register(name: string): ConfigRegister {
-    const register = this.registers.find((candidate) => candidate.name === name);
-    if (register !== undefined) return register;
+    const register = this.find(name);
+    if (register !== null) return register;
     throw new DeviceError('ERR_DEVICE_DECLARATION', `the configuration space has no register ${name}`, {
       errno: Errno.EINVAL,
       context: { register: name },
@@ -116,7 +174,7 @@ export class ConfigurationSpace {
    * device. Throws DeviceError EINVAL that names the first register that differs.
    */
   checkLoadable(bytes: Uint8Array): void {
-    const reset = resetBytes(this);
+    const reset = this.#reset;
     for (let i = 0; i < this.size; i++) {
       const changing = (this.#writable[i] ?? 0) | (this.#clearable[i] ?? 0) | (this.#volatile[i] ?? 0);
       if ((((bytes[i] ?? 0) ^ (reset[i] ?? 0)) & ~changing) !== 0) throw this.#mismatch(i, bytes);

@@ -1,15 +1,19 @@
 export type { DeviceImage, PrecopyInfo } from '../stream/index.ts';
 export type { Bar, BarContent, BarIndex, BarOptions, Bars, MemoryBarOptions } from './bar.ts';
-export type { DeviceOptions } from './blueprint.ts';
 export type { RegionCallbacks } from './callback-content.ts';
+export type { Capability, ExtendedCapability } from './capability.ts';
+export type { ConfigRegister } from './configuration-space.ts';
 export { DeclaredMigration, type MigrationServices } from './declared-migration.ts';
 export type { DeviceDma } from './device-dma.ts';
 export { DeviceError, type DeviceErrorCode } from './device-error.ts';
+export type { DeviceOptions } from './device-options.ts';
+export type { ExpressDeclaration } from './express-capability.ts';
 export { InterruptController, type InterruptMode } from './interrupt-controller.ts';
 export type { InterruptDeclaration, MsiDeclaration, MsixDeclaration } from './interrupt-declaration.ts';
 export type { IrqDescription, Trigger } from './interrupt-line.ts';
 export { PciDevice } from './pci-device.ts';
 export type { PciIdentity } from './pci-identity.ts';
+export type { PowerManagementDeclaration } from './power-management.ts';
 export {
   constant,
   field,
@@ -37,3 +41,9 @@ export type {
 export * from './state/index.ts';
 export type { Synchronous } from './synchronous.ts';
 export { GiB, KiB, MiB } from './units.ts';
+export {
+  type ExtendedVendorBytes,
+  type VendorBytes,
+  vendorSpecific,
+  vendorSpecificExtended,
+} from './vendor-capabilities.ts';

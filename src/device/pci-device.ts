@@ -1,12 +1,13 @@
 import { Errno } from '../errors/index.ts';
 import { IrqIndex } from '../protocol/index.ts';
 import type { Bar, BarContent, BarOptions, Bars, MemoryBarOptions } from './bar.ts';
-import { type DeviceOptions, draw } from './blueprint.ts';
+import { draw } from './blueprint.ts';
 import { BoundDevice } from './bound-device.ts';
 import { CallbackContent, type RegionCallbacks } from './callback-content.ts';
 import { DeclaredMigration, type MigrationServices } from './declared-migration.ts';
 import type { DeviceDma } from './device-dma.ts';
 import { DeviceError } from './device-error.ts';
+import type { DeviceOptions } from './device-options.ts';
 import { DeviceTimers } from './device-timers.ts';
 import type { InterruptDeclaration } from './interrupt-declaration.ts';
 import { MemoryContent, sharedAreas } from './memory-content.ts';
@@ -64,7 +65,7 @@ export abstract class PciDevice implements BindableDevice {
   abstract readonly bars: Bars;
   /** Its interrupts; `{}` for none. */
   abstract readonly interrupts: InterruptDeclaration;
-  /** PCI Express, power management, bus mastering. */
+  /** PCI Express, power management, bus mastering, ROM, further capabilities. */
   readonly options: DeviceOptions = {};
   /**
    * Whether {@link work} takes time (returns a promise). Found out by itself for an `async work()`; say so where it

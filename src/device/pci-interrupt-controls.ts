@@ -1,9 +1,9 @@
-import { MsiControl, MsixControl } from './capabilities.ts';
 import type { ConfigRegister, ConfigurationSpace } from './configuration-space.ts';
+import { MsiControl, MsixControl } from './interrupt-capabilities.ts';
 import type { InterruptControls } from './interrupt-controller.ts';
 import { CommandBit, StatusBit } from './type0-header.ts';
 
-/** The interrupt controls of a configuration space and an MSI-X table. */
+/** The interrupt controls of a configuration space and an MSI-X table. In D3hot all are masked. */
 export class PciInterruptControls implements InterruptControls {
   readonly #config: ConfigurationSpace;
   readonly #command: ConfigRegister;
@@ -12,21 +12,22 @@ export class PciInterruptControls implements InterruptControls {
   readonly #msiMask: ConfigRegister | null;
   readonly #msix: ConfigRegister | null;
   readonly #tableMasked: (vector: number) => boolean;
+  readonly #sleeping: () => boolean;
 
-  /** `tableMasked` tells whether the MSI-X table masks a vector. */
-  constructor(config: ConfigurationSpace, tableMasked: (vector: number) => boolean) {
-    const find = (name: string) => config.registers.find((register) => register.name === name) ?? null;
+  /** `tableMasked` tells whether the MSI-X table masks a vector, `sleeping` whether the function is in D3hot. */
+  constructor(config: ConfigurationSpace, tableMasked: (vector: number) => boolean, sleeping: () => boolean) {
     this.#config = config;
     this.#command = config.register('COMMAND');
     this.#status = config.register('STATUS');
-    this.#msi = find('MSI.CONTROL');
-    this.#msiMask = find('MSI.MASK');
-    this.#msix = find('MSIX.CONTROL');
+    this.#msi = config.find('MSI.CONTROL');
+    this.#msiMask = config.find('MSI.MASK');
+    this.#msix = config.find('MSIX.CONTROL');
     this.#tableMasked = tableMasked;
+    this.#sleeping = sleeping;
   }
 
   get intxDisabled(): boolean {
-    return this.#has(this.#command, CommandBit.INTX_DISABLE);
+    return this.#sleeping() || this.#has(this.#command, CommandBit.INTX_DISABLE);
   }
 
   get msiEnabled(): boolean {
@@ -39,7 +40,7 @@ export class PciInterruptControls implements InterruptControls {
   }
 
   msiMasked(vector: number): boolean {
-    return this.#has(this.#msiMask, 1 << vector);
+    return this.#sleeping() || this.#has(this.#msiMask, 1 << vector);
   }
 
   get msixEnabled(): boolean {
@@ -47,7 +48,7 @@ export class PciInterruptControls implements InterruptControls {
   }
 
   get msixFunctionMasked(): boolean {
-    return this.#has(this.#msix, MsixControl.FUNCTION_MASK);
+    return this.#sleeping() || this.#has(this.#msix, MsixControl.FUNCTION_MASK);
   }
 
   msixMasked(vector: number): boolean {

@@ -1,10 +1,17 @@
 import { RegionIndex } from '../protocol/index.ts';
 import type { Bar, BarContent } from './bar.ts';
 import type { ConfigurationSpace } from './configuration-space.ts';
+import { FunctionReset } from './function-reset.ts';
 import type { RunControl } from './run-control.ts';
 import type { Region, SharedRegion } from './served-device.ts';
 
-/** A BAR as a region: the author's callbacks with work afterwards, if they asked for it. */
+/** What a read yields that nobody answers. */
+const ALL_ONES = 0xff;
+
+/**
+ * A BAR as a region: the author's callbacks with work afterwards, if they asked for it. In D3hot nobody answers (PCI
+ * Power Management 1.2, section 5.4.1): reads yield all ones, writes go nowhere.
+ */
 export class BarRegion implements Region {
   readonly index: number;
   readonly size: number;
@@ -13,16 +20,22 @@ export class BarRegion implements Region {
   readonly shared: SharedRegion | null;
   readonly #content: BarContent;
   readonly #run: RunControl;
+  readonly #sleeping: () => boolean;
 
-  constructor(index: number, bar: Bar, content: BarContent, run: RunControl) {
+  constructor(index: number, bar: Bar, content: BarContent, run: RunControl, sleeping: () => boolean) {
     this.index = index;
     this.size = bar.size;
     this.shared = sharedRegion(bar);
     this.#content = content;
     this.#run = run;
+    this.#sleeping = sleeping;
   }
 
   read(offset: number, target: Uint8Array, at: number, length: number): void {
+    if (this.#sleeping()) {
+      target.fill(ALL_ONES, at, at + length);
+      return;
+    }
     this.#run.enter();
     try {
       this.#content.read(offset, target, at, length);
@@ -32,6 +45,7 @@ export class BarRegion implements Region {
   }
 
   write(offset: number, source: Uint8Array, at: number, length: number): void {
+    if (this.#sleeping()) return;
     this.#run.enter();
     try {
       this.#content.write(offset, source, at, length);
@@ -41,16 +55,18 @@ export class BarRegion implements Region {
   }
 }
 
-/** The configuration space as a region. */
-export function configRegion(config: ConfigurationSpace): Region {
+/** The configuration space as a region; work that its callbacks ask for happens after them. */
+export function configRegion(config: ConfigurationSpace, run: RunControl): Region {
+  const reset = new FunctionReset(config);
   return {
     index: RegionIndex.CONFIG,
     size: config.size,
     readable: true,
     writable: true,
     shared: null,
-    read: (offset, target, at, length) => config.read(offset, target, at, length),
-    write: (offset, source, at, length) => config.write(offset, source, at, length),
+    read: (offset, target, at, length) => run.within(() => config.read(offset, target, at, length)),
+    write: (offset, source, at, length) => run.within(() => config.write(offset, source, at, length)),
+    initiatesReset: (offset, source, at, length) => reset.initiatedBy(offset, source, at, length),
   };
 }
 

@@ -15,7 +15,7 @@ export interface RunControlOptions {
   readonly timers: DeviceTimers;
   /** The author's work. */
   readonly work: () => unknown;
-  /** Whether COMMAND allows the device to be bus master, as far as the device cares. */
+  /** Whether the guest allows the device to be bus master: COMMAND, as far as the device cares, and not D3hot. */
   readonly isBusMaster: () => boolean;
 }
 
@@ -92,6 +92,16 @@ export class RunControl {
   leave(): void {
     this.#depth--;
     if (this.#kicked) this.#settle();
+  }
+
+  /** Calls what may call the author's callbacks: work waits for its end. */
+  within(call: () => void): void {
+    this.enter();
+    try {
+      call();
+    } finally {
+      this.leave();
+    }
   }
 
   /** Runs a timer's or a hook's callback; what it throws is reported, as nobody waits for it. */
@@ -220,10 +230,14 @@ export class RunControl {
       );
     }
     if (!this.#isBusMaster()) {
-      throw new DeviceError('ERR_DEVICE_BUS_MASTER', 'the guest has not made the device bus master', {
-        errno: Errno.ENODEV,
-        context,
-      });
+      throw new DeviceError(
+        'ERR_DEVICE_BUS_MASTER',
+        'the guest has not made the device bus master, or has put it into D3hot',
+        {
+          errno: Errno.ENODEV,
+          context,
+        },
+      );
     }
   }
 

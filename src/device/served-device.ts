@@ -41,6 +41,12 @@ export interface Region {
   read(offset: number, target: Uint8Array, at: number, length: number): void;
   /** Writes `length` bytes of `source[at...]` at `offset`; otherwise as {@link read}. */
   write(offset: number, source: Uint8Array, at: number, length: number): void;
+  /**
+   * Whether this write would reset the function: Initiate FLR of PCI Express, or D3hot to D0 without No_Soft_Reset.
+   * Whoever serves the device writes and then calls {@link ServedDevice.reset}, by the rules of a device reset from
+   * the same client. Absent where no write does.
+   */
+  initiatesReset?(offset: number, source: Uint8Array, at: number, length: number): boolean;
 }
 
 /** A timer that can be stopped; stopping it twice is harmless. */

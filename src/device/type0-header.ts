@@ -19,15 +19,26 @@ const BAR_IO = 1;
 const BAR_64BIT = 4;
 const BAR_PREFETCHABLE = 8;
 
+/** The enable bit of the ROM BAR. */
+const ROM_ENABLE = 1;
+
 /** The first 64 bytes of a type 0 configuration space (section 6.1). */
 export const HEADER_SIZE = 0x40;
 
-/** The header of a device; `capabilities` is the offset of the first capability, 0 without any. */
+/** What a header tells besides who the device is. */
+export interface HeaderContents {
+  readonly bars: Bars;
+  readonly intx: boolean;
+  /** Offset of the first capability, 0 without any. */
+  readonly capabilities: number;
+  /** Bytes that the ROM BAR decodes, a power of two; 0 without a ROM. */
+  readonly romSize: number;
+}
+
+/** The header of a device. */
 export function type0Header(
   identity: Required<PciIdentity>,
-  bars: Bars,
-  hasIntx: boolean,
-  capabilities: number,
+  { bars, intx, capabilities, romSize }: HeaderContents,
 ): readonly ConfigRegister[] {
   return [
     { name: 'VENDOR_ID', offset: 0x00, size: 2, reset: identity.vendor },
@@ -51,10 +62,10 @@ export function type0Header(
     { name: 'CARDBUS_CIS', offset: 0x28, size: 4 },
     { name: 'SUBSYSTEM_VENDOR_ID', offset: 0x2c, size: 2, reset: identity.subsystemVendor },
     { name: 'SUBSYSTEM_ID', offset: 0x2e, size: 2, reset: identity.subsystemDevice },
-    { name: 'ROM', offset: 0x30, size: 4 },
+    { name: 'ROM', offset: 0x30, size: 4, writable: romMask(romSize) },
     { name: 'CAPABILITIES', offset: 0x34, size: 1, reset: capabilities },
     { name: 'INTERRUPT_LINE', offset: 0x3c, size: 1, writable: 0xff },
-    { name: 'INTERRUPT_PIN', offset: 0x3d, size: 1, reset: hasIntx ? 1 : 0 },
+    { name: 'INTERRUPT_PIN', offset: 0x3d, size: 1, reset: intx ? 1 : 0 },
     { name: 'MIN_GNT', offset: 0x3e, size: 1 },
     { name: 'MAX_LAT', offset: 0x3f, size: 1 },
   ];
@@ -72,6 +83,11 @@ function barRegisters(bars: Bars): readonly ConfigRegister[] {
     const below = barAt(bars, index - 1);
     return below?.bits === 64 ? { ...place, writable: upperAddressMask(below) } : place;
   });
+}
+
+/** The address, by which the ROM is sized as any BAR is, and the enable bit (section 6.2.5.2). */
+function romMask(size: number): number {
+  return size === 0 ? 0 : (-size | ROM_ENABLE) >>> 0;
 }
 
 function typeBits(bar: Bar): number {

@@ -1,19 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import {
-  chain,
-  msiCapability,
-  msixCapability,
-  PCI_EXPRESS,
-  POWER_MANAGEMENT,
-} from '../../src/device/capabilities.ts';
-import {
   type ConfigLayout,
   type ConfigRegister,
   ConfigurationSpace,
   resetBytes,
 } from '../../src/device/configuration-space.ts';
 import { DeviceError } from '../../src/device/index.ts';
+import { msiCapability } from '../../src/device/interrupt-capabilities.ts';
 
 /** A register of each kind: plain, partly writable, write 1 to clear, 3 bytes, and neighbours. */
 const REGISTERS: readonly ConfigRegister[] = [
@@ -24,7 +18,7 @@ const REGISTERS: readonly ConfigRegister[] = [
   { name: 'BAR', offset: 16, size: 4, reset: 8, writable: 0xffff0000 },
   { name: 'LINE', offset: 0x3c, size: 1, writable: 0xff, reset: 0x5a },
 ];
-const LAYOUT: ConfigLayout = { size: 256, registers: REGISTERS };
+const LAYOUT: ConfigLayout = { size: 256, registers: REGISTERS, windows: [] };
 
 function make(layout: ConfigLayout = LAYOUT, changed = () => {}): ConfigurationSpace {
   return new ConfigurationSpace(layout, resetBytes(layout), changed);
@@ -135,47 +129,17 @@ describe('ConfigurationSpace', () => {
   });
 });
 
-describe('the chain of capabilities', () => {
-  const capabilities = [
-    POWER_MANAGEMENT,
-    msiCapability({ vectors: 8, maskable: true }),
-    msixCapability({ vectors: 4, bar: 1, table: 0, pba: 64 }),
-    PCI_EXPRESS,
-  ];
-  const { first, registers } = chain(capabilities);
-  const bytes = resetBytes({ size: 256, registers });
-
-  it('is found by walking from its first offset, in order and without overlap', () => {
-    const walked: number[] = [];
-    let end = 0x40;
-    for (let at = first; at !== 0; at = bytes[at + 1] ?? 0) {
-      expect(at % 4).toBe(0);
-      expect(at).toBeGreaterThanOrEqual(end);
-      const capability = capabilities[walked.length];
-      walked.push(bytes[at] ?? 0);
-      end = at + (capability?.size ?? 0);
-    }
-    expect(walked).toEqual([0x01, 0x05, 0x11, 0x10]);
-    expect(end).toBeLessThanOrEqual(256);
-  });
-
-  it('is empty without capabilities', () => {
-    expect(chain([])).toEqual({ first: 0, registers: [] });
-  });
-
+describe('the MSI capability', () => {
   it.each([
     [{ vectors: 1, address64: false }, 0x0000, 10],
     [{ vectors: 1 }, 0x0080, 14],
     [{ vectors: 8, address64: false, maskable: true }, 0x0106, 20],
     [{ vectors: 32, maskable: true }, 0x018a, 24],
-  ])('describes MSI %j', (declaration, control, size) => {
-    const capability = msiCapability(declaration);
-    expect(capability.registers.find(({ name }) => name === 'CONTROL')?.reset).toBe(control);
-    expect(capability.size).toBe(size);
-    const last = capability.registers.reduce(
-      (end, { offset, size: bytes }) => Math.max(end, offset + bytes),
-      0,
-    );
+  ])('describes %j', (declaration, control, size) => {
+    const { size: bytes, registers = [] } = msiCapability(declaration);
+    expect(registers.find(({ name }) => name === 'CONTROL')?.reset).toBe(control);
+    expect(bytes).toBe(size);
+    const last = registers.reduce((end, register) => Math.max(end, register.offset + register.size), 0);
     expect(last).toBe(size);
   });
 });

@@ -1,0 +1,31 @@
+import type { Capability, ExtendedCapability } from './capability.ts';
+import type { ExpressDeclaration } from './express-capability.ts';
+import type { PowerManagementDeclaration } from './power-management.ts';
+
+/** What a device's author may say besides identity, BARs and interrupts. */
+export interface DeviceOptions {
+  /**
+   * A PCI Express endpoint: 4096 bytes of configuration space with the capability; more precisely where `true` does
+   * not say enough. False by default: a conventional device with 256 bytes.
+   */
+  readonly express?: boolean | ExpressDeclaration;
+  /** A power management capability with D0 and D3hot; more precisely where `true` does not say enough. False by default. */
+  readonly powerManagement?: boolean | PowerManagementDeclaration;
+  /**
+   * Refuse DMA with ENODEV while the guest has not set COMMAND.Bus Master, as a real function would stay off the bus.
+   * False by default: a VMM refuses message DMA by itself, and memory that it has shared it does not guard either.
+   */
+  readonly requireBusMaster?: boolean;
+  /**
+   * The expansion ROM: 1 byte to 16 MiB, copied when the device is bound. Its region has the next power of two of
+   * bytes, at least 2 KiB, and reads 0xff behind the contents. A client reads it whether or not the guest has set the
+   * enable bit of the ROM BAR: decoding addresses is the VMM's. It is not state: both ends of a migration have theirs.
+   */
+  readonly rom?: Uint8Array;
+  /** Device serial number, a 64-bit EUI-64: the extended capability of that name. PCI Express only. */
+  readonly serialNumber?: bigint;
+  /** Further capabilities: {@link vendorSpecific}, or the author's own as data or behind callbacks. */
+  readonly capabilities?: readonly Capability[];
+  /** Further extended capabilities: {@link vendorSpecificExtended}, or the author's own. PCI Express only. */
+  readonly extendedCapabilities?: readonly ExtendedCapability[];
+}

@@ -1,3 +1,4 @@
+import type { Region } from '../../device/index.ts';
 import { Errno } from '../../errors/index.ts';
 import {
   echoRegionAccess,
@@ -11,7 +12,9 @@ import {
 import type { IncomingMessage } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
+import { answer, answerWhenDone } from './handler.ts';
 import { mayAccess, regionAt, requireInside } from './region.ts';
+import { mayReset } from './reset.ts';
 
 const AT = RegionAccess.at;
 const FIXED = RegionAccess.size;
@@ -49,9 +52,27 @@ export function handleRegionWrite(served: ServedConnection, message: IncomingMes
   requireInside(served, region, offset, count);
   if (!region.writable) throw notAllowed('write', region.index);
   if (!mayAccess(served, region, true, message.noReply)) return false;
+  if (region.initiatesReset?.(offset, message.bytes, start + FIXED, count)) {
+    return resetByWrite(served, message, region, offset, count);
+  }
   region.write(offset, message.bytes, start + FIXED, count);
   const at = served.connection.reply(message, FIXED);
   if (at >= 0) echoRegionAccess(view, start, served.connection.out.view, at);
+  return true;
+}
+
+/** The guest resets the function, such as by Initiate FLR: a write, and then what DEVICE_RESET does. */
+function resetByWrite(
+  served: ServedConnection,
+  message: IncomingMessage,
+  region: Region,
+  offset: number,
+  count: number,
+): boolean {
+  if (!mayReset(served)) return false;
+  region.write(offset, message.bytes, message.start + FIXED, count);
+  const reply = regionWrite.reply.encode({ offset: BigInt(offset), region: region.index, count });
+  answerWhenDone(served, message, served.server.reset(served), (to) => answer(served, to, reply));
   return true;
 }
 

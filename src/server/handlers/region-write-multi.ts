@@ -2,10 +2,14 @@ import { littleEndian, regionWriteMulti } from '../../protocol/index.ts';
 import type { IncomingMessage } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
-import { answer } from './handler.ts';
+import { answer, answerWhenDone } from './handler.ts';
 import { mayAccess, regionAt, requireInside } from './region.ts';
+import { mayReset } from './reset.ts';
 
-/** REGION_WRITE_MULTI: all writes are checked before the first is made; a failing one stops the rest. */
+/**
+ * REGION_WRITE_MULTI: all writes are checked before the first is made; a failing one stops the rest. A reset that one
+ * of them initiates comes after the last: what a guest writes right behind it is undefined.
+ */
 export function handleRegionWriteMulti(served: ServedConnection, message: IncomingMessage): boolean {
   if (served.agreed?.writeMultiple !== true) {
     throw new ServerError('ERR_UNKNOWN_COMMAND', 'REGION_WRITE_MULTI was not agreed on');
@@ -16,15 +20,23 @@ export function handleRegionWriteMulti(served: ServedConnection, message: Incomi
     requireInside(served, region, offset <= Number.MAX_SAFE_INTEGER ? Number(offset) : -1, count);
     if (!region.writable)
       throw new ServerError('ERR_BAD_RANGE', `region ${index} can't be written`, { region: index });
-    return { region, offset: Number(offset), count, data };
+    return { region, offset: Number(offset), count, bytes: inMemoryOrder(data) };
   });
   if (!writes.every(({ region }) => mayAccess(served, region, true, message.noReply))) return false;
-  const bytes = new Uint8Array(8);
-  const view = new DataView(bytes.buffer);
-  for (const { region, offset, count, data } of writes) {
-    view.setBigUint64(0, data, littleEndian);
-    region.write(offset, bytes, 0, count);
-  }
-  answer(served, message, regionWriteMulti.reply.encode({ wrCnt }));
+  const resets = writes.some(({ region, offset, bytes, count }) =>
+    region.initiatesReset?.(offset, bytes, 0, count),
+  );
+  if (resets && !mayReset(served)) return false;
+  for (const { region, offset, count, bytes } of writes) region.write(offset, bytes, 0, count);
+  const reset = resets ? served.server.reset(served) : undefined;
+  answerWhenDone(served, message, reset, (to) =>
+    answer(served, to, regionWriteMulti.reply.encode({ wrCnt })),
+  );
   return true;
+}
+
+function inMemoryOrder(data: bigint): Uint8Array {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, data, littleEndian);
+  return bytes;
 }

@@ -6,11 +6,15 @@ import { acknowledge, answerWhenDone } from './handler.ts';
 /** DEVICE_RESET. A payload is ignored, as libvfio-user does. A VMM's waits for the end of a hold. */
 export function handleReset(served: ServedConnection, message: IncomingMessage): boolean {
   const { server } = served;
-  if (served.role === 'main' && server.hold.active) {
-    if (!server.hold.expired) return false;
-    throw new ServerError('ERR_BUSY', 'the device is being moved');
-  }
+  if (!mayReset(served)) return false;
   if (served.role === 'control') server.migration.requireTurnToReset(served);
   answerWhenDone(served, message, server.reset(served), (to) => acknowledge(served, to));
   return true;
+}
+
+/** Whether a reset may go on now (true) or waits for the end of a hold (false). @throws ServerError EBUSY */
+export function mayReset({ role, server }: ServedConnection): boolean {
+  if (role !== 'main' || !server.hold.active) return true;
+  if (!server.hold.expired) return false;
+  throw new ServerError('ERR_BUSY', 'the device is being moved');
 }

@@ -1,5 +1,6 @@
 #include "channel.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -16,7 +17,7 @@ bool channel_arguments(napi_env env, const napi_value *argv, struct channel *cha
       !fd_array(env, argv[3], &channel->fds, &channel->capacity) ||
       !int32_array(env, argv[4], &channel->control, &length))
     return false;
-  return length >= CONTROL_LENGTH || throw_range(env, "control needs nine elements");
+  return length >= CONTROL_LENGTH || throw_range(env, "control needs ten elements");
 }
 
 int64_t now_ns(void) {
@@ -58,14 +59,31 @@ static void spin_failed(int32_t *control) {
   control[REST] = control[RESTING] = rest;
 }
 
+/* Whether somebody else has run on our processor since this was asked last. */
+static bool was_preempted(int32_t *control) {
+  struct rusage usage;
+  if (getrusage(RUSAGE_THREAD, &usage)) return false;
+  int32_t switches = (int32_t)(usage.ru_nivcsw & INT32_MAX), before = control[SWITCHES];
+  control[SWITCHES] = switches;
+  return switches != before;
+}
+
 int32_t channel_spin(const struct channel *channel, int64_t limit) {
   /* What is there already says nothing about spinning. */
   int32_t result = channel_receive(channel, MSG_DONTWAIT);
   if (result != -EAGAIN) return result;
-  int64_t end = now_ns() + channel->control[SPIN_US] * INT64_C(1000);
+  int64_t now = now_ns(), end = now + channel->control[SPIN_US] * INT64_C(1000);
+  bool halted = false;
   if (end > limit) end = limit;
-  while (result == -EAGAIN && now_ns() < end) result = channel_receive(channel, MSG_DONTWAIT);
-  if (result == -EAGAIN)
+  while (result == -EAGAIN && now < end) {
+    int64_t before = now;
+    result = channel_receive(channel, MSG_DONTWAIT);
+    now = now_ns();
+    halted = halted || now - before > PEER_RAN_NS;
+  }
+  /* When the peer had to take our processor to send, it would have been sooner without the spin. */
+  bool interrupted = halted && was_preempted(channel->control);
+  if (result == -EAGAIN || interrupted)
     spin_failed(channel->control);
   else
     spin_paid(channel->control);

@@ -7,8 +7,8 @@
 
 #include "ferry.h"
 
-/* The elements of `control`; see Control in src/native/control.ts. The last three are ours. */
-enum { RX_OFFSET, RX_LENGTH, SPIN_US, BUDGET_US, TX_START, TX_END, MISSES, REST, RESTING, CONTROL_LENGTH };
+/* The elements of `control`; see Control in src/native/control.ts. The last four are ours. */
+enum { RX_OFFSET, RX_LENGTH, SPIN_US, BUDGET_US, TX_START, TX_END, MISSES, REST, RESTING, SWITCHES, CONTROL_LENGTH };
 
 struct channel {
   int fd;
@@ -18,6 +18,9 @@ struct channel {
   size_t capacity;
   int32_t *control;
 };
+
+/* A system call takes about a microsecond; with the two task switches of one that lets the peer run, longer than this. */
+enum { PEER_RAN_NS = 2500 };
 
 enum { CHANNEL_ARGUMENTS = 5 };
 

@@ -13,9 +13,6 @@
 #include "channel.h"
 #include "poller.h"
 
-/* A send takes about a microsecond; the two task switches of one that lets the peer run take longer than this. */
-enum { PEER_RAN_NS = 2500 };
-
 struct pump {
   struct poller poller;
   struct channel channel;

@@ -18,4 +18,4 @@ export const Control = {
 } as const;
 
 /** Elements of the array; those that {@link Control} does not name are the addon's own. */
-export const CONTROL_LENGTH = 9;
+export const CONTROL_LENGTH = 10;

@@ -11,7 +11,7 @@ const workers = (body: string) => `
     const pair = () => { const out = new Int32Array(2); native.socketpair(out); return out; };
     const sendText = (fd, text) => native.send(fd, Buffer.from(text), 0, text.length, null, 0, 0, null);
     const pump = (fd, onReceive) => native.pumpStart(
-      fd, new Uint8Array(4096), new Uint8Array(8), new Int32Array(9), Int32Array.of(0, 4096, 20, 500, 0, 0, 0, 0, 0),
+      fd, new Uint8Array(4096), new Uint8Array(8), new Int32Array(9), Int32Array.of(0, 4096, 20, 500, 0, 0, 0, 0, 0, 0),
       onReceive, () => {});
     ${body}
   `)};

@@ -93,7 +93,7 @@ describe('exchange', () => {
           if (native.receive(workerData.fd, rx, 0, 64, fds, 5000) <= 0) break;
         }\`, { eval: true, workerData: { binary, fd: ends[0] } });
       native.setBlocking(ends[1], 5000);
-      const control = Int32Array.of(0, 64, 50, 500, 0, 0, 0, 0, 0);
+      const control = Int32Array.of(0, 64, 50, 500, 0, 0, 0, 0, 0, 0);
       const answer = () => control.set([0, 1], 4);
       let count = 0;
       while (count < 3000) {

@@ -65,7 +65,7 @@ describe('closing', () => {
         const onReceive = () => { native.pumpClose(handle); ends.forEach((fd) => native.close(fd)); };
         registry.register(onReceive);
         const handle = native.pumpStart(ends[1], new Uint8Array(8), new Uint8Array(8), new Int32Array(1),
-          Int32Array.of(0, 8, 0, 500, 0, 0, 0, 0, 0), onReceive, () => {});
+          Int32Array.of(0, 8, 0, 500, 0, 0, 0, 0, 0, 0), onReceive, () => {});
         sendText(ends[0], 'x');
       };
       for (let i = 0; i < 10; i++) once();

@@ -106,7 +106,7 @@ export const prelude = `
   const say = (text) => fs.writeSync(1, text + '\\n');
   const sendText = (fd, text) => native.send(fd, Buffer.from(text), 0, text.length, null, 0, 0, null);
   const pump = (fd, onReceive, control = [0, 4096, 0, 500], onWritable = () => {}) => {
-    const rx = new Uint8Array(4096), tx = new Uint8Array(8), fds = new Int32Array(9), all = new Int32Array(9);
+    const rx = new Uint8Array(4096), tx = new Uint8Array(8), fds = new Int32Array(9), all = new Int32Array(10);
     all.set(control);
     return native.pumpStart(fd, rx, tx, fds, all, (n) => onReceive(n, rx, fds), onWritable);
   };

@@ -3,6 +3,7 @@ import { requireSoundImage } from '../stream/index.ts';
 import type { Bar, BarContent } from './bar.ts';
 import { BAR_INDICES } from './bar-rules.ts';
 import type { Blueprint } from './blueprint.ts';
+import { ConfigAccess } from './config-access.ts';
 import { ConfigurationSpace } from './configuration-space.ts';
 import type { MigrationServices } from './declared-migration.ts';
 import type { DeviceTimers } from './device-timers.ts';
@@ -49,6 +50,7 @@ export class BoundDevice implements ServedDevice {
   readonly asynchronous: boolean;
   /** For the author's services. */
   readonly run: RunControl;
+  readonly config: ConfigAccess;
   readonly #image: PciImage;
   readonly #timers: DeviceTimers;
   readonly #hooks: DeviceHooks;
@@ -63,6 +65,7 @@ export class BoundDevice implements ServedDevice {
     this.#hooks = hooks;
     const pci = declarePciState(blueprint);
     const config = new ConfigurationSpace(blueprint.config, pci.state.config, () => this.#controlsChanged());
+    this.config = new ConfigAccess(config, () => this.#controlsChanged());
     const asleep = sleeping(config);
     const table = new MsixTable(pci.state.msixTable, pci.state.msixWritten, () => this.interrupts.update());
     const controls = new PciInterruptControls(config, (vector) => table.masked(vector), asleep);

@@ -31,8 +31,24 @@ export function checkCapability(space: CapabilitySpace, capability: Capability):
     throw refuse('it has registers or callbacks, not both');
   let end = space.header;
   for (const register of [...registers].sort((a, b) => a.offset - b.offset)) {
+    const wrong = wrongRegister(register);
+    if (wrong !== null) throw refuse(`${register.name}: ${wrong}`);
     if (register.offset < end) throw refuse(`${register.name} overlaps what is before it`);
     end = register.offset + register.size;
     if (end > size) throw refuse(`${register.name} is not inside`);
   }
+}
+
+/** What is wrong with a register by itself; null when nothing is. */
+function wrongRegister(register: ConfigRegister): string | null {
+  const { offset, size, reset = 0, writable = 0, clearable = 0, volatile = 0, choices } = register;
+  if (!Number.isInteger(offset)) return 'its offset is whole';
+  if (![1, 2, 3, 4].includes(size)) return 'it has 1 to 4 bytes';
+  const fits = (value: number) => Number.isInteger(value) && value >= 0 && value < 2 ** (8 * size);
+  if (![reset, writable, clearable, volatile].every(fits))
+    return `a value or mask does not fit its ${size} bytes`;
+  if ((writable & clearable) !== 0) return 'a bit is either written or cleared by writing 1';
+  if (choices === undefined) return null;
+  if ((choices.mask & ~writable) !== 0) return 'its choices are among bits that software writes';
+  return choices.values.includes(reset & choices.mask) ? null : 'its reset value is none of its choices';
 }

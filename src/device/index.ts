@@ -2,6 +2,7 @@ export type { DeviceImage, PrecopyInfo } from '../stream/index.ts';
 export type { Bar, BarContent, BarIndex, BarOptions, Bars, MemoryBarOptions } from './bar.ts';
 export type { RegionCallbacks } from './callback-content.ts';
 export type { Capability, ExtendedCapability } from './capability.ts';
+export type { ConfigAccess } from './config-access.ts';
 export type { ConfigRegister } from './configuration-space.ts';
 export { DeclaredMigration, type MigrationServices } from './declared-migration.ts';
 export type { DeviceDma } from './device-dma.ts';

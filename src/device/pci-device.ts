@@ -4,6 +4,7 @@ import type { Bar, BarContent, BarOptions, Bars, MemoryBarOptions } from './bar.
 import { draw } from './blueprint.ts';
 import { BoundDevice } from './bound-device.ts';
 import { CallbackContent, type RegionCallbacks } from './callback-content.ts';
+import type { ConfigAccess } from './config-access.ts';
 import { DeclaredMigration, type MigrationServices } from './declared-migration.ts';
 import type { DeviceDma } from './device-dma.ts';
 import { DeviceError } from './device-error.ts';
@@ -167,6 +168,11 @@ export abstract class PciDevice implements BindableDevice {
   /** Guest memory. */
   protected get dma(): DeviceDma {
     return this.#parts().run.dma;
+  }
+
+  /** The registers of its configuration space, by name. */
+  protected get configuration(): ConfigAccess {
+    return this.#parts().config;
   }
 
   /** Whether the device may start no DMA now, or soon no more: work comes to a point where it can be interrupted. */

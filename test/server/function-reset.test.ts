@@ -4,6 +4,7 @@ import { Errno } from '../../src/errors/index.ts';
 import { loadNative } from '../../src/native/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { fields, type RawClient, rawMessage } from '../helpers/raw-client.ts';
+import { settle } from '../helpers/served.ts';
 import { comes } from './held-device.ts';
 import { getState, setState } from './migration-driver.ts';
 import { testServers } from './test-servers.ts';
@@ -156,6 +157,18 @@ describe('a reset by Initiate FLR', () => {
     await setState(control, RUNNING);
     expect((await main.reply(id)).error).toBe(0);
     expect(device.resets).toBe(1);
+  });
+
+  it('happens when the hold ends, where the VMM left meanwhile', async () => {
+    const { device, main, control, server } = await started();
+    await setState(control, STOP);
+    main.post(WRITE, flr, POSTED);
+    await settle(25);
+    main.close();
+    await until(() => server.main === null);
+    expect(device.resets).toBe(0);
+    await setState(control, RUNNING);
+    expect([device.resets, device.state.value]).toEqual([1, 7]);
   });
 
   it('gets EBUSY when the hold has expired', async () => {

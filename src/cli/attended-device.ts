@@ -1,4 +1,6 @@
 import type { BindableDevice } from '../device/index.ts';
+import { NvmeDevice } from '../devices/index.ts';
+import { FileNamespace } from './backends/file-namespace.ts';
 import makeDevice from './device-factory.ts';
 import type { DeviceSpec } from './device-spec.ts';
 import { gpioPins } from './gpio-pins.ts';
@@ -8,17 +10,29 @@ import { serialLine } from './serial-line.ts';
 export interface AttendedDevice {
   readonly device: BindableDevice;
   /** Lets go of the other end; the process may end then. */
-  readonly close: () => void;
+  readonly close: () => void | Promise<void>;
 }
 
-/** Makes a device for this thread. Throws UsageError, or TransportError for a socket that can't be made. */
+/**
+ * Makes a device for this thread. Throws UsageError, TransportError for a socket that can't be made, StorageError for
+ * a file that is no disk.
+ */
 export async function attendedDevice(spec: DeviceSpec): Promise<AttendedDevice> {
   switch (spec.kind) {
     case 'gpio':
       return gpioPins(spec);
     case 'serial':
       return serialLine(spec.end);
+    case 'disk':
+      return disk(spec.path);
     default:
       return { device: await makeDevice(spec), close: () => {} };
   }
+}
+
+/** The file is used when a guest enables the controller, and until this ends or the device has moved. */
+function disk(path: string): AttendedDevice {
+  const backend = new FileNamespace(path);
+  const device = new NvmeDevice({ backend, serial: backend.serial });
+  return { device, close: () => backend.quiesce() };
 }

@@ -20,7 +20,7 @@ export type PlainSpec =
     }
   | { readonly kind: 'module'; readonly path: string };
 
-/** The same for a device with something at its other end, which is on the main thread. */
+/** The same for a device with something at its other end that the main thread takes care of. */
 export type AttendedSpec =
   | {
       readonly kind: 'gpio';
@@ -29,7 +29,9 @@ export type AttendedSpec =
       /** Outputs are printed as JSON. */
       readonly json: boolean;
     }
-  | { readonly kind: 'serial'; readonly end: SerialEnd };
+  | { readonly kind: 'serial'; readonly end: SerialEnd }
+  /** An nvme whose namespace is a file. */
+  | { readonly kind: 'disk'; readonly path: string };
 
 /** Any device. */
 export type DeviceSpec = PlainSpec | AttendedSpec;
@@ -45,14 +47,14 @@ export interface DeviceOptions {
   readonly json?: boolean;
 }
 
-/** Which device an option is about. */
-const OPTION_OF = {
-  size: 'memory',
-  image: 'memory',
-  ram: 'nvme',
-  inputs: 'gpio',
-  backend: 'serial',
-} as const;
+/** Which devices an option is about. */
+const OPTION_OF: Readonly<Record<string, readonly string[]>> = {
+  size: ['memory'],
+  image: ['memory'],
+  ram: ['nvme'],
+  inputs: ['gpio'],
+  backend: ['serial', 'nvme'],
+};
 
 /** The devices that are known by name. */
 export const DEVICE_NAMES = ['edu', 'memory', 'gpio', 'serial', 'nvme'] as const;
@@ -75,12 +77,25 @@ export function deviceSpec(name: string, options: DeviceOptions): DeviceSpec {
         end: serialEnd(required(options.backend, 'serial', '--backend stdio|unix:PATH')),
       };
     case 'nvme':
-      return { kind: 'nvme', asynchronous, ram: required(options.ram, 'nvme', '--ram BYTES') };
+      return nvmeSpec(options, asynchronous);
   }
   if (/[/.]/.test(name)) return { kind: 'module', path: name };
   throw new UsageError(
     `there is no device ${name}: it is ${DEVICE_NAMES.join(', ')}, or the path of a JavaScript module`,
   );
+}
+
+function nvmeSpec({ ram, backend, dedicated }: DeviceOptions, asynchronous: boolean): DeviceSpec {
+  if ((ram === undefined) === (backend === undefined)) {
+    throw new UsageError('give the namespace of nvme as --backend FILE or as --ram BYTES');
+  }
+  if (backend === undefined) return { kind: 'nvme', asynchronous, ram: required(ram, 'nvme', '--ram BYTES') };
+  if (dedicated === true) throw notDedicated('nvme with a file');
+  return { kind: 'disk', path: backend };
+}
+
+function notDedicated(what: string): UsageError {
+  return new UsageError(`${what} can't have a thread of its own: leave out --dedicated`);
 }
 
 function required<T>(value: T | undefined, device: string, option: string): T {
@@ -89,12 +104,10 @@ function required<T>(value: T | undefined, device: string, option: string): T {
 }
 
 function expectSuitable(name: string, options: DeviceOptions): void {
-  for (const [option, device] of Object.entries(OPTION_OF)) {
-    if (name !== device && option in options) {
-      throw new UsageError(`--${option} belongs to the device ${device}, not to ${name}`);
+  for (const [option, devices] of Object.entries(OPTION_OF)) {
+    if (option in options && !devices.includes(name)) {
+      throw new UsageError(`--${option} belongs to the device ${devices.join(' or ')}, not to ${name}`);
     }
   }
-  if (options.dedicated === true && (name === 'gpio' || name === 'serial')) {
-    throw new UsageError(`${name} can't have a thread of its own: leave out --dedicated`);
-  }
+  if (options.dedicated === true && (name === 'gpio' || name === 'serial')) throw notDedicated(name);
 }

@@ -48,6 +48,9 @@ input. The other end of serial is standard input and output, or whoever connects
 is no pty (Node.js can't make one); socat makes one of the socket:
   socat PTY,link=/tmp/tty,raw,echo=0 UNIX-CONNECT:/tmp/line
 
+The namespace of nvme is memory that migrates with the device (--ram), or a regular file of whole blocks of 512 bytes
+(--backend), which both ends of a migration share: it is locked while a guest uses it.
+
 QEMU (10.1 or newer) attaches any of them with
   -object memory-backend-memfd,id=mem,size=1G,share=on -machine q35,memory-backend=mem
   -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/a.sock"}}'
@@ -60,6 +63,7 @@ Examples:
   ferry serve gpio --socket-path /tmp/gpio.sock --inputs in0=1,in7=1
   ferry serve serial --socket-path /tmp/serial.sock --backend unix:/tmp/line
   ferry serve nvme --socket-path /tmp/nvme.sock --ram 256M
+  ferry serve nvme --socket-path /tmp/nvme.sock --backend disk.img
   ferry serve ./my-device.js --socket-path /tmp/mine.sock --control-path /run/mine.control
 ${EXIT_CODES_HELP}`;
 
@@ -87,7 +91,7 @@ export function serveCommand(): Command {
     .option('--image <file>', 'memory: a file whose content is loaded')
     .option('--ram <bytes>', 'nvme: size of a namespace in memory, which migrates', parseBytes)
     .option('--inputs <levels>', 'gpio: inputs from the start, such as in0=1,in7=1')
-    .option('--backend <end>', 'serial: its other end, stdio or unix:PATH')
+    .option('--backend <where>', 'serial: its other end, stdio or unix:PATH; nvme: a file')
     .option('--json', 'print lines as JSON')
     .addHelpText('after', HELP)
     .action(serve);
@@ -132,14 +136,14 @@ async function start(spec: DeviceSpec, options: Options, controlPath: string | n
         : serveInherited(device, { ...common, fd });
     return { ended: running.ended, close: () => closeBoth(running, attended) };
   } catch (error) {
-    attended.close();
+    await attended.close();
     throw error;
   }
 }
 
-function closeBoth(running: Closeable, attended: AttendedDevice): void {
+async function closeBoth(running: Closeable, attended: AttendedDevice): Promise<void> {
   running.close();
-  attended.close();
+  await attended.close();
 }
 
 async function startDedicated(

@@ -37,7 +37,7 @@ describe('ferry', () => {
     [['serve', 'memory', '--socket-path', 'a', '--size', 'big'], /Write a size such as/],
     [['serve', 'edu', '--socket-path', 'a', '--size', '64K'], /--size belongs to the device memory/],
     [['serve', 'edu', '--socket-path', 'a', '--image', 'x'], /--image belongs to the device memory/],
-    [['serve', 'nvme', '--socket-path', 'a'], /there is no device nvme/],
+    [['serve', 'vga', '--socket-path', 'a'], /there is no device vga/],
     [['serve', './nothing.js', '--socket-path', 'a'], /there is no file/],
     [['serve', 'memory', '--fd', '42'], /fd 42 is no socket/],
     [['serve', 'memory', '--socket-path', 'a', '--image', 'nothing'], /the image nothing can't be read/],

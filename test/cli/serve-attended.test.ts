@@ -1,8 +1,13 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DeviceClient } from '../../src/client/index.ts';
-import { GpioRegister, SerialModemControl, SerialRegister } from '../../src/devices/index.ts';
+import {
+  GpioRegister,
+  SerialLineStatus,
+  SerialModemControl,
+  SerialRegister,
+} from '../../src/devices/index.ts';
 import { lastJson, type Running, Shell } from './ferry.ts';
 
 const GPIO_BAR = 2;
@@ -20,8 +25,8 @@ afterEach(async () => {
   await shell.close();
 });
 
-async function connect(): Promise<DeviceClient> {
-  const client = await DeviceClient.connect(shell.path('a.sock'));
+async function connect(socket = 'a.sock'): Promise<DeviceClient> {
+  const client = await DeviceClient.connect(shell.path(socket));
   clients.push(client);
   return client;
 }
@@ -86,8 +91,11 @@ class Line {
     return new Line(client);
   }
 
+  /** Settles when the last byte is on its way. */
   async send(text: string): Promise<void> {
     for (const byte of Buffer.from(text)) await this.#client.writeU8(SERIAL_BAR, SerialRegister.DATA, byte);
+    const status = () => this.#client.readU8(SERIAL_BAR, SerialRegister.LSR);
+    await vi.waitFor(async () => expect((await status()) & SerialLineStatus.EMPTY).not.toBe(0), WAIT);
   }
 
   /** Waits for as many bytes as `expected` has. */
@@ -163,6 +171,24 @@ describe('ferry serve serial --backend unix:PATH', () => {
   });
 });
 
+/** CSTS.RDY and CSTS.CFS. */
+const READY = 1;
+const FAILED = 2;
+
+/** Enables the controller with queues of two entries (NVM Express 1.4, section 3.1); gives CSTS. */
+async function enable(client: DeviceClient): Promise<number> {
+  await client.writeU32(0, 0x24, 0x0001_0001);
+  await client.writeU64(0, 0x28, 0x10000n);
+  await client.writeU64(0, 0x30, 0x20000n);
+  await client.writeU32(0, 0x14, 0x0046_0001);
+  const status = async (): Promise<number> => {
+    const csts = await client.readU32(0, 0x1c);
+    expect(csts).not.toBe(0);
+    return csts & 3;
+  };
+  return vi.waitFor(status, WAIT);
+}
+
 describe('ferry serve nvme', () => {
   it('serves a namespace in memory', async () => {
     await shell.serve('nvme', 'a.sock', '--ram', '1M');
@@ -170,6 +196,20 @@ describe('ferry serve nvme', () => {
     // CAP.CQR and VS 1.4 (NVM Express 1.4, section 3.1).
     expect((await client.readU64(0, 0)) & 0x10000n).toBe(0x10000n);
     expect(await client.readU32(0, 8)).toBe(0x00010400);
+  });
+
+  it('uses a file while the controller is enabled, and leaves it to another server when it ends', async () => {
+    writeFileSync(shell.path('disk.img'), Buffer.alloc(1 << 20));
+    const words = ['--backend', shell.path('disk.img')];
+    const first = await shell.serve('nvme', 'a.sock', ...words);
+    await shell.serve('nvme', 'b.sock', ...words);
+    const [one, two] = [await connect(), await connect('b.sock')];
+    expect(await enable(one)).toBe(READY);
+    expect(await enable(two), 'the file is in use').toBe(FAILED);
+    one.close();
+    expect(await first.kill('SIGTERM')).toMatchObject({ status: 0, stderr: '' });
+    await two.reset();
+    expect(await enable(two)).toBe(READY);
   });
 });
 
@@ -179,8 +219,10 @@ it.each([
   [['serial'], 'serial needs --backend'],
   [['serial', '--backend', 'pty'], 'socat'],
   [['serial', '--backend', 'tcp:1'], 'it is stdio or unix:PATH'],
-  [['edu', '--backend', 'stdio'], '--backend belongs to the device serial, not to edu'],
-  [['nvme'], 'nvme needs --ram'],
+  [['edu', '--backend', 'stdio'], '--backend belongs to the device serial or nvme, not to edu'],
+  [['nvme'], 'give the namespace of nvme as --backend FILE or as --ram BYTES'],
+  [['nvme', '--ram', '4K', '--backend', 'disk.img'], 'give the namespace of nvme'],
+  [['nvme', '--backend', 'disk.img', '--dedicated'], "nvme with a file can't have a thread of its own"],
   [['nvme', '--ram', '5000'], 'no multiple of 4096'],
 ])('refuses %j', async (words, message) => {
   const { status, stderr } = await shell.run('serve', ...words, '--socket-path', shell.path('a.sock'));

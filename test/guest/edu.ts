@@ -16,11 +16,15 @@ export function eduTests(guest: () => Guest): void {
   });
 
   it('edu interrupts by INTx, as uio_pci_generic takes it', async () => {
-    await guest().load('uio_pci_generic');
-    const address = await addressOf(guest(), Ids.edu);
-    await guest().attempt(`echo ${Ids.edu.replace(':', ' ')} > /sys/bus/pci/drivers/uio_pci_generic/new_id`);
-    expect(await driverOf(guest(), address)).toBe('uio_pci_generic');
-    const uio = await guest().run(`ls /sys/bus/pci/devices/${address}/uio`);
+    const uio = await bindToUio(guest(), await addressOf(guest(), Ids.edu));
     await edu(`interrupts /dev/${uio} 50`);
   });
+}
+
+/** Gives edu to a driver that counts its interrupts; returns the name of its device file. */
+export async function bindToUio(guest: Guest, address: string): Promise<string> {
+  await guest.load('uio_pci_generic');
+  await guest.attempt(`echo ${Ids.edu.replace(':', ' ')} > /sys/bus/pci/drivers/uio_pci_generic/new_id`);
+  expect(await driverOf(guest, address)).toBe('uio_pci_generic');
+  return guest.run(`ls /sys/bus/pci/devices/${address}/uio`);
 }

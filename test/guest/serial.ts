@@ -55,7 +55,8 @@ export function msixSerialTests(guest: () => Guest, devices: () => Devices): voi
   });
 }
 
-async function ttyOf(guest: Guest, id: string): Promise<string> {
+/** The terminal that a guest makes of a serial device. */
+export async function ttyOf(guest: Guest, id: string): Promise<string> {
   const address = await addressOf(guest, id);
   return `/dev/${await guest.run(`basename /sys/bus/pci/devices/${address}/*/*/tty/ttyS*`)}`;
 }

@@ -5,7 +5,7 @@ import { type Kernel, type Module, withDependencies } from './kernels.ts';
 import { busyboxPath } from './programs.ts';
 
 /** Modules that tests load, where a kernel has them. */
-const MODULES = ['uio_pci_generic', 'gpio_pci_idio_16', 'nvme'] as const;
+const MODULES = ['uio_pci_generic', 'gpio_pci_idio_16', 'nvme', 'ext4'] as const;
 
 /** What the guest says when it takes commands; see console.ts. */
 export const READY = '@guest-ready';

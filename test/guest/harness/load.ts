@@ -1,0 +1,38 @@
+import type { Guest } from './guest.ts';
+
+/** How long the last repetition may take after it was told to end. */
+const END_TIMEOUT = 100_000;
+let count = 0;
+
+/** A command that a guest repeats in the background until it fails or is told to end. */
+export class Load {
+  readonly #guest: Guest;
+  readonly #name: string;
+
+  private constructor(guest: Guest, name: string) {
+    this.#guest = guest;
+    this.#name = name;
+  }
+
+  /** Begins; the command is one line of shell, and so is what goes before the first repetition. */
+  static async start(guest: Guest, command: string, first = ':'): Promise<Load> {
+    const name = `/tmp/load${++count}`;
+    const repeat = `while ! test -e ${name}.end; do ${command} || exit 1; n=$((n + 1)); done`;
+    await guest.run(
+      `( ( ${first}; n=0; ${repeat}; echo $n > ${name}.count ) > ${name}.log 2>&1; touch ${name}.over ) &`,
+    );
+    return new Load(guest, name);
+  }
+
+  /** Lets the repetition that is under way end; gives how many there were. Throws with the output of one that failed. */
+  async end(): Promise<number> {
+    const name = this.#name;
+    await this.#guest.run(
+      `touch ${name}.end; until test -e ${name}.over; do usleep 20000; done`,
+      END_TIMEOUT,
+    );
+    const { status, output } = await this.#guest.attempt(`cat ${name}.count`);
+    if (status === 0) return Number(output);
+    throw new Error(`the load failed:\n${await this.#guest.run(`tail -n 20 ${name}.log`)}`);
+  }
+}

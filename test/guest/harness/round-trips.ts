@@ -1,0 +1,76 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DeviceClient } from '../../../src/client/index.ts';
+import { MigrationState } from '../../../src/states/index.ts';
+
+/** What round trips have shown. */
+export interface TripReport {
+  readonly trips: number;
+  /** How long the device was held in each trip, in milliseconds. */
+  readonly holds: readonly number[];
+  /** Bytes of state in the last trip. */
+  readonly stateBytes: number;
+}
+
+/** How round trips are made. */
+export interface TripOptions {
+  readonly trips: number;
+  /** From the beginning of one to the beginning of the next, in milliseconds. */
+  readonly everyMs: number;
+  /** Called before and after each; for devices whose memory a guest has mapped, which only a stopped VM leaves alone. */
+  readonly pause?: () => Promise<unknown>;
+  readonly resume?: () => Promise<unknown>;
+}
+
+/** Bytes that one MIG_DATA_READ asks for. */
+const CHUNK = 1024 * 1024;
+const NOTHING = async (): Promise<void> => {};
+
+/**
+ * Takes the state of a served device, resets it, and gives the state back, again and again, through its control
+ * socket. Everything that is not in the state is lost on the way.
+ */
+export async function roundTrips(socketPath: string, options: TripOptions): Promise<TripReport> {
+  const { trips, everyMs, pause = NOTHING, resume = NOTHING } = options;
+  const client = await DeviceClient.connect(`${socketPath}.control`);
+  const holds: number[] = [];
+  let stateBytes = 0;
+  try {
+    for (let trip = 0; trip < trips; trip += 1) {
+      const next = sleep(everyMs);
+      await pause();
+      const begun = performance.now();
+      stateBytes = await roundTrip(client);
+      holds.push(performance.now() - begun);
+      await resume();
+      await next;
+    }
+  } finally {
+    client.close();
+  }
+  return { trips: holds.length, holds, stateBytes };
+}
+
+/** One trip; gives the size of the state in bytes. */
+async function roundTrip(client: DeviceClient): Promise<number> {
+  await client.setMigrationState(MigrationState.STOP_COPY);
+  const state = await takeState(client);
+  await client.reset();
+  await client.setMigrationState(MigrationState.RESUMING);
+  await client.writeMigrationData(state);
+  await client.setMigrationState(MigrationState.RUNNING);
+  return state.length;
+}
+
+async function takeState(client: DeviceClient): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  const keep = (chunk: Uint8Array): void => void chunks.push(Buffer.from(chunk));
+  while ((await client.readMigrationData(CHUNK, keep)) > 0);
+  return Buffer.concat(chunks);
+}
+
+/** For people who read the output of the tests. */
+export function describeTrips(what: string, { trips, holds, stateBytes }: TripReport): string {
+  const sorted = holds.toSorted((a, b) => a - b);
+  const at = (share: number) => (sorted[Math.floor(share * (sorted.length - 1))] ?? 0).toFixed(0);
+  return `${what}: ${trips} round trips of ${stateBytes} bytes; held ${at(0)} to ${at(1)} ms, median ${at(0.5)} ms`;
+}

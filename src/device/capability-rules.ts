@@ -1,5 +1,5 @@
 import type { Capability } from './capability.ts';
-import type { ConfigRegister } from './configuration-space.ts';
+import { type ConfigRegister, isChoice } from './configuration-space.ts';
 import { wrongDeclaration } from './declaration-error.ts';
 
 /** Where capabilities of one kind lie, and how each begins. */
@@ -50,5 +50,5 @@ function wrongRegister(register: ConfigRegister): string | null {
   if ((writable & clearable) !== 0) return 'a bit is either written or cleared by writing 1';
   if (choices === undefined) return null;
   if ((choices.mask & ~writable) !== 0) return 'its choices are among bits that software writes';
-  return choices.values.includes(reset & choices.mask) ? null : 'its reset value is none of its choices';
+  return isChoice(register, reset) ? null : 'its reset value is none of its choices';
 }

@@ -1,5 +1,5 @@
 import { Errno } from '../errors/index.ts';
-import type { ConfigRegister, ConfigurationSpace } from './configuration-space.ts';
+import { type ConfigRegister, type ConfigurationSpace, isChoice } from './configuration-space.ts';
 import { DeviceError } from './device-error.ts';
 
 /**
@@ -23,25 +23,22 @@ export class ConfigAccess {
 
   /** A register's value, up to 32 bits. Throws DeviceError for a name that is not there. */
   get(name: string): number {
-    return this.#config.get(this.#config.register(name)) >>> 0;
+    const { offset, size } = this.#config.register(name);
+    const bytes = new Uint8Array(4);
+    this.#config.read(offset, bytes, 0, size);
+    return new DataView(bytes.buffer).getUint32(0, true);
   }
 
   /**
    * Sets a register, such as an error bit in `STATUS` that software clears. Throws DeviceError EINVAL for a name that
-   * is not there, and where another bit would change than those declared writable, clearable or volatile: the rest is
-   * what the device is, and a migration compares it.
+   * is not there, for a value that software could not choose, and where another bit would change than those declared
+   * writable, clearable or volatile: the rest is what the device is, and a migration compares it.
    */
   set(name: string, value: number): void {
     const register = this.#config.register(name);
     const changes = (this.#config.get(register) ^ value) >>> 0;
-    if (
-      !Number.isInteger(value) ||
-      value < 0 ||
-      (changes & ~changeable(register)) !== 0 ||
-      value >= 2 ** 32
-    ) {
-      throw fixedBits(name, value);
-    }
+    const fits = Number.isInteger(value) && value >= 0 && value < 2 ** 32 && isChoice(register, value);
+    if (!fits || (changes & ~changeable(register)) !== 0) throw fixedBits(name, value);
     this.#config.set(register, value);
     this.#changed();
   }
@@ -52,7 +49,7 @@ function changeable({ writable = 0, clearable = 0, volatile = 0 }: ConfigRegiste
 }
 
 function fixedBits(name: string, value: number): DeviceError {
-  const message = `${name} can't become ${value}: bits that nobody declared writable, clearable or volatile would change`;
+  const message = `${name} can't become ${value}: it changes only as far as it is declared writable, clearable or volatile`;
   return new DeviceError('ERR_DEVICE_ACCESS', message, {
     errno: Errno.EINVAL,
     context: { register: name, value },

@@ -118,9 +118,9 @@ export class ConfigurationSpace {
 
   #refuseOtherChoices(register: ConfigRegister, before: number): void {
     if (register.choices === undefined) return;
-    const { mask, values } = register.choices;
+    const { mask } = register.choices;
     const value = this.get(register);
-    if (!values.includes(value & mask)) this.set(register, (value & ~mask) | (before & mask));
+    if (!isChoice(register, value)) this.set(register, (value & ~mask) | (before & mask));
   }
 
   #eachWindow(
@@ -152,11 +152,7 @@ export class ConfigurationSpace {
 
   /** A register's value. */
   get(register: ConfigRegister): number {
-    const { offset, size } = register;
-    if (size === 4) return this.#view.getUint32(offset, true);
-    if (size === 2) return this.#view.getUint16(offset, true);
-    const low = this.#view.getUint8(offset);
-    return size === 1 ? low : low | (this.#view.getUint16(offset + 1, true) << 8);
+    return valueIn(this.#view, register);
   }
 
   /** Sets a register's value as the device does: regardless of the masks. */
@@ -171,13 +167,18 @@ export class ConfigurationSpace {
 
   /**
    * Checks that `bytes` can be this configuration space: what software can't write must be equal, or it is another
-   * device. Throws DeviceError EINVAL that names the first register that differs.
+   * device, and so must be one that chose what this one lacks. Throws DeviceError EINVAL that names the first register
+   * that differs.
    */
   checkLoadable(bytes: Uint8Array): void {
     const reset = this.#reset;
     for (let i = 0; i < this.size; i++) {
       const changing = (this.#writable[i] ?? 0) | (this.#clearable[i] ?? 0) | (this.#volatile[i] ?? 0);
       if ((((bytes[i] ?? 0) ^ (reset[i] ?? 0)) & ~changing) !== 0) throw this.#mismatch(i, bytes);
+    }
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    for (const register of this.#choosing) {
+      if (!isChoice(register, valueIn(view, register))) throw this.#mismatch(register.offset, bytes);
     }
   }
 
@@ -202,6 +203,18 @@ export class ConfigurationSpace {
 /** The bytes of a configuration space after reset. */
 export function resetBytes(layout: ConfigLayout): Uint8Array {
   return layOut(layout, (register) => register.reset);
+}
+
+/** Whether software can have chosen a register's value. */
+export function isChoice({ choices }: ConfigRegister, value: number): boolean {
+  return choices === undefined || choices.values.includes((value & choices.mask) >>> 0);
+}
+
+function valueIn(view: DataView, { offset, size }: ConfigRegister): number {
+  if (size === 4) return view.getUint32(offset, true);
+  if (size === 2) return view.getUint16(offset, true);
+  const low = view.getUint8(offset);
+  return size === 1 ? low : low | (view.getUint16(offset + 1, true) << 8);
 }
 
 /** One value per register, as bytes of the whole space. */

@@ -48,6 +48,13 @@ describe('the registers of a configuration space by name', () => {
     expect(peek(config, 6, 2)).toBe(0x0010n);
   });
 
+  it('read what is pending now', () => {
+    const { device, config } = serve();
+    poke(config, PLACE.msi + 2, 1, 2);
+    device.raiseIt();
+    expect(device.registersByName.get('MSI.PENDING')).toBe(1);
+  });
+
   it('take effect at once', () => {
     const { device, served, config } = serve();
     const signals = listen(served, IrqIndex.INTX);
@@ -63,6 +70,7 @@ describe('the registers of a configuration space by name', () => {
     ['STATUS', 0xf930],
     ['ERRORS.MASK', 2],
     ['COMMAND', 0x10000],
+    ['PM.CONTROL', 9],
     ['COMMAND', -1],
     ['COMMAND', 0.5],
     ['ERRORS.MASK', 2 ** 32],

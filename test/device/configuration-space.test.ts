@@ -17,6 +17,13 @@ const REGISTERS: readonly ConfigRegister[] = [
   { name: 'CLASS', offset: 9, size: 3, reset: 0xabcdef },
   { name: 'BAR', offset: 16, size: 4, reset: 8, writable: 0xffff0000 },
   { name: 'LINE', offset: 0x3c, size: 1, writable: 0xff, reset: 0x5a },
+  {
+    name: 'CHOICE',
+    offset: 0x40,
+    size: 4,
+    writable: 0xf000000f,
+    choices: { mask: 0xf0000000, values: [0, 0x90000000] },
+  },
 ];
 const LAYOUT: ConfigLayout = { size: 256, registers: REGISTERS, windows: [] };
 
@@ -24,8 +31,15 @@ function make(layout: ConfigLayout = LAYOUT, changed = () => {}): ConfigurationS
   return new ConfigurationSpace(layout, resetBytes(layout), changed);
 }
 
-/** The specification, a byte at a time. */
+/** The specification, a byte at a time; of CHOICE the upper four bits are 0 or 9, whatever else is asked for. */
 function modelWrite(bytes: number[], offset: number, data: Uint8Array): void {
+  const chosen = (bytes[0x43] ?? 0) & 0xf0;
+  modelMasks(bytes, offset, data);
+  const now = (bytes[0x43] ?? 0) & 0xf0;
+  if (now !== 0 && now !== 0x90) bytes[0x43] = ((bytes[0x43] ?? 0) & 0x0f) | chosen;
+}
+
+function modelMasks(bytes: number[], offset: number, data: Uint8Array): void {
   for (const [i, value] of data.entries()) {
     const at = offset + i;
     const old = bytes[at] ?? 0;
@@ -108,6 +122,7 @@ describe('ConfigurationSpace', () => {
       bytes[6] = 0x18;
       bytes[7] = 0;
       bytes[18] = 0xff;
+      bytes[0x43] = 0x90;
       expect(() => config.checkLoadable(bytes)).not.toThrow();
     });
 
@@ -115,6 +130,7 @@ describe('ConfigurationSpace', () => {
       ['an identity', 0, 0x35, 'ID'],
       ['a read-only bit of a register', 16, 0x0c, 'BAR'],
       ['a reserved byte', 0x80, 1, 'a reserved byte'],
+      ['a choice', 0x43, 0x80, 'CHOICE'],
     ])('refuses %s that differs', (_, offset, value, name) => {
       const bytes = resetBytes(LAYOUT);
       bytes[offset] = value;

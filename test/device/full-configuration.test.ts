@@ -159,6 +159,52 @@ describe('a configuration space with everything', () => {
     );
   });
 
+  it('equals a naive model of its bytes where registers and callbacks are met by one access', () => {
+    const small = fc.record({
+      at: fc.constantFrom(PLACE.own - 8, PLACE.ownExtended - 12, 0xf8),
+      offset: fc.nat(16),
+      data: fc.uint8Array({ maxLength: 24 }),
+    });
+    const { config, served } = serve(new Full());
+    const whole = (): Uint8Array => {
+      const bytes = new Uint8Array(0x200);
+      config?.read(0, bytes, 0, bytes.length);
+      return bytes;
+    };
+    fc.assert(
+      fc.property(fc.array(small, { maxLength: 12 }), (accesses) => {
+        served.reset();
+        const model = whole();
+        for (const { at, offset, data } of accesses) {
+          const from = at + offset;
+          config?.write(from, data, 0, data.length);
+          for (const [i, value] of data.entries()) modelByte(model, from + i, value);
+          const read = new Uint8Array(data.length + 2);
+          config?.read(from, read, 1, data.length);
+          expect([...read]).toEqual([0, ...model.subarray(from, from + data.length), 0]);
+        }
+        expect(whole()).toEqual(model);
+      }),
+    );
+  });
+
+  /** Around the callbacks: vendor bytes with masks, error bits cleared by writing 1, and the same four bytes twice. */
+  function modelByte(model: Uint8Array, at: number, value: number): void {
+    const old = model[at] ?? 0;
+    const set = (writable: number) => {
+      model[at] = (old & ~writable) | (value & writable);
+    };
+    const twin = [PLACE.own + 2, PLACE.ownExtended + 4].find((start) => at >= start && at < start + 4);
+    if (twin !== undefined) {
+      model[PLACE.own + 2 + at - twin] = value;
+      model[PLACE.ownExtended + 4 + at - twin] = value;
+    } else if (at === PLACE.vendor + 4) set(0x0f);
+    else if (at === PLACE.vendor + 5) set(0xff);
+    else if (at >= PLACE.errors + 4 && at < PLACE.errors + 8) model[at] = old & ~(value & 0xf0);
+    else if (at === PLACE.errors + 8) set(0x01);
+    else if (at === PLACE.errors + 11) set(0x80);
+  }
+
   it('takes payload sizes that it has, and keeps the last where software asks for another', () => {
     const { config } = serve(new Full());
     const payload = (code: number): number => {

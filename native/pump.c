@@ -20,6 +20,7 @@ struct pump {
   bool readable, writable; /* what pumpArm asked for */
   bool ended;              /* end of file or an error was reported */
   bool likely;             /* the next message is probably there already */
+  int64_t now, budget_end; /* when the last answer was sent; when others get a turn */
   bool paused;             /* the loop woke us up while control[RX_LENGTH] was 0 */
 };
 
@@ -37,13 +38,15 @@ static bool may_spin(const struct pump *pump) {
   return uv_backend_timeout(pump->poller.ferry->loop) != 0 && channel_may_spin(&pump->channel);
 }
 
-/* Sends what the callback left. */
+/* Sends what the callback left; false when there is nothing more to do before the next wake-up. */
 static bool answer(struct pump *pump) {
   const struct channel *channel = &pump->channel;
   bool silent = channel->control[TX_START] >= channel->control[TX_END];
   int64_t start = now_ns();
   bool sent = channel_send(channel);
-  pump->likely = silent || now_ns() - start > PEER_RAN_NS;
+  pump->now = silent ? start : now_ns();
+  pump->likely = silent || pump->now - start > PEER_RAN_NS;
+  if (pump->budget_end == 0) pump->budget_end = start + channel->control[BUDGET_US] * INT64_C(1000);
   return sent || poller_call(&pump->poller, pump->on_writable, NULL);
 }
 
@@ -54,15 +57,15 @@ static bool deliver(struct pump *pump, int32_t result) {
 }
 
 /* The next message, if it can be had without sleeping. */
-static int32_t next(const struct pump *pump, int64_t end) {
+static int32_t next(const struct pump *pump) {
   int32_t result = pump->likely ? channel_receive(&pump->channel, MSG_DONTWAIT) : -EAGAIN;
-  return result == -EAGAIN && may_spin(pump) ? channel_spin(&pump->channel, end) : result;
+  return result == -EAGAIN && may_spin(pump) ? channel_spin(&pump->channel, pump->budget_end) : result;
 }
 
 static void drain(struct pump *pump) {
-  int64_t end = now_ns() + pump->channel.control[BUDGET_US] * INT64_C(1000);
   int32_t result = channel_receive(&pump->channel, MSG_DONTWAIT);
-  while (result != -EAGAIN && deliver(pump, result) && now_ns() < end) result = next(pump, end);
+  pump->budget_end = 0; /* it begins with the first answer */
+  while (result != -EAGAIN && deliver(pump, result) && pump->now < pump->budget_end) result = next(pump);
 }
 
 static void pump_ready(struct poller *poller, int events) {

@@ -238,9 +238,24 @@ export class Connection {
       return;
     }
     const count = this.#fds[0] ?? 0;
+    if (count === 0 && !this.#handling && this.#held.length === 0 && this.#framer.pushWhole(result)) {
+      this.#handleAlone(result);
+      return;
+    }
     this.#framer.push(result, count > 0 ? Array.from(this.#fds.subarray(1, 1 + count)) : NO_FDS);
     this.#handleReceived();
     if (this.#framer.hasFds && this.#framer.fdCount > MAX_FDS) this.close(tooManyFds(MAX_FDS));
+  }
+
+  /** The usual case, without what only the others need: one message has come, and nothing waits before it. */
+  #handleAlone(size: number): void {
+    const { bytes, view } = this.#framer;
+    this.#handling = true;
+    this.#message.point(bytes, view, 0, size, NO_FDS);
+    this.#dispatch();
+    this.#handling = false;
+    if (this.#held.length > 0) this.#handleReceived();
+    else if (!this.out.plain || this.#drained.length > 0) this.flush();
   }
 
   /** As {@link #handleAll}, inside a callback of the port: that sends the answers itself when nothing is special. */

@@ -62,6 +62,18 @@ export class Framer {
     if (fds.length > 0) this.#fdSets.push({ lastByte: this.#base + this.#end - 1, fds: [...fds] });
   }
 
+  /**
+   * Instead of {@link push} and {@link next}: whether `count` bytes without fds that arrived where nothing was are one
+   * whole message. If so it is the current one and the buffer is empty again, else nothing has happened.
+   */
+  pushWhole(count: number): boolean {
+    if (this.#end !== 0 || this.#skip !== 0 || this.#fdSets.length > 0) return false;
+    if (count < HEADER_SIZE || count > this.#max || this.#sizeAt(0) !== count) return false;
+    this.messageStart = 0;
+    this.messageEnd = count;
+    return true;
+  }
+
   /** Advances to the next message; its bounds are then in messageStart and messageEnd. */
   next(): Framed {
     if (this.#skip > 0) this.#dropSkipped();

@@ -56,14 +56,14 @@ describe('exchange', () => {
   it('stays no longer than its budget, which begins with the first message', () => {
     const ends = pair();
     const state = echo(ends[1], 1);
-    state.control[Control.BUDGET_US] = 5000;
+    state.control[Control.BUDGET_US] = 50_000;
     state.after = () => void sendText(ends[0], 'again');
     sendText(ends[0], 'first');
     const start = performance.now();
-    expect(state.exchange(0, 2 ** 30)).toBeGreaterThan(10);
+    expect(state.exchange(0, 2 ** 30)).toBeGreaterThan(1);
     const took = performance.now() - start;
-    expect(took).toBeGreaterThanOrEqual(5);
-    expect(took).toBeLessThan(500);
+    expect(took).toBeGreaterThanOrEqual(49);
+    expect(took).toBeLessThan(2000);
     closeAll(ends);
   });
 

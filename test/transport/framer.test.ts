@@ -59,6 +59,11 @@ function frame(framer: Framer, socket: Socket, sizes: readonly number[], stray: 
     expect(framer.receiveOffset + room).toBeLessThanOrEqual(framer.bytes.length);
     const { bytes, fds } = socket.read(Math.min(wanted, room));
     framer.bytes.set(bytes, framer.receiveOffset);
+    if (fds.length === 0 && framer.pushWhole(bytes.length)) {
+      const message = Buffer.from(framer.bytes.subarray(framer.messageStart, framer.messageEnd));
+      found.push({ what: 'message', bytes: message, fds: [] });
+      continue;
+    }
     framer.push(bytes.length, fds);
     for (let what = framer.next(); what !== 'incomplete' && what !== 'broken'; what = framer.next()) {
       stray.push(...framer.takeStrayFds());
@@ -198,6 +203,31 @@ describe('Framer', () => {
     const bytes = rawMessage(1, 9, Buffer.alloc(MAX - 16, 1));
     const found = frame(new Framer(MAX), new Socket([{ bytes, fds: [] }]), [4096]);
     expect(found).toEqual([{ what: 'message', bytes, fds: [] }]);
+  });
+
+  it('takes a message that arrives alone at once, and only that', () => {
+    const one = rawMessage(1, 9, Buffer.alloc(20));
+    const short = rawMessage(1, 9, Buffer.alloc(0));
+    short.writeUInt32LE(15, 4);
+    const long = rawMessage(1, 9, Buffer.alloc(MAX - 15));
+    const whole = (bytes: Uint8Array, prepare: (framer: Framer) => void = () => {}): boolean => {
+      const framer = new Framer(MAX);
+      prepare(framer);
+      framer.bytes.set(bytes, framer.receiveOffset);
+      const taken = framer.pushWhole(bytes.length);
+      if (taken) expect([framer.messageStart, framer.messageEnd]).toEqual([0, bytes.length]);
+      else framer.push(bytes.length, []);
+      expect(framer.receiveOffset === 0).toBe(taken);
+      return taken;
+    };
+    expect(whole(one)).toBe(true);
+    expect(whole(Buffer.concat([one, one]))).toBe(false);
+    expect(whole(one.subarray(0, 35))).toBe(false);
+    expect(whole(one.subarray(0, 15))).toBe(false);
+    expect(whole(short)).toBe(false);
+    expect(whole(long)).toBe(false);
+    expect(whole(one, (framer) => framer.push(8, []))).toBe(false);
+    expect(whole(one, (framer) => framer.push(0, [3]))).toBe(false);
   });
 
   it('asks for the rest of a large message alone, so that the next one needs no move', () => {

@@ -184,6 +184,21 @@ describe('the chain of capabilities', () => {
     ]);
   });
 
+  it('uses a gap that just fits', () => {
+    const { bytes } = drawn({
+      powerManagement: true,
+      capabilities: [
+        { name: 'FIXED', id: 0x0d, size: 6, offset: 0x50 },
+        { name: 'FITS', id: 0x0e, size: 8 },
+      ],
+    });
+    expect(walk(bytes)).toEqual([
+      { id: 1, at: 0x40 },
+      { id: 0x0e, at: 0x48 },
+      { id: 0x0d, at: 0x50 },
+    ]);
+  });
+
   it('has extended capabilities with their version, the first at 0x100', () => {
     const { bytes } = drawn({
       express: true,

@@ -7,6 +7,10 @@ import { statSync } from 'node:fs';
 
 const SAME = [0, 0];
 const SPLIT = [1, 0];
+const PLACES = [
+  ['one core', SAME],
+  ['two cores', SPLIT],
+];
 const GiB = 1024 ** 3;
 const MiB = 1024 ** 2;
 
@@ -33,20 +37,24 @@ function latency(where, cpus, aims, peerCommand) {
   };
 }
 
-/** Data of a migration against the same bytes copied through a socket. */
-function stream(name, kind, state, verb, checksum, bytes) {
+/**
+ * Data of a migration against the same bytes copied through a socket. Where there are checksums, both ends of either
+ * compute them.
+ */
+function stream({ name, kind, state, verb, bytes, checksum = false }, [where, cpus]) {
   const crc = checksum ? ['--crc32'] : [];
   const file = checksum && verb === '--mig-write';
+  const [sender, receiver] = verb === '--mig-read' ? cpus : cpus.toReversed();
   return {
-    name: `${name}, 1 MiB a message, one core`,
+    name: `${name}, 1 MiB a message, ${where}`,
     unit: 'GB/s',
-    cpus: SAME,
+    cpus,
     higherIsBetter: true,
     contestants: [
       {
         name: checksum ? 'plain copy and crc32' : 'plain copy',
         program: 'copy',
-        load: (n) => [n(bytes), '--request', ...crc, '--cpu-a', 0, '--cpu-b', 0],
+        load: (n) => [n(bytes), '--request', ...crc, '--cpu-a', sender, '--cpu-b', receiver],
         field: 'gbps',
       },
       {
@@ -61,14 +69,36 @@ function stream(name, kind, state, verb, checksum, bytes) {
           MiB,
           '--state',
           state,
+          ...crc,
           ...(file ? ['--data', data] : []),
         ],
         field: 'gbps',
       },
     ],
-    aims: { 'event loop': 0.8 },
+    aims: checksum ? {} : { 'event loop': 0.8 },
   };
 }
+
+const streams = [
+  { name: 'raw MIG_DATA_READ', kind: 'raw', state: 'stopcopy', verb: '--mig-read', bytes: 2 * GiB },
+  { name: 'raw MIG_DATA_WRITE', kind: 'raw', state: 'resuming', verb: '--mig-write', bytes: 2 * GiB },
+  {
+    name: 'MIG_DATA_READ of declared state',
+    kind: 'checked',
+    state: 'stopcopy',
+    verb: '--mig-read',
+    bytes: GiB,
+    checksum: true,
+  },
+  {
+    name: 'MIG_DATA_WRITE of declared state',
+    kind: 'checked',
+    state: 'resuming',
+    verb: '--mig-write',
+    bytes: GiB,
+    checksum: true,
+  },
+];
 
 const EDU_DMA = ['--irq', 1, '--guest', MiB, '--put', '0x90:8:4096', '--offset', '0x98'];
 const toDevice = [...EDU_DMA, '--put', '0x80:8:0', '--put', '0x88:8:0x40000', '--value', 5];
@@ -102,24 +132,15 @@ export function scenarios(peerCommand) {
       ],
       aims: { 'busy event loop': 0.25 },
     },
-    ...[
-      ['one core', SAME],
-      ['two cores', SPLIT],
-    ].map(([where, cpus]) => ({
+    ...PLACES.map(([where, cpus]) => ({
       name: `pipelined reads, 64 a send, ${where}`,
       unit: 'ns/message',
       cpus,
       contestants: against((n) => ['--pipeline', 64, '--count', n(400_000)], 'nsPerMessage', all),
       aims: {},
     })),
-    stream('raw MIG_DATA_READ', 'raw', 'stopcopy', '--mig-read', false, 2 * GiB),
-    stream('raw MIG_DATA_WRITE', 'raw', 'resuming', '--mig-write', false, 2 * GiB),
-    stream('MIG_DATA_READ of declared state', 'checked', 'stopcopy', '--mig-read', true, GiB),
-    stream('MIG_DATA_WRITE of declared state', 'checked', 'resuming', '--mig-write', true, GiB),
-    ...[
-      ['one core', SAME],
-      ['two cores', SPLIT],
-    ].map(([where, cpus]) => ({
+    ...streams.flatMap((each) => PLACES.map((place) => stream(each, place))),
+    ...PLACES.map(([where, cpus]) => ({
       name: `doorbell to interrupt, ${where}`,
       unit: 'us',
       cpus,

@@ -4,7 +4,7 @@ const WARNING = 4;
 /** What a kernel complains of on a machine like this, whatever devices do. */
 const USUAL: readonly RegExp[] = [
   // The clocks of an emulated machine on a busy host.
-  /\btsc\b|clocksource|APIC calibration/i,
+  /\btsc\b|clocksource|APIC calibration|unstable clock/i,
   /\.\.MP-BIOS bug: 8254 timer/,
   /ACPI: IRQ \d+ override/,
   // The machine pc has none.

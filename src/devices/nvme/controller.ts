@@ -27,6 +27,8 @@ export interface ControllerParts {
   readonly loop: CommandLoop;
   /** Asks for {@link Controller.step}. */
   readonly kick: () => void;
+  /** Is told what is wrong with the backend. */
+  readonly note: (error: unknown) => void;
 }
 
 /** Bytes of a memory page, as CC says. */
@@ -129,8 +131,8 @@ export class Controller {
   #enable(): void {
     if (!this.#configurationIsSound) return this.fail();
     this.#enabling = true;
-    const { activity, backend } = this.#parts;
-    const resumed = orElse(false, () => chain(backend.resume(), () => true));
+    const { activity, backend, note } = this.#parts;
+    const resumed = orElse(false, () => chain(backend.resume(), () => true), note);
     const enabled = chain(resumed, (success) => {
       this.#enabling = false;
       if (this.#parts.state.resetting) return;
@@ -170,8 +172,8 @@ export class Controller {
 
   #shutDown(): void {
     this.#shuttingDown = true;
-    const { activity, backend } = this.#parts;
-    const flushed: Later<void> = orElse(undefined, () => backend.flush());
+    const { activity, backend, note } = this.#parts;
+    const flushed: Later<void> = orElse(undefined, () => backend.flush(), note);
     const ended = chain(flushed, () => this.#shutdownComplete());
     if (ended instanceof Promise) activity.follow(ended);
   }

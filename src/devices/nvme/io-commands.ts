@@ -21,6 +21,8 @@ export interface IoParts {
   readonly pageSize: () => number;
   /** Whether the guest wants a volatile write cache, if there is one. */
   readonly cacheEnabled: () => boolean;
+  /** Is told what is wrong with the backend. */
+  readonly note: (error: unknown) => void;
 }
 
 /** What was read and written; units have 512 bytes. */
@@ -97,14 +99,13 @@ export class IoCommands {
 
   #readMapped(transfer: Command['transfer'], offset: number): Later<number> {
     let at = offset;
-    return orElse(Status.UNRECOVERED_READ, () => {
+    return this.#attempt(Status.UNRECOVERED_READ, () => {
       for (let i = 0; i < transfer.count; i++) {
         const view = transfer.views[i] ?? NOTHING;
         this.#backend.read(at, view);
         at += view.length;
       }
       transfer.written();
-      return Status.SUCCESS;
     });
   }
 
@@ -124,13 +125,12 @@ export class IoCommands {
 
   #writeMapped(transfer: Command['transfer'], offset: number): Later<number> {
     let at = offset;
-    return orElse(Status.WRITE_FAULT, () => {
+    return this.#attempt(Status.WRITE_FAULT, () => {
       for (let i = 0; i < transfer.count; i++) {
         const view = transfer.views[i] ?? NOTHING;
         this.#backend.write(at, view);
         at += view.length;
       }
-      return Status.SUCCESS;
     });
   }
 
@@ -151,7 +151,7 @@ export class IoCommands {
     const first = IoCommands.firstBlock(command);
     if (!this.#contains(first, blocksOf(command))) return Status.LBA_OUT_OF_RANGE;
     this.traffic.writes++;
-    const zeroed = orElse(Status.WRITE_FAULT, () =>
+    const zeroed = this.#attempt(Status.WRITE_FAULT, () =>
       this.#pieces(first * blockSize, blocksOf(command) * blockSize, (offset, length) =>
         this.#backend.zero(offset, length),
       ),
@@ -195,7 +195,7 @@ export class IoCommands {
     const range = ranges[index];
     if (range === undefined || range.count > allowance) return Status.SUCCESS;
     const { blockSize } = this.#backend;
-    const discarded = orElse(Status.WRITE_FAULT, () =>
+    const discarded = this.#attempt(Status.WRITE_FAULT, () =>
       this.#pieces(range.first * blockSize, range.count * blockSize, (offset, length) =>
         this.#backend.discard?.(offset, length),
       ),
@@ -206,13 +206,9 @@ export class IoCommands {
   }
 
   /** Does something to a range, however long; a long one does not keep everything else from running. */
-  #pieces(
-    offset: number,
-    length: number,
-    act: (offset: number, length: number) => Later<void>,
-  ): Later<number> {
+  #pieces(offset: number, length: number, act: (offset: number, length: number) => Later<void>): Later<void> {
     this.bytes += length;
-    if (length <= PIECE || !this.#parts.asynchronous) return chain(act(offset, length), () => Status.SUCCESS);
+    if (length <= PIECE || !this.#parts.asynchronous) return act(offset, length);
     return this.#inTurns(offset, offset + length, act);
   }
 
@@ -220,12 +216,11 @@ export class IoCommands {
     start: number,
     end: number,
     act: (offset: number, length: number) => Later<void>,
-  ): Promise<number> {
+  ): Promise<void> {
     for (let at = start; at < end; at += PIECE) {
       await act(at, Math.min(PIECE, end - at));
       await new Promise((resolve) => setImmediate(resolve));
     }
-    return Status.SUCCESS;
   }
 
   /** What was written has to be durable if the command or the guest wants it so. */
@@ -236,17 +231,19 @@ export class IoCommands {
   }
 
   #flush(): Later<number> {
-    return orElse(Status.WRITE_FAULT, () => chain(this.#backend.flush(), () => Status.SUCCESS));
+    return this.#attempt(Status.WRITE_FAULT, () => this.#backend.flush());
   }
 
   #load(offset: number, target: Uint8Array): Later<number> {
-    return orElse(Status.UNRECOVERED_READ, () =>
-      chain(this.#backend.read(offset, target), () => Status.SUCCESS),
-    );
+    return this.#attempt(Status.UNRECOVERED_READ, () => this.#backend.read(offset, target));
   }
 
   #store(offset: number, data: Uint8Array): Later<number> {
-    return orElse(Status.WRITE_FAULT, () => chain(this.#backend.write(offset, data), () => Status.SUCCESS));
+    return this.#attempt(Status.WRITE_FAULT, () => this.#backend.write(offset, data));
+  }
+
+  #attempt(failure: number, act: () => Later<void>): Later<number> {
+    return orElse<number>(failure, () => chain(act(), () => Status.SUCCESS), this.#parts.note);
   }
 
   #contains(first: number, count: number): boolean {

@@ -9,13 +9,17 @@ export function chain<T, R>(value: Later<T>, next: (value: T) => Later<R>): Late
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
-/** Calls `act`; a throw and a rejection become `failure`. */
-export function orElse<T>(failure: T, act: () => Later<T>): Later<T> {
+/** Calls `act`; a throw and a rejection become `failure`, and `note` is told of the error. */
+export function orElse<T>(failure: T, act: () => Later<T>, note?: (error: unknown) => void): Later<T> {
+  const fail = (error: unknown): T => {
+    note?.(error);
+    return failure;
+  };
   try {
     const value = act();
-    return value instanceof Promise ? value.catch(() => failure) : value;
-  } catch {
-    return failure;
+    return value instanceof Promise ? value.catch(fail) : value;
+  } catch (error) {
+    return fail(error);
   }
 }
 

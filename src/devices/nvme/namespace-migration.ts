@@ -35,7 +35,10 @@ export function namespaceMigration(
     setLevel: (level) => {
       check();
       const ready = level === RunLevel.STOPPED ? quiesce() : resume();
-      return chain(ready, () => services.setLevel(level));
+      const changed = chain(ready, () => services.setLevel(level));
+      // A migration that goes back to where it was looks at no promise; one that is rejected must not be nobody's.
+      if (changed instanceof Promise) changed.catch(() => {});
+      return changed;
     },
   });
 }

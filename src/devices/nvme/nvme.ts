@@ -10,6 +10,7 @@ import {
 import { Errno } from '../../errors/index.ts';
 import { Activity } from './activity.ts';
 import type { Leftover } from './command-loop.ts';
+import { Complaints } from './complaints.ts';
 import type { Controller } from './controller.ts';
 import { identityOf, type NvmeIdentity, randomSerial } from './identity.ts';
 import { VECTORS } from './limits.ts';
@@ -64,6 +65,7 @@ export class NvmeDevice extends PciDevice {
   readonly bars: Bars;
   readonly #backend: NamespaceBackend;
   readonly #activity = new Activity();
+  readonly #complaints = new Complaints();
   readonly #controller: Controller;
   #identity: NvmeIdentity;
 
@@ -83,6 +85,7 @@ export class NvmeDevice extends PciDevice {
       dma: () => this.dma,
       quiescing: () => this.quiescing,
       kick: () => this.#wake(),
+      note: (error) => this.#complaints.note(error),
       pins: { raise: (vector) => this.raise(vector), lower: () => this.lower() },
     });
     this.#controller = controller;
@@ -129,9 +132,12 @@ export class NvmeDevice extends PciDevice {
     this.#goOn(leftover);
   }
 
+  /** The end of work: what it throws is reported to whoever runs the server. */
   #goOn(leftover: Leftover): void {
     if (leftover === 'commands') this.kick();
     if (leftover === 'data') this.after(0, () => this.kick());
+    const complaint = this.#complaints.take();
+    if (complaint !== null) throw complaint;
   }
 
   #wake(): void {

@@ -26,6 +26,8 @@ export interface ControllerEnvironment {
   /** Whether nothing new may be started. */
   readonly quiescing: () => boolean;
   readonly kick: () => void;
+  /** Is told what is wrong with the backend. */
+  readonly note: (error: unknown) => void;
   readonly pins: InterruptPins;
 }
 
@@ -34,7 +36,7 @@ export function assemble(environment: ControllerEnvironment): {
   readonly controller: Controller;
   readonly interrupts: Interrupts;
 } {
-  const { state, backend, activity, vendor, asynchronous, dma, quiescing, kick, pins } = environment;
+  const { state, backend, activity, vendor, asynchronous, dma, quiescing, kick, note, pins } = environment;
   const pageSize = () => pageSizeOf(state.cc);
   const guest = new GuestMemory(dma, asynchronous);
   const queues = new Queues(state, guest);
@@ -43,7 +45,7 @@ export function assemble(environment: ControllerEnvironment): {
   const events = new Events(state);
   const errors = new ErrorLog(state);
   const cacheEnabled = () => features.value(FeatureId.VOLATILE_WRITE_CACHE) === 1;
-  const io = new IoCommands({ backend, asynchronous, pageSize, cacheEnabled });
+  const io = new IoCommands({ backend, asynchronous, pageSize, cacheEnabled, note });
   const queueCommands = new QueueCommands({ state, queues, features, interrupts, pageSize });
   const abortRequest = (commandId: number) => loop.abortRequest(commandId);
   const admin = new AdminCommands({
@@ -56,7 +58,7 @@ export function assemble(environment: ControllerEnvironment): {
     fail: () => controller.fail(),
   });
   const controller = new Controller({
-    ...{ state, backend, queues, features, events, errors, interrupts, activity, loop, kick },
+    ...{ state, backend, queues, features, events, errors, interrupts, activity, loop, kick, note },
   });
   return { controller, interrupts };
 }

@@ -161,12 +161,17 @@ describe('a controller whose storage takes time', () => {
 
   it('fails when the storage is not to be had', async () => {
     const backend = new ManualNamespace();
-    const { driver } = make(MAPPED, { backend });
+    const { driver, host } = make(MAPPED, { backend });
     const enabled = driver.enable();
     await settled();
     backend.refuse('resume');
     await enabled;
     expect(driver.status).toBe(FATAL);
+    await settled();
+    expect(
+      host.reported.map(({ code }) => code),
+      'whoever runs the server learns why',
+    ).toEqual(['ERR_DEVICE_CALLBACK']);
   });
 
   it('stays disabled when it is disabled before the storage is there', async () => {

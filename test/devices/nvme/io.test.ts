@@ -353,7 +353,7 @@ describe('storage that takes time', () => {
     ['flush', { opcode: FLUSH }, 0x280],
   ])('may fail to %s', async (_, submission, status) => {
     const backend = new ManualNamespace({ manual: ['read', 'write', 'zero', 'flush'] });
-    const { pair, put, driver, device } = await ready(backend);
+    const { pair, put, driver, device, host } = await ready(backend);
     put(submission);
     pair.ring();
     await settled();
@@ -362,6 +362,24 @@ describe('storage that takes time', () => {
     const [completion] = pair.reap();
     expect([completion?.status, completion?.retry]).toEqual([status, true]);
     expect([device.state.mediaErrors, driver.status]).toEqual([1n, 1]);
+    expect(host.reported.map(({ message }) => message)).toEqual([
+      "the device's work failed: the storage has failed",
+    ]);
+  });
+
+  it('has each of its failures reported once', async () => {
+    const backend = new ManualNamespace({ manual: ['read'] });
+    const { pair, put, host } = await ready(backend);
+    for (let i = 0; i < 3; i++) {
+      put({ opcode: READ });
+      put({ opcode: READ });
+      pair.ring();
+      await settled();
+      backend.refuse();
+      await settled();
+    }
+    expect(pair.reap()).toHaveLength(6);
+    expect(host.reported).toHaveLength(1);
   });
 
   it.each<[string, Submission, boolean]>([

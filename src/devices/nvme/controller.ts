@@ -173,7 +173,7 @@ export class Controller {
   #shutDown(): void {
     this.#shuttingDown = true;
     const { activity, backend, note } = this.#parts;
-    const flushed: Later<void> = orElse(undefined, () => backend.flush(), note);
+    const flushed: Later<void> = this.ready ? orElse(undefined, () => backend.flush(), note) : undefined;
     const ended = chain(flushed, () => this.#shutdownComplete());
     if (ended instanceof Promise) activity.follow(ended);
   }

@@ -1,5 +1,5 @@
 import type { Command } from './command.ts';
-import { chain, type Later, orElse } from './later.ts';
+import { all, chain, type Later, orElse } from './later.ts';
 import { ALL_NAMESPACES, MAX_TRANSFER, NAMESPACE } from './limits.ts';
 import type { NamespaceBackend } from './namespace.ts';
 import { IoOpcode } from './opcodes.ts';
@@ -23,6 +23,12 @@ export interface IoParts {
   readonly cacheEnabled: () => boolean;
   /** Is told what is wrong with the backend. */
   readonly note: (error: unknown) => void;
+}
+
+/** Blocks in a row. */
+interface BlockRange {
+  readonly first: number;
+  readonly count: number;
 }
 
 /** What was read and written; units have 512 bytes. */
@@ -135,6 +141,8 @@ export class IoCommands {
   }
 
   #compare({ transfer }: Command, offset: number, length: number): Later<number> {
+    this.traffic.reads++;
+    this.traffic.unitsRead += length / 512;
     const wanted = new Uint8Array(length);
     const found = new Uint8Array(length);
     return chain(transfer.receive(wanted), (received) => {
@@ -147,15 +155,11 @@ export class IoCommands {
   }
 
   #writeZeroes(command: Command): Later<number> {
-    const { blockSize } = this.#backend;
     const first = IoCommands.firstBlock(command);
-    if (!this.#contains(first, blocksOf(command))) return Status.LBA_OUT_OF_RANGE;
+    const count = blocksOf(command);
+    if (!this.#contains(first, count)) return Status.LBA_OUT_OF_RANGE;
     this.traffic.writes++;
-    const zeroed = this.#attempt(Status.WRITE_FAULT, () =>
-      this.#pieces(first * blockSize, blocksOf(command) * blockSize, (offset, length) =>
-        this.#backend.zero(offset, length),
-      ),
-    );
+    const zeroed = this.#clear([{ first, count }], (offset, length) => this.#backend.zero(offset, length));
     return chain(zeroed, (status) => this.#settle(command, status));
   }
 
@@ -172,54 +176,48 @@ export class IoCommands {
     });
   }
 
-  #deallocate(ranges: Uint8Array): Later<number> {
-    const view = new DataView(ranges.buffer);
-    const blocks: { readonly first: number; readonly count: number }[] = [];
-    for (let at = 0; at < ranges.length; at += RANGE_SIZE) {
+  /**
+   * Discards ranges as long as they have no more blocks together than the namespace: who names more repeats himself,
+   * and to deallocate is a hint.
+   */
+  #deallocate(list: Uint8Array): Later<number> {
+    const view = new DataView(list.buffer);
+    const ranges: BlockRange[] = [];
+    let left = this.#backend.blocks;
+    for (let at = 0; at < list.length; at += RANGE_SIZE) {
       const range = { first: Number(view.getBigUint64(at + 8, true)), count: view.getUint32(at + 4, true) };
       if (!this.#contains(range.first, range.count)) return Status.LBA_OUT_OF_RANGE;
-      blocks.push(range);
+      left -= range.count;
+      if (left >= 0) ranges.push(range);
     }
-    return this.#discard(blocks, 0, this.#backend.blocks);
+    return this.#clear(ranges, (offset, length) => this.#backend.discard?.(offset, length));
   }
 
-  /**
-   * Discards ranges from `index` on, as long as they have no more than `allowance` blocks together: who names more
-   * than the namespace has repeats himself, and to deallocate is a hint.
-   */
-  #discard(
-    ranges: readonly { readonly first: number; readonly count: number }[],
-    index: number,
-    allowance: number,
-  ): Later<number> {
-    const range = ranges[index];
-    if (range === undefined || range.count > allowance) return Status.SUCCESS;
+  /** Does something to ranges, however long: much work does not keep everything else from running. */
+  #clear(ranges: readonly BlockRange[], act: (offset: number, length: number) => Later<void>): Later<number> {
     const { blockSize } = this.#backend;
-    const discarded = this.#attempt(Status.WRITE_FAULT, () =>
-      this.#pieces(range.first * blockSize, range.count * blockSize, (offset, length) =>
-        this.#backend.discard?.(offset, length),
-      ),
-    );
-    return chain(discarded, (status) =>
-      status === Status.SUCCESS ? this.#discard(ranges, index + 1, allowance - range.count) : status,
-    );
-  }
-
-  /** Does something to a range, however long; a long one does not keep everything else from running. */
-  #pieces(offset: number, length: number, act: (offset: number, length: number) => Later<void>): Later<void> {
+    const length = ranges.reduce((sum, { count }) => sum + count * blockSize, 0);
     this.bytes += length;
-    if (length <= PIECE || !this.#parts.asynchronous) return act(offset, length);
-    return this.#inTurns(offset, offset + length, act);
+    return this.#attempt(Status.WRITE_FAULT, () => {
+      if (this.#parts.asynchronous && length > PIECE) return this.#clearInTurns(ranges, act);
+      return all(ranges.length, (i) => {
+        const { first = 0, count = 0 } = ranges[i] ?? {};
+        return act(first * blockSize, count * blockSize);
+      });
+    });
   }
 
-  async #inTurns(
-    start: number,
-    end: number,
+  async #clearInTurns(
+    ranges: readonly BlockRange[],
     act: (offset: number, length: number) => Later<void>,
   ): Promise<void> {
-    for (let at = start; at < end; at += PIECE) {
-      await act(at, Math.min(PIECE, end - at));
-      await new Promise((resolve) => setImmediate(resolve));
+    const { blockSize } = this.#backend;
+    for (const { first, count } of ranges) {
+      const end = (first + count) * blockSize;
+      for (let at = first * blockSize; at < end; at += PIECE) {
+        await act(at, Math.min(PIECE, end - at));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
     }
   }
 

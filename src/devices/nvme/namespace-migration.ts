@@ -7,7 +7,7 @@ export interface NamespaceUse {
   readonly backend: NamespaceBackend;
   /** Whether the controller needs the backend: a guest has enabled it. */
   readonly needed: () => boolean;
-  /** Throws when a state that was loaded is of another namespace. */
+  /** Throws when a state that was loaded does not suit. */
   readonly check: () => void;
 }
 

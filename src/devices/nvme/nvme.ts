@@ -20,6 +20,7 @@ import { assemble } from './parts.ts';
 import { RamNamespace } from './ram-namespace.ts';
 import { registerMap } from './register-map.ts';
 import { type NvmeState, nvmeShape } from './state.ts';
+import { requireSameNamespace, requireSoundState } from './state-check.ts';
 
 /** Options of {@link NvmeDevice}: where the blocks of its namespace are, and who it is. */
 export type NvmeOptions = {
@@ -117,7 +118,10 @@ export class NvmeDevice extends PciDevice {
     return namespaceMigration(services, {
       backend: this.#backend,
       needed: () => this.#controller.ready,
-      check: () => this.#requireSameNamespace(),
+      check: () => {
+        requireSoundState(this.state);
+        requireSameNamespace(this.state, this.#backend);
+      },
     });
   }
 
@@ -157,17 +161,6 @@ export class NvmeDevice extends PciDevice {
     state.uuid.set(this.#identity.uuid);
     state.blocks = BigInt(this.#backend.blocks);
     state.blockSize = this.#backend.blockSize;
-  }
-
-  #requireSameNamespace(): void {
-    const { blocks, blockSize } = this.state;
-    const own = this.#backend;
-    if (blocks === BigInt(own.blocks) && blockSize === own.blockSize) return;
-    throw new DeviceError(
-      'ERR_DEVICE_MIGRATION',
-      `the state is that of a namespace with ${blocks} blocks of ${blockSize} bytes, and this one has ${own.blocks} of ${own.blockSize}: give both sides the same storage`,
-      { errno: Errno.EINVAL, context: { blocks, blockSize } },
-    );
   }
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ServedDevice } from '../../../src/device/index.ts';
+import type { NvmeDevice } from '../../../src/devices/index.ts';
 import { IrqIndex } from '../../../src/protocol/index.ts';
 import { MigrationState } from '../../../src/states/index.ts';
 import { enableMsix, type NvmeDriver, settled } from './driver.ts';
@@ -292,6 +293,39 @@ describe('storage that is shared', () => {
       expect.objectContaining({ code: 'ERR_DEVICE_MIGRATION' }),
     );
     expect(backend.begun.get('resume')).toBeUndefined();
+    await destination.served.reset();
+    await destination.driver.enable();
+  });
+});
+
+describe('a state that no controller can have had', () => {
+  const { make } = benches();
+
+  it.each<[string, (state: NvmeDevice['state']) => void]>([
+    ['a queue with too many entries', ({ submissionSize }) => submissionSize.fill(5000, 1, 2)],
+    ['a queue of one entry', ({ completionSize }) => completionSize.fill(1, 1, 2)],
+    ['a head behind the end', ({ submissionHead }) => submissionHead.fill(8, 1, 2)],
+    ['a tail behind the end', ({ completionTail }) => completionTail.fill(9, 1, 2)],
+    ['a queue that completes to none', ({ submissionTarget }) => submissionTarget.fill(77, 1, 2)],
+    ['a vector that does not exist', ({ completionVector }) => completionVector.fill(65, 1, 2)],
+    [
+      'more event requests than there is room for',
+      (state) => {
+        state.eventRequestCount = 5;
+      },
+    ],
+  ])('is refused: %s', async (_, spoil) => {
+    const source = make(MAPPED);
+    const destination = make(MAPPED, {}, source.guest);
+    await source.driver.enable();
+    await source.driver.createPair(1, 8);
+    await walk(source.served, [RUNNING, RUNNING_P2P], [RUNNING_P2P, STOP], [STOP, STOP_COPY]);
+    spoil(source.device.state);
+    await walk(destination.served, [RUNNING, RUNNING_P2P], [RUNNING_P2P, STOP], [STOP, RESUMING]);
+    copy(source.served, destination.served);
+    await expect(walk(destination.served, [RESUMING, STOP])).rejects.toThrow(
+      expect.objectContaining({ code: 'ERR_DEVICE_MIGRATION' }),
+    );
     await destination.served.reset();
     await destination.driver.enable();
   });

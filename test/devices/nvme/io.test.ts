@@ -16,7 +16,7 @@ const DEALLOCATE = 4;
 const pattern = (length: number, seed = 1): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 9) * 13 + seed) & 0xff);
 
-const isFilled = (bytes = new Uint8Array(), value = 0): boolean =>
+const isFilled = (bytes: Uint8Array = new Uint8Array(), value = 0): boolean =>
   Buffer.compare(bytes, Buffer.alloc(bytes.length, value)) === 0;
 
 describe.each(WAYS)('NVM commands ($name)', (way) => {

@@ -23,10 +23,12 @@ export class ServedConnection {
   /** Short reads go through it, so that a failing one leaves no half-made reply behind. */
   readonly scratch = new Uint8Array(64);
   readonly #handshake: { close(): void };
+  #maxTransfer: number;
 
   constructor(server: DeviceServer, reactor: Reactor, fd: number, role: Role) {
     this.server = server;
     this.role = role;
+    this.#maxTransfer = server.capabilities.maxDataXferSize;
     this.connection = new Connection({
       native: server.native,
       reactor,
@@ -43,8 +45,7 @@ export class ServedConnection {
 
   /** The most bytes that this client may send or ask for at once. */
   get maxTransfer(): number {
-    const { maxDataXferSize } = this.server.capabilities;
-    return Math.min(this.agreed?.receive.maxDataXferSize ?? maxDataXferSize, maxDataXferSize);
+    return this.#maxTransfer;
   }
 
   /** The longest payload that this client may be answered, in bytes. */
@@ -58,6 +59,7 @@ export class ServedConnection {
   /** VERSION went well: from now on commands are served. */
   welcome(agreed: Agreement): void {
     this.agreed = agreed;
+    this.#maxTransfer = Math.min(agreed.receive.maxDataXferSize ?? this.#maxTransfer, this.#maxTransfer);
     this.#handshake.close();
     this.server.welcomed(this);
   }

@@ -1,7 +1,7 @@
 import type { Region } from '../../device/index.ts';
 import { Errno } from '../../errors/index.ts';
 import { RegionIndex } from '../../protocol/index.ts';
-import { stateName } from '../../states/index.ts';
+import { isRunning, stateName } from '../../states/index.ts';
 import { accessVerdict } from '../access-rules.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
@@ -33,6 +33,13 @@ export function mayAccess(
   write: boolean,
   posted: boolean,
 ): boolean {
+  const { hold, migration } = served.server;
+  // The usual case, which the rules below serve as well, but not for nothing.
+  if (served.role === 'main' && !hold.active && isRunning(migration.state)) return true;
+  return mayAccessByRule(served, region, write, posted);
+}
+
+function mayAccessByRule(served: ServedConnection, region: Region, write: boolean, posted: boolean): boolean {
   const { server } = served;
   const config = region.index === RegionIndex.CONFIG;
   if (served.role === 'control') return requireInspection(config && !write, region.index);

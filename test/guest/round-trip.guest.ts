@@ -17,19 +17,22 @@ const LONGEST_HOLD = 2000;
 /** Interrupts of the program `edu` besides its rounds; see programs/edu.c. */
 const FURTHER_INTERRUPTS = 3;
 const ROUNDS = 10;
+/** In place of what a reset keeps. */
+const GARBAGE = 0xa5;
 /** Bytes that a serial line sends before as many come back. */
 const AHEAD = 4 * KiB;
 
 /** While a guest uses a device, its state is taken away and given back; the guest does not notice. */
 function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'private'): void {
   let devices: Devices;
-  let nvme: Served;
+  const disk = new NvmeDevice({ ram: 16 * KiB * KiB });
+  let served: Served;
   let guest: Guest;
   beforeAll(async () => {
     devices = new Devices(lab, memory === 'shared' ? 'mapped' : 'message');
-    nvme = lab.serve('nvme', new NvmeDevice({ ram: 16 * KiB * KiB }));
-    const disk = { id: 'nvme', socketPath: nvme.socketPath, slot: EDU_SLOT - 1 };
-    guest = await lab.boot({ machine, memory, devices: [...devices.attached(false), disk] });
+    served = lab.serve('nvme', disk);
+    const attached = { id: 'nvme', socketPath: served.socketPath, slot: EDU_SLOT - 1 };
+    guest = await lab.boot({ machine, memory, devices: [...devices.attached(false), attached] });
   });
   afterAll(() => guest?.close());
 
@@ -66,14 +69,17 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
     const address = await addressOf(guest, Ids.memory);
     const qmp = await guest.qmp();
     const length = 64 * KiB;
+    const memory = `memory ${address}`;
+    const again = `usleep 100000 && test "$(${memory} crc ${length})" = "$sum"`;
     const load = await Load.start(
       guest,
-      `test "$(memory ${address} fill $n ${length})" = "$(memory ${address} crc ${length})"`,
+      `sum=$(${memory} fill $n ${length}) && ${again} && ${again} && ${again}`,
     );
     await move('memory, stopped', devices.served.memory, {
       ...OFTEN,
       pause: () => qmp.execute('stop'),
       resume: () => qmp.execute('cont'),
+      destroy: () => devices.memory.state.memory.bytes.fill(GARBAGE),
     });
     expect(await load.end()).toBeGreaterThan(0);
   });
@@ -103,16 +109,17 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
 
   it('nvme keeps a file system', async () => {
     for (const module of ['nvme', 'ext4']) await guest.load(module);
-    const disk = '/dev/nvme0n1';
-    await guest.until(`test -b ${disk}`);
-    await guest.run(`mke2fs -F -I 256 ${disk} && mkdir /tmp/disk && mount -t ext4 ${disk} /tmp/disk`);
+    const node = '/dev/nvme0n1';
+    await guest.until(`test -b ${node}`);
+    await guest.run(`mke2fs -F -I 256 ${node} && mkdir /tmp/disk && mount -t ext4 ${node} /tmp/disk`);
     const file = '/tmp/disk/file$((n % 3))';
     const flush = 'sync; echo 3 > /proc/sys/vm/drop_caches';
     const load = await Load.start(
       guest,
       `head -c 1000000 /dev/urandom > /tmp/data && cp /tmp/data ${file} && ${flush}; cmp /tmp/data ${file}`,
     );
-    await move('nvme', nvme, OFTEN);
+    const contents = disk.state.ram?.bytes;
+    await move('nvme', served, { ...OFTEN, destroy: () => contents?.fill(GARBAGE) });
     expect(await load.end()).toBeGreaterThan(0);
     await guest.run('umount /tmp/disk');
   });
@@ -121,7 +128,7 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
     expect(await guest.kernelComplaints()).toEqual([]);
     expect(guest.complaints).toBe('');
     devices.expectNoReports();
-    expect(nvme.reported).toEqual([]);
+    expect(served.reported).toEqual([]);
   });
 }
 

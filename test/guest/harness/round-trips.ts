@@ -19,6 +19,8 @@ export interface TripOptions {
   /** Called before and after each; for devices whose memory a guest has mapped, which only a stopped VM leaves alone. */
   readonly pause?: () => Promise<unknown>;
   readonly resume?: () => Promise<unknown>;
+  /** Destroys what a reset of the device keeps, such as the contents of a disk: it has to come back with the state. */
+  readonly destroy?: () => void;
 }
 
 /** Bytes that one MIG_DATA_READ asks for. */
@@ -30,7 +32,7 @@ const NOTHING = async (): Promise<void> => {};
  * socket. Everything that is not in the state is lost on the way.
  */
 export async function roundTrips(socketPath: string, options: TripOptions): Promise<TripReport> {
-  const { trips, everyMs, pause = NOTHING, resume = NOTHING } = options;
+  const { trips, everyMs, pause = NOTHING, resume = NOTHING, destroy = () => {} } = options;
   const client = await DeviceClient.connect(`${socketPath}.control`);
   const holds: number[] = [];
   let stateBytes = 0;
@@ -39,7 +41,7 @@ export async function roundTrips(socketPath: string, options: TripOptions): Prom
       const next = sleep(everyMs);
       await pause();
       const begun = performance.now();
-      stateBytes = await roundTrip(client);
+      stateBytes = await roundTrip(client, destroy);
       holds.push(performance.now() - begun);
       await resume();
       await next;
@@ -51,10 +53,11 @@ export async function roundTrips(socketPath: string, options: TripOptions): Prom
 }
 
 /** One trip; gives the size of the state in bytes. */
-async function roundTrip(client: DeviceClient): Promise<number> {
+async function roundTrip(client: DeviceClient, destroy: () => void): Promise<number> {
   await client.setMigrationState(MigrationState.STOP_COPY);
   const state = await takeState(client);
   await client.reset();
+  destroy();
   await client.setMigrationState(MigrationState.RESUMING);
   await client.writeMigrationData(state);
   await client.setMigrationState(MigrationState.RUNNING);

@@ -11,6 +11,8 @@ import { describeTrips, roundTrips, type TripOptions } from './harness/round-tri
 import { ttyOf } from './serial.ts';
 
 const KiB = 1024;
+/** What is lost in one trip of many must not be forgiven. */
+const ONCE = { retry: 0 };
 const OFTEN: TripOptions = { trips: 15, everyMs: 300 };
 /** Nothing may keep a VMM waiting longer; it gives up on a request after 5 s. */
 const LONGEST_HOLD = 2000;
@@ -42,7 +44,7 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
     expect(Math.max(...report.holds)).toBeLessThan(LONGEST_HOLD);
   };
 
-  it('edu keeps its registers, its transfers, and each of its interrupts', async () => {
+  it('edu keeps its registers, its transfers, and each of its interrupts', ONCE, async () => {
     const address = await addressOf(guest, Ids.edu);
     const uio = await bindToUio(guest, address);
     const seen = async (): Promise<number> => Number(await guest.run(`cat /sys/class/uio/${uio}/event`));
@@ -57,7 +59,7 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
     expect((await seen()) - before).toBe(repeated * (ROUNDS + FURTHER_INTERRUPTS));
   });
 
-  it('memory keeps its checksums of the guest, and each of its messages', async () => {
+  it('memory keeps its checksums of the guest, and each of its messages', ONCE, async () => {
     const address = await addressOf(guest, Ids.memory);
     await guest.run('echo 2 > /proc/sys/vm/nr_hugepages');
     const load = await Load.start(guest, `memory ${address} checksum $n && memory ${address} msix`);
@@ -65,26 +67,30 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
     expect(await load.end()).toBeGreaterThan(0);
   });
 
-  it('memory keeps what the guest writes through its mapping, when the VM is stopped meanwhile', async () => {
-    const address = await addressOf(guest, Ids.memory);
-    const qmp = await guest.qmp();
-    const length = 64 * KiB;
-    const memory = `memory ${address}`;
-    const again = `usleep 100000 && test "$(${memory} crc ${length})" = "$sum"`;
-    const load = await Load.start(
-      guest,
-      `sum=$(${memory} fill $n ${length}) && ${again} && ${again} && ${again}`,
-    );
-    await move('memory, stopped', devices.served.memory, {
-      ...OFTEN,
-      pause: () => qmp.execute('stop'),
-      resume: () => qmp.execute('cont'),
-      destroy: () => devices.memory.state.memory.bytes.fill(GARBAGE),
-    });
-    expect(await load.end()).toBeGreaterThan(0);
-  });
+  it(
+    'memory keeps what the guest writes through its mapping, when the VM is stopped meanwhile',
+    ONCE,
+    async () => {
+      const address = await addressOf(guest, Ids.memory);
+      const qmp = await guest.qmp();
+      const length = 64 * KiB;
+      const memory = `memory ${address}`;
+      const again = `usleep 100000 && test "$(${memory} crc ${length})" = "$sum"`;
+      const load = await Load.start(
+        guest,
+        `sum=$(${memory} fill $n ${length}) && ${again} && ${again} && ${again}`,
+      );
+      await move('memory, stopped', devices.served.memory, {
+        ...OFTEN,
+        pause: () => qmp.execute('stop'),
+        resume: () => qmp.execute('cont'),
+        destroy: () => devices.memory.state.memory.bytes.fill(GARBAGE),
+      });
+      expect(await load.end()).toBeGreaterThan(0);
+    },
+  );
 
-  it('serial carries bytes both ways at a time and loses none', async () => {
+  it('serial carries bytes both ways at a time and loses none', ONCE, async () => {
     const tty = await ttyOf(guest, Ids.serial);
     const { bench } = devices;
     const [forGuest, received, piece] = [randomBytes(KiB * KiB), '/tmp/received', '/tmp/piece'];
@@ -107,7 +113,7 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
     expect(sha256(Buffer.from(bench.sent))).toBe(await sumIn(guest, repeated));
   });
 
-  it('nvme keeps a file system', async () => {
+  it('nvme keeps a file system', ONCE, async () => {
     for (const module of ['nvme', 'ext4']) await guest.load(module);
     const node = '/dev/nvme0n1';
     await guest.until(`test -b ${node}`);
@@ -124,7 +130,7 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
     await guest.run('umount /tmp/disk');
   });
 
-  it('leaves the kernel and QEMU with nothing to complain of', async () => {
+  it('leaves the kernel and QEMU with nothing to complain of', ONCE, async () => {
     expect(await guest.kernelComplaints()).toEqual([]);
     expect(guest.complaints).toBe('');
     devices.expectNoReports();

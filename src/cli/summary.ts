@@ -1,5 +1,5 @@
-import colors from 'picocolors';
 import type { MigrationReport, PhaseReport } from '../engine/index.ts';
+import { outColors as colors } from './colors.ts';
 import { counted, formatBytes, formatMs } from './quantities.ts';
 import { table } from './terminal.ts';
 

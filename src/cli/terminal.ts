@@ -1,4 +1,4 @@
-import colors from 'picocolors';
+import { errorColors as colors } from './colors.ts';
 import type { Failure } from './failure.ts';
 
 /** Writes one line to standard output. */

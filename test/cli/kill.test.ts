@@ -48,12 +48,18 @@ async function look(socket: string): Promise<End> {
   if (status !== 0) return { alive: false, state: 'gone', runsGuest: false };
   const state = stateIn(told['migration']);
   if (!RUNNING_STATES.includes(state)) return { alive: true, state, runsGuest: false };
+  // Held, its guest waits: on the way to RUNNING with what was moved, or after a reset without it.
+  if (isHeld(told['server'])) return { alive: true, state, runsGuest: state === 'RUNNING_P2P' };
   const vmm = await DeviceClient.connect(path);
   try {
     return { alive: true, state, runsGuest: (await vmm.readU32(0, MemoryRegister.SCRATCH)) === MARK };
   } finally {
     vmm.close();
   }
+}
+
+function isHeld(server: unknown): boolean {
+  return /"hold":\{"active":true/.test(JSON.stringify(server));
 }
 
 function stateIn(migration: unknown): string {

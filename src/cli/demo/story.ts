@@ -1,4 +1,4 @@
-import colors from 'picocolors';
+import { outColors as colors } from '../colors.ts';
 import { counted, formatMs, shortBytes } from '../quantities.ts';
 import { phaseTable } from '../summary.ts';
 import type { DemoResult, DemoStart } from './run-demo.ts';

@@ -6,6 +6,9 @@
 
 #include "arguments.h"
 
+/* A peer that gets our processor at once has sent its next message after less than this. */
+enum { TURN_NS = 12000 };
+
 /* After this many fruitless spins in a row there is a rest, which doubles up to MAX_REST messages. */
 enum { PATIENCE = 4, MIN_REST = 4, MAX_REST = 512 };
 
@@ -72,17 +75,14 @@ int32_t channel_spin(const struct channel *channel, int64_t limit) {
   /* What is there already says nothing about spinning. */
   int32_t result = channel_receive(channel, MSG_DONTWAIT);
   if (result != -EAGAIN) return result;
-  int64_t now = now_ns(), end = now + channel->control[SPIN_US] * INT64_C(1000);
-  bool halted = false;
+  int64_t start = now_ns(), now = start, end = start + channel->control[SPIN_US] * INT64_C(1000);
   if (end > limit) end = limit;
   while (result == -EAGAIN && now < end) {
-    int64_t before = now;
     result = channel_receive(channel, MSG_DONTWAIT);
     now = now_ns();
-    halted = halted || now - before > PEER_RAN_NS;
   }
-  /* When the peer had to take our processor to send, it would have been sooner without the spin. */
-  bool interrupted = halted && was_preempted(channel->control);
+  /* When the peer had to take our processor to send, and got it late, it would have been sooner without the spin. */
+  bool interrupted = now - start > TURN_NS && was_preempted(channel->control);
   if (result == -EAGAIN || interrupted)
     spin_failed(channel->control);
   else

@@ -392,14 +392,14 @@ static void answer_dma(void) {
     send_all(connection, iov, write ? 2 : 3);
 }
 
-/* Waits in one system call where no DMA message can come in between. */
+/* The server may make an eventfd non-blocking for both sides, so every wait is a poll. */
 static void wait_for_interrupt(int interrupt) {
     eventfd_t count;
     while (eventfd_read(interrupt, &count) != 0) {
         struct pollfd entries[2] = {{interrupt, POLLIN, 0}, {connection, POLLIN, 0}};
         if (errno != EAGAIN && errno != EINTR)
             die("eventfd: %s", strerror(errno));
-        if (guest != NULL && poll(entries, 2, spin ? 0 : -1) > 0 && entries[1].revents != 0)
+        if (poll(entries, guest != NULL ? 2 : 1, spin ? 0 : -1) > 0 && entries[1].revents != 0)
             answer_dma();
     }
 }
@@ -451,7 +451,7 @@ static void map_guest(const struct options *o) {
 
 static int prepare_doorbell(const struct options *o) {
     struct irq_set set = {sizeof set, IRQ_SET_EVENTFD_TRIGGER, o->irq, o->vector, 1};
-    int interrupt = eventfd(0, EFD_CLOEXEC | (spin || o->guest != 0 ? EFD_NONBLOCK : 0));
+    int interrupt = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     request(CMD_SET_IRQS, &set, sizeof set, interrupt, NULL, 0);
     enable_in_config(o->irq);
     if (o->guest != 0)

@@ -67,6 +67,8 @@ export class Connection {
   #holding = false;
   #handling = false;
   #flushPlanned = false;
+  /** The job of {@link #planFlush} waits in the reactor, which may be for as long as its owner only posts. */
+  #flushDeferred = false;
   /** The command whose handler runs, or null. */
   #current: ReplyTicket | null = null;
   /** Where its reply begins in the stream, to take it back if the handler throws; -1: not begun. */
@@ -224,13 +226,18 @@ export class Connection {
     return at;
   }
 
-  /** One send for everything that is begun in the same turn. */
+  /** One send for everything that is begun in the same turn, and one job for it, however often it is planned. */
   #planFlush(): void {
     this.#flushPlanned = true;
-    this.#reactor.defer(() => {
-      if (this.#flushPlanned) this.flush();
-    });
+    if (this.#flushDeferred) return;
+    this.#flushDeferred = true;
+    this.#reactor.defer(this.#plannedFlush);
   }
+
+  readonly #plannedFlush = (): void => {
+    this.#flushDeferred = false;
+    if (this.#flushPlanned) this.flush();
+  };
 
   #received(result: number): void {
     if (result <= 0) {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { SyncDeviceClient } from '../../src/client/index.ts';
 import { Errno } from '../../src/errors/index.ts';
 import { DedicatedReactor } from '../../src/transport/index.ts';
@@ -109,6 +109,22 @@ describe('SyncDeviceClient', () => {
     send(scriptedReply(5, 9, fields(0n, 0, 1, bytes(7))));
     expect(client.readU8(0, 0)).toBe(7);
     expect(sent().map(({ command }) => command)).toEqual([10, 9]);
+  });
+
+  it('leaves one job behind, however much is posted before a wait', () => {
+    const reactor = new DedicatedReactor(native);
+    const { client, send, sent } = connectScripted(cleanup, { reactor });
+    const waiting: (() => void)[] = [];
+    const deferred = vi.spyOn(reactor, 'defer').mockImplementation((job) => waiting.push(job));
+    for (let i = 0; i < 1000; i += 1) client.writeU32(0, 4, i, { posted: true });
+    expect(waiting).toHaveLength(1);
+    expect(sent()).toHaveLength(1000);
+    deferred.mockRestore();
+    for (const job of waiting) job();
+    for (const id of [1002, 1003]) {
+      send(scriptedReply(id, 9, fields(0n, 0, 4, bytes(9, 0, 0, 0))));
+      expect(client.readU32(0, 0)).toBe(9);
+    }
   });
 
   it('gives up on a server that does not take what is posted', () => {

@@ -11,6 +11,7 @@ import { messages } from './messages.ts';
 import type { AnyPayload } from './payload.ts';
 import { CapabilityHeader, RegionType, SparseArea, SparseMmap } from './region-capabilities.ts';
 import type { BodyShape, ElementShape, TailShape } from './tail.ts';
+import { V1MigrationInfo } from './v1-migration.ts';
 import { wireName } from './wire-name.ts';
 
 /** The whole of docs/protocol.md, written from the declarations of this folder. */
@@ -30,6 +31,7 @@ export function renderProtocolDocs(): string {
       chainIntro,
       ...[CapabilityHeader, SparseMmap, SparseArea, RegionType].map(renderStruct),
     ),
+    section('The migration region of v1', v1Intro, table(layoutColumns, layoutRows(V1MigrationInfo))),
     section('Where text and implementations differ', deviationIntro, renderDeviations()),
   ];
   return `${sections.join('\n\n')}\n`;
@@ -48,6 +50,8 @@ const capabilityIntro =
 const featureIntro =
   'The data of DEVICE_FEATURE, which begins 8 bytes into the payload. PROBE reads and returns no data of its own.';
 const chainIntro = 'The chain that follows DEVICE_GET_REGION_INFO; each capability begins with a header.';
+const v1Intro =
+  'The registers at the start of a region of type 3, subtype 1, by which devices were moved until Linux 5.17; the data section follows them. Their use: `docs/v1.md`.';
 const deviationIntro =
   'For an errno the text comes first, then the kernel, then libvfio-user. For a layout the form that implementations use is sent, and both are accepted.';
 

@@ -103,10 +103,12 @@ export {
   CapabilityHeader,
   type RegionCapability,
   RegionCapabilityId,
+  RegionType,
   SparseArea,
   SparseMmap,
 } from './region-capabilities.ts';
 export { deviceGetRegionInfo, RegionInfo, RegionInfoFlag } from './region-info.ts';
 export { deviceGetRegionIoFds, IoFdType, IoSubRegion, NO_FD_INDEX, RegionIoFds } from './region-io-fds.ts';
 export { deviceReset } from './reset.ts';
+export { V1_REGION_SUBTYPE, V1_REGION_TYPE, V1MigrationInfo } from './v1-migration.ts';
 export { PROTOCOL_MAJOR, PROTOCOL_MINOR, type Version, version } from './version.ts';

@@ -27,8 +27,8 @@ export interface Native {
   setSendBuffer(fd: number, bytes: number): number;
   /**
    * `timeoutMs` above 0 makes a socket blocking for {@link receive} with `waitMs` -1, each wait being limited to that
-   * time (SO_RCVTIMEO). 0 makes any fd non-blocking again. Both concern all duplicates of the fd, a peer's included:
-   * an eventfd that a peer sent may be blocking until this is called.
+   * time (SO_RCVTIMEO). 0 makes it non-blocking again. Both concern all duplicates of the fd, a peer's included: never
+   * do it to what a peer sent.
    */
   setBlocking(fd: number, timeoutMs: number): number;
   /** shutdown(fd, SHUT_RDWR): wakes both ends; the fd stays open. */
@@ -163,7 +163,11 @@ export interface Native {
 
   /** eventfd with CLOEXEC and NONBLOCK. */
   eventfd(initial: number): number;
-  /** Adds `value` to the eventfd: one write. Works for any fd that takes 8 bytes. */
+  /**
+   * Adds `value` to the eventfd, whose flags stay as they are. -EAGAIN when the counter is full: a `value` of 1 then
+   * tells its reader nothing new. A larger one may wait for room in an eventfd that is blocking. Works for any fd that
+   * takes 8 bytes.
+   */
   eventfdSignal(fd: number, value: number): number;
   /** Reads and clears the counter: the count (clamped to 2^31 - 1) or -EAGAIN. */
   eventfdRead(fd: number): number;

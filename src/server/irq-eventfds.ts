@@ -29,8 +29,6 @@ export class IrqEventfds {
   assign(index: number, vector: number, fd: number | null): Trigger | null {
     this.#closeOne(index, vector);
     if (fd === null) return null;
-    // A peer's eventfd may block when its counter is full, and then so would we.
-    this.#native.setBlocking(fd, 0);
     const vectors = this.#fds.get(index) ?? new Map<number, number>();
     vectors.set(vector, fd);
     this.#fds.set(index, vectors);

@@ -1,8 +1,25 @@
+import { writeSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../src/errors/index.ts';
-import { closeAll, expectNoFdLeak, fdFlags, native, O_CLOEXEC, pair, receiveText } from './support.ts';
+import { makeBlocking } from '../helpers/blocking.ts';
+import {
+  closeAll,
+  expectNoFdLeak,
+  fdFlags,
+  native,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  pair,
+  receiveText,
+} from './support.ts';
 
 expectNoFdLeak();
+
+/** Counts an eventfd up to `less` below the most that it can hold (eventfd(2)). */
+function fill(fd: number, less = 0n): void {
+  const count = new BigUint64Array([0xffff_ffff_ffff_fffen - less]);
+  expect(writeSync(fd, new Uint8Array(count.buffer))).toBe(8);
+}
 
 describe('eventfd', () => {
   it('adds up signals and clears them when read', () => {
@@ -20,11 +37,26 @@ describe('eventfd', () => {
     closeAll([fd]);
   });
 
-  it('says EAGAIN rather than wait while the counter is full, also for an fd that a peer left blocking', () => {
+  it('says EAGAIN rather than wait while the counter is full, also of a blocking eventfd, which stays so', () => {
     const fd = native.eventfd(0);
-    for (let sum = 0; sum < 2 ** 11; sum++) native.eventfdSignal(fd, Number.MAX_SAFE_INTEGER);
-    expect(native.setBlocking(fd, 0)).toBe(0);
-    expect(native.eventfdSignal(fd, Number.MAX_SAFE_INTEGER)).toBe(-Errno.EAGAIN);
+    fill(fd);
+    makeBlocking(fd);
+    expect(fdFlags(fd) & O_NONBLOCK).toBe(0);
+    expect(native.eventfdSignal(fd, 1)).toBe(-Errno.EAGAIN);
+    expect(native.eventfdRead(fd)).toBe(2 ** 31 - 1);
+    expect(native.eventfdSignal(fd, 1)).toBe(0);
+    expect(native.eventfdRead(fd)).toBe(1);
+    expect(fdFlags(fd) & O_NONBLOCK).toBe(0);
+    closeAll([fd]);
+  });
+
+  it('takes what there is room for, to the last one', () => {
+    const fd = native.eventfd(0);
+    fill(fd);
+    native.eventfdRead(fd);
+    fill(fd, 1n);
+    expect(native.eventfdSignal(fd, 1)).toBe(0);
+    expect(native.eventfdSignal(fd, 1)).toBe(-Errno.EAGAIN);
     closeAll([fd]);
   });
 

@@ -25,6 +25,7 @@ export const POLLOUT = 4;
 
 /** As {@link fdFlags} shows it. */
 export const O_CLOEXEC = 0o2000000;
+export const O_NONBLOCK = 0o4000;
 
 /** The flags of an open descriptor (proc_pid_fdinfo(5)). */
 export function fdFlags(fd: number): number {

@@ -1,13 +1,16 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Errno } from '../../src/errors/index.ts';
-import { loadNative, type Native } from '../../src/native/index.ts';
+import { loadNative } from '../../src/native/index.ts';
 import { IrqEventfds, requireEventfds } from '../../src/server/irq-eventfds.ts';
+import { isBlocking, makeBlocking } from '../helpers/blocking.ts';
 import { openFds } from '../helpers/open-fds.ts';
 
 const native = loadNative();
 const MSIX = 2;
 const INTX = 0;
+/** The most that an eventfd can hold (eventfd(2)). */
+const FULL = 0xffff_ffff_ffff_fffen;
 
 describe('the eventfds of SET_IRQS', () => {
   const peers: number[] = [];
@@ -52,29 +55,27 @@ describe('the eventfds of SET_IRQS', () => {
     expect(openFds()).toHaveLength(before.length - fds.length);
   });
 
-  it('are made non-blocking: a counter that is full must not stop the server', () => {
-    const calls: number[][] = [];
-    const fake: Native = {
-      ...native,
-      setBlocking: (fd, timeoutMs) => {
-        calls.push([fd, timeoutMs]);
-        return 0;
-      },
-    };
-    const { ours } = sent();
-    const eventfds = new IrqEventfds(fake);
-    eventfds.assign(INTX, 0, ours);
-    expect(calls).toEqual([[ours, 0]]);
+  it('keep the flags that the client gave them: who reads one that blocks still waits', () => {
+    const { theirs, ours } = sent();
+    makeBlocking(theirs);
+    const eventfds = new IrqEventfds(native);
+    eventfds.assign(INTX, 0, ours)?.();
+    expect(isBlocking(theirs)).toBe(true);
+    expect(native.eventfdRead(theirs)).toBe(1);
     eventfds.releaseAll();
+    expect(isBlocking(theirs)).toBe(true);
   });
 
-  it('survive a full counter: the interrupt is there already', () => {
+  it('do not stop the server with a full counter, also when they block: the interrupt is there already', () => {
     const eventfds = new IrqEventfds(native);
     const { theirs, ours } = sent();
-    native.eventfdSignal(theirs, Number.MAX_SAFE_INTEGER);
+    writeSync(theirs, new Uint8Array(new BigUint64Array([FULL]).buffer));
+    makeBlocking(theirs);
     const trigger = eventfds.assign(INTX, 0, ours);
     for (let again = 0; again < 3; again += 1) trigger?.();
-    expect(native.eventfdRead(theirs)).toBeGreaterThan(0);
+    const count = new BigUint64Array(1);
+    readSync(theirs, count);
+    expect(count[0]).toBe(FULL);
     eventfds.releaseAll();
   });
 

@@ -13,6 +13,8 @@ export interface Arc {
   readonly opensSession: boolean;
   /** The data session ends: later reads and writes of it fail with ENODEV. */
   readonly endsSession: boolean;
+  /** What the device must have done when the arc returns, in order; more than one where a missing P2P state is merged. */
+  readonly duties: readonly string[];
 }
 
 /**
@@ -67,9 +69,32 @@ export function arcsFor(flags: number): readonly Arc[] {
     const from = hasP2p ? fullFrom : contractP2p(fullFrom);
     const to = hasP2p ? fullTo : contractP2p(fullTo);
     if (from === to || arcs.some((arc) => arc.from === from && arc.to === to)) continue;
-    arcs.push(describeArc(from, to));
+    arcs.push(describeArc(from, to, hasP2p));
   }
   return arcs;
+}
+
+/**
+ * What a device must do on one of its arcs. On an arc of a device without P2P states this includes what it would do on
+ * the way into and out of the states that are merged. Empty for what is no arc.
+ */
+export function dutiesOf(
+  from: MigrationState,
+  to: MigrationState,
+  { p2p }: { readonly p2p: boolean },
+): readonly string[] {
+  const direct = dutyOf(from, to);
+  if (direct !== null) return [direct];
+  if (p2p) return [];
+  for (const [fullFrom, fullTo, duty] of FULL_ARCS) {
+    if (contractP2p(fullFrom) !== from || contractP2p(fullTo) !== to) continue;
+    return [dutyOf(from, fullFrom), duty, dutyOf(fullTo, to)].filter((each) => each !== null);
+  }
+  return [];
+}
+
+function dutyOf(from: MigrationState, to: MigrationState): string | null {
+  return FULL_ARCS.find(([fullFrom, fullTo]) => fullFrom === from && fullTo === to)?.[2] ?? null;
 }
 
 /** Whether both ends lie in the saving group, inside which one session goes on. */
@@ -77,7 +102,7 @@ export function isInsideSaving(from: MigrationState, to: MigrationState): boolea
   return isSaving(from) && isSaving(to);
 }
 
-function describeArc(from: MigrationState, to: MigrationState): Arc {
+function describeArc(from: MigrationState, to: MigrationState, p2p: boolean): Arc {
   const before = sessionKind(from);
   const after = sessionKind(to);
   return {
@@ -85,6 +110,7 @@ function describeArc(from: MigrationState, to: MigrationState): Arc {
     to,
     opensSession: after !== null && after !== before,
     endsSession: before !== null && after !== before,
+    duties: dutiesOf(from, to, { p2p }),
   };
 }
 

@@ -13,5 +13,8 @@ export {
   sessionKind,
   stateName,
 } from './migration-state.ts';
+export { RULE_SETS, ruleSet, ruleStateName } from './rules/catalogue.ts';
+export type { Judgement, RuleSet, RuleState, RuleStep, Verdict } from './rules/rule-set.ts';
 export { StateError, type StateErrorCode } from './state-error.ts';
+export * from './v1/index.ts';
 export { type ArcStep, walk } from './walk.ts';

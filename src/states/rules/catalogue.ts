@@ -1,0 +1,18 @@
+import { V1_RULES } from '../v1/rules.ts';
+import type { RuleSet } from './rule-set.ts';
+import { V2_RULES } from './v2-rules.ts';
+
+/** Every rule set that is known: v1's in the order in which they appeared, then v2's. */
+export const RULE_SETS: readonly RuleSet[] = [...V1_RULES, ...V2_RULES];
+
+const byId = new Map(RULE_SETS.map((rules) => [rules.id, rules]));
+
+/** The rule set of a name such as `v1-uapi`, `v1-libvfio-user` or `v2-7`; null when there is none. */
+export function ruleSet(id: string): RuleSet | null {
+  return byId.get(id) ?? null;
+}
+
+/** The name of a state in a rule set; `unknown state 9` for a number that it does not have. */
+export function ruleStateName(rules: RuleSet, code: number): string {
+  return rules.states.find((state) => state.code === code)?.name ?? `unknown state ${code}`;
+}

@@ -15,6 +15,14 @@ const advice: readonly (readonly [code: string, errno: number | null, next: stri
   ['ERR_SESSION_BUSY', null, 'wait for the other controller to finish, or end it'],
   ['ERR_DEVICE_ASYNCHRONOUS', null, 'leave out --dedicated'],
   ['ERR_ASYNCHRONOUS', null, 'leave out --dedicated'],
+  ['ERR_MODULE_SYNTAX', null, 'correct that line and start again'],
+  ['ERR_MODULE_IMPORT', null, 'correct the name, or install the package where the module is (npm install)'],
+  ['ERR_MODULE_FAILED', null, 'correct what threw, and start again'],
+  [
+    'ERR_MODULE_NO_DEVICE',
+    null,
+    'export the device from there: export default class MyDevice extends PciDevice { ... }',
+  ],
   ['ERR_RESET_FAILED', null, 'restart the server; its device can no longer be used'],
 ];
 

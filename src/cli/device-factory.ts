@@ -1,9 +1,8 @@
-import { readFileSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { readFileSync } from 'node:fs';
 import type { BindableDevice } from '../device/index.ts';
 import { Edu, MemoryDevice, NvmeDevice } from '../devices/index.ts';
-import { DEVICE_NAMES, type PlainSpec } from './device-spec.ts';
+import { authorDevice } from './author-device.ts';
+import type { PlainSpec } from './device-spec.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Smallest size of the memory device, one page; a namespace of nvme has whole ones. */
@@ -11,7 +10,7 @@ const SMALLEST = 4096;
 
 /**
  * Makes a device. The default export, because a dedicated thread loads this module by itself.
- * @throws UsageError for an image or a module that can't be used
+ * @throws UsageError for an image that can't be used, ModuleError for an author's module
  */
 export default async function makeDevice(spec: PlainSpec): Promise<BindableDevice> {
   switch (spec.kind) {
@@ -22,7 +21,7 @@ export default async function makeDevice(spec: PlainSpec): Promise<BindableDevic
     case 'nvme':
       return makeNvme(spec);
     case 'module':
-      return deviceOfModule(spec.path);
+      return authorDevice(spec.path, spec.options);
   }
 }
 
@@ -55,30 +54,4 @@ function readImage(path: string): Uint8Array {
       `the image ${path} can't be read: ${error instanceof Error ? error.message : error}`,
     );
   }
-}
-
-/** The default export of a module: a class or function that makes the device, or the device itself. */
-async function deviceOfModule(path: string): Promise<BindableDevice> {
-  const file = resolve(path);
-  if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true) {
-    throw new UsageError(
-      `there is no file ${file}; the devices known by name are ${DEVICE_NAMES.join(', ')}`,
-    );
-  }
-  const module: { readonly default?: unknown } = await import(pathToFileURL(file).href);
-  const device = await make(module.default);
-  if (isDevice(device)) return device;
-  throw new UsageError(`the default export of ${file} is no device: export a class that extends PciDevice`);
-}
-
-function make(exported: unknown): unknown {
-  if (typeof exported !== 'function') return exported;
-  return isDevice(exported.prototype)
-    ? Reflect.construct(exported, [])
-    : Reflect.apply(exported, undefined, []);
-}
-
-/** Devices of another copy of this package are welcome, so it is the shape that counts. */
-function isDevice(value: unknown): value is BindableDevice {
-  return typeof value === 'object' && value !== null && 'bind' in value && typeof value.bind === 'function';
 }

@@ -1,3 +1,4 @@
+import type { AuthorOptions } from './author-options.ts';
 import { type SerialEnd, serialEnd } from './serial-end.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -18,7 +19,7 @@ export type PlainSpec =
       /** Bytes of the namespace. */
       readonly ram: number;
     }
-  | { readonly kind: 'module'; readonly path: string };
+  | { readonly kind: 'module'; readonly path: string; readonly options: AuthorOptions };
 
 /** The same for a device with something at its other end that the main thread takes care of. */
 export type AttendedSpec =
@@ -43,6 +44,7 @@ export interface DeviceOptions {
   readonly ram?: number;
   readonly inputs?: string;
   readonly backend?: string;
+  readonly option?: AuthorOptions;
   readonly dedicated?: boolean;
   readonly json?: boolean;
 }
@@ -58,6 +60,11 @@ const OPTION_OF: Readonly<Record<string, readonly string[]>> = {
 
 /** The devices that are known by name. */
 export const DEVICE_NAMES = ['edu', 'memory', 'gpio', 'serial', 'nvme'] as const;
+
+/** Whether a file is meant and not a device that is known by name. */
+function isPath(name: string): boolean {
+  return /[/.]/.test(name);
+}
 
 /** The device that was asked for. Throws UsageError for a name that is none and for options that do not suit it. */
 export function deviceSpec(name: string, options: DeviceOptions): DeviceSpec {
@@ -79,9 +86,9 @@ export function deviceSpec(name: string, options: DeviceOptions): DeviceSpec {
     case 'nvme':
       return nvmeSpec(options, asynchronous);
   }
-  if (/[/.]/.test(name)) return { kind: 'module', path: name };
+  if (isPath(name)) return { kind: 'module', path: name, options: options.option ?? {} };
   throw new UsageError(
-    `there is no device ${name}: it is ${DEVICE_NAMES.join(', ')}, or the path of a JavaScript module`,
+    `there is no device ${name}: it is ${DEVICE_NAMES.join(', ')}, or the path of a module in TypeScript or JavaScript`,
   );
 }
 
@@ -109,5 +116,7 @@ function expectSuitable(name: string, options: DeviceOptions): void {
       throw new UsageError(`--${option} belongs to the device ${devices.join(' or ')}, not to ${name}`);
     }
   }
+  if ('option' in options && !isPath(name))
+    throw new UsageError(`--option belongs to a module of yours, not to ${name}`);
   if (options.dedicated === true && (name === 'gpio' || name === 'serial')) throw notDedicated(name);
 }

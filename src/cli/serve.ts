@@ -3,6 +3,7 @@ import { CONTROL_SUFFIX } from '../client/index.ts';
 import { serveDedicated, serveDevice } from '../server/index.ts';
 import type { Closeable } from '../transport/index.ts';
 import { type AttendedDevice, attendedDevice } from './attended-device.ts';
+import { type AuthorOptions, addAuthorOption } from './author-options.ts';
 import { DEVICE_NAMES, type DeviceSpec, deviceSpec } from './device-spec.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { parseBytes, wholeNumber } from './quantities.ts';
@@ -24,6 +25,7 @@ interface Options {
   readonly ram?: number;
   readonly inputs?: string;
   readonly backend?: string;
+  readonly option?: AuthorOptions;
   readonly json?: boolean;
 }
 
@@ -41,7 +43,7 @@ Devices:
   gpio     the ACCES PCI-IDIO-16 (Linux: gpio-pci-idio-16), 16 outputs and 16 inputs
   serial   a 16550A on PCI (Linux: 8250_pci)
   nvme     an NVMe 1.4 controller with one namespace (Linux: nvme)
-  PATH     a JavaScript module whose default export is a class that extends PciDevice
+  PATH     a module in TypeScript or JavaScript whose default export is a class that extends PciDevice
 
 Outputs of gpio are printed when they change, as "out3=1 out4=0"; inputs are set by lines such as "in3=1" on standard
 input. The other end of serial is standard input and output, or whoever connects to a UNIX socket, one at a time. There
@@ -64,6 +66,7 @@ Examples:
   ferry serve serial --socket-path /tmp/serial.sock --backend unix:/tmp/line
   ferry serve nvme --socket-path /tmp/nvme.sock --ram 256M
   ferry serve nvme --socket-path /tmp/nvme.sock --backend disk.img
+  ferry serve ./my-device.ts --socket-path /tmp/mine.sock --option period=50
   ferry serve ./my-device.js --socket-path /tmp/mine.sock --control-path /run/mine.control
 ${EXIT_CODES_HELP}`;
 
@@ -71,7 +74,7 @@ ${EXIT_CODES_HELP}`;
 export function serveCommand(): Command {
   return new Command('serve')
     .description('serve a device over vfio-user')
-    .argument('<device>', `${DEVICE_NAMES.join(', ')}, or the path of a JavaScript module`)
+    .argument('<device>', `${DEVICE_NAMES.join(', ')}, or the path of a module in TypeScript or JavaScript`)
     .addOption(new Option('--socket-path <path>', 'main socket: a VMM connects here').conflicts('fd'))
     .option('--fd <number>', 'main socket that was inherited, listening or connected', wholeNumber(0))
     .option(
@@ -92,6 +95,7 @@ export function serveCommand(): Command {
     .option('--ram <bytes>', 'nvme: size of a namespace in memory, which migrates', parseBytes)
     .option('--inputs <levels>', 'gpio: inputs from the start, such as in0=1,in7=1')
     .option('--backend <where>', 'serial: its other end, stdio or unix:PATH; nvme: a file')
+    .option('--option <name=value>', 'module: given to its constructor; may be repeated', addAuthorOption)
     .option('--json', 'print lines as JSON')
     .addHelpText('after', HELP)
     .action(serve);

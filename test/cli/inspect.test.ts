@@ -13,6 +13,12 @@ beforeAll(async () => {
 afterAll(() => shell.close());
 
 describe('ferry inspect', () => {
+  it('may be cut off by who reads it', async () => {
+    const inspecting = shell.start(['inspect', MEMORY]);
+    inspecting.process.stdout?.destroy();
+    expect(await inspecting.ended).toMatchObject({ status: 0, stderr: '' });
+  });
+
   it('shows what lspci shows, and what VFIO adds', async () => {
     const { status, stdout } = await shell.run('inspect', MEMORY);
     expect(status).toBe(0);

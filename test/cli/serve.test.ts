@@ -152,13 +152,6 @@ describe('ferry serve with a module', () => {
     expect(await server.kill('SIGTERM')).toMatchObject({ status: 0 });
   });
 
-  it('that exports no device is refused', async () => {
-    writeFileSync(shell.path('none.mjs'), 'export default 42;');
-    const { status, stderr } = await shell.run('serve', './none.mjs', '--socket-path', shell.path('a.sock'));
-    expect(status).toBe(2);
-    expect(stderr).toContain('export a class that extends PciDevice');
-  });
-
   it('whose device works asynchronously can not have a thread of its own', async () => {
     const slow = source('export default class Slow extends Tiny { async work() {} }');
     writeFileSync(shell.path('slow.mjs'), slow);

@@ -1,7 +1,5 @@
 import { statSync } from 'node:fs';
-
-/** What is appended to the path of a server's main socket to name its control socket. */
-export const CONTROL_SUFFIX = '.control';
+import { CONTROL_SUFFIX } from '../protocol/index.ts';
 
 /**
  * The control socket of the server that `path` belongs to, given either of its two sockets. A server without a control

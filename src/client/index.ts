@@ -1,7 +1,8 @@
+export { CONTROL_SUFFIX } from '../protocol/index.ts';
 export type { Answer, Mode } from './answer.ts';
 export { ClientError, type ClientErrorCode } from './client-error.ts';
 export { type ClientOptions, DEFAULT_TIMEOUT_MS } from './client-options.ts';
-export { CONTROL_SUFFIX, findControlSocket } from './control-socket.ts';
+export { findControlSocket } from './control-socket.ts';
 export type {
   DeviceDescription,
   DeviceInfo,

@@ -9,6 +9,12 @@ import { payload } from './payload.ts';
 import { argszAtLeast } from './rules.ts';
 import type { Tail } from './tail.ts';
 
+/**
+ * What is appended to the path of a server's main socket to name its control socket. Ours: a server that has none takes
+ * every command on its main socket.
+ */
+export const CONTROL_SUFFIX = '.control';
+
 /** Flags of precopy information (linux/vfio.h, VFIO_PRECOPY_INFO_). */
 export const PrecopyInfoFlag = flags(
   { REINIT: 1 },

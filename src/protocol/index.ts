@@ -2,6 +2,19 @@ export { bitmapSize } from './bitmap-size.ts';
 export type { BodyInput, BodyValue } from './body.ts';
 export { littleEndian, readU64AsNumber, writeU64FromNumber } from './byte-order.ts';
 export type { Capabilities } from './capabilities.ts';
+export {
+  ClaimFlag,
+  ClaimOperation,
+  ClaimReply,
+  ClaimRequest,
+  ClaimRequestFlag,
+  claimId,
+  claimName,
+  ferryClaim,
+  fromHalves,
+  TOKEN_SIZE,
+  toHalves,
+} from './claim.ts';
 export { Command, commandName } from './commands.ts';
 export { describeMessage } from './describe.ts';
 export { DeviceInfo, DeviceInfoFlag, deviceGetInfo } from './device-info.ts';
@@ -41,7 +54,7 @@ export {
   LoggingReport,
   migrationFlags,
 } from './features.ts';
-export { ferryInspect, ferryPrecopyInfo, PrecopyInfo, PrecopyInfoFlag } from './ferry.ts';
+export { CONTROL_SUFFIX, ferryInspect, ferryPrecopyInfo, PrecopyInfo, PrecopyInfoFlag } from './ferry.ts';
 export { type FlagBit, type FlagSet, flags } from './flags.ts';
 export {
   decodeHeader,

@@ -8,6 +8,6 @@ export { DeviceServer, type DeviceServerOptions } from './device-server.ts';
 export type { HoldReport } from './hold.ts';
 export type { MigrationSession } from './migration-session.ts';
 export { RemoteDmaError } from './remote-dma-error.ts';
-export { CONTROL_SUFFIX, type RunningServer, type ServeOptions, serveDevice } from './serve.ts';
+export { type RunningServer, type ServeOptions, serveDevice } from './serve.ts';
 export type { Role, ServedConnection } from './served-connection.ts';
 export { ServerError, type ServerErrorCode } from './server-error.ts';

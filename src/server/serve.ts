@@ -1,7 +1,7 @@
 import type { BindableDevice } from '../device/index.ts';
 import { FerryError } from '../errors/index.ts';
 import { loadNative, type Native } from '../native/index.ts';
-import type { Capabilities } from '../protocol/index.ts';
+import { type Capabilities, CONTROL_SUFFIX } from '../protocol/index.ts';
 import {
   type Closeable,
   EventLoopReactor,
@@ -42,9 +42,6 @@ export interface RunningServer extends Closeable {
   readonly controlPath: string | null;
   readonly server: DeviceServer;
 }
-
-/** What is appended to the main socket's path to name the control socket. */
-export const CONTROL_SUFFIX = '.control';
 
 const OWNER_ONLY = 0o600;
 

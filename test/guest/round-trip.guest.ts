@@ -7,15 +7,13 @@ import { bindToUio } from './edu.ts';
 import type { Guest } from './harness/guest.ts';
 import { describeInGuests, type Lab, type Served } from './harness/lab.ts';
 import { Load } from './harness/load.ts';
-import { describeTrips, roundTrips, type TripOptions } from './harness/round-trips.ts';
+import { describeTrips, LONGEST_HOLD, roundTrips, type TripOptions } from './harness/round-trips.ts';
 import { ttyOf } from './serial.ts';
 
 const KiB = 1024;
 /** What is lost in one trip of many must not be forgiven. */
 const ONCE = { retry: 0 };
 const OFTEN: TripOptions = { trips: 15, everyMs: 300 };
-/** Nothing may keep a VMM waiting longer; it gives up on a request after 5 s. */
-const LONGEST_HOLD = 2000;
 /** Interrupts of the program `edu` besides its rounds; see programs/edu.c. */
 const FURTHER_INTERRUPTS = 3;
 const ROUNDS = 10;

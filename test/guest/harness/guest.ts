@@ -27,6 +27,8 @@ export interface GuestOptions {
   /** Whether devices are given the guest's memory as fds, or reach it by message. */
   readonly memory: 'shared' | 'private';
   readonly devices: readonly AttachedDevice[];
+  /** Processors, 1 by default. */
+  readonly cpus?: number;
 }
 
 /** What it runs on. */
@@ -152,12 +154,12 @@ export class Guest {
 
 function argumentsOf(
   { kernel, initramfs, qmpPath }: { kernel: Kernel; initramfs: Initramfs; qmpPath: string },
-  { machine, memory, devices }: GuestOptions,
+  { machine, memory, devices, cpus = 1 }: GuestOptions,
 ): readonly string[] {
   const shared = memory === 'shared';
   return [
     ['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio'],
-    ['-accel', 'tcg', '-cpu', 'max', '-m', `${MEMORY_MIB}`],
+    ['-accel', 'tcg', '-cpu', 'max', '-smp', `${cpus}`, '-m', `${MEMORY_MIB}`],
     ['-machine', shared ? `${machine},memory-backend=memory` : machine],
     shared ? ['-object', `memory-backend-memfd,id=memory,size=${MEMORY_MIB}M,share=on`] : [],
     ['-qmp', `unix:${qmpPath},server=on,wait=off`],

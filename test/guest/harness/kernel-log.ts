@@ -7,6 +7,8 @@ const USUAL: readonly RegExp[] = [
   /\btsc\b|clocksource|APIC calibration|unstable clock/i,
   /\.\.MP-BIOS bug: 8254 timer/,
   /ACPI: IRQ \d+ override/,
+  // Its second processor, which no firmware has set up.
+  /mtrr: your CPUs had inconsistent/,
   // The machine pc has none.
   /fail to add MMCONFIG information/,
   // Said of each reset through sysfs.

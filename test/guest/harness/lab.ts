@@ -27,6 +27,7 @@ export class Lab {
   #initramfs: Initramfs | null = null;
   readonly #servers = new Set<RunningServer>();
   readonly #guests = new Set<Guest>();
+  readonly #whenClosed: (() => Promise<void>)[] = [];
 
   constructor(qemu: Qemu, kernel: Kernel) {
     this.#qemu = qemu;
@@ -40,9 +41,19 @@ export class Lab {
     this.#initramfs = buildInitramfs(this.kernel, compilePrograms(programs), this.#folder);
   }
 
+  /** Where a file of the test may be; it is removed with everything else. */
+  path(name: string): string {
+    return join(this.#folder, name);
+  }
+
+  /** Has something done after the servers were closed. */
+  onClose(act: () => Promise<void>): void {
+    this.#whenClosed.push(act);
+  }
+
   /** Serves a device in this process. */
   serve(name: string, device: BindableDevice): Served {
-    const socketPath = join(this.#folder, name);
+    const socketPath = this.path(name);
     const reported: FerryError[] = [];
     const server = serveDevice(device, { socketPath, report: (error) => reported.push(error) });
     this.#servers.add(server);
@@ -73,6 +84,7 @@ export class Lab {
   async close(): Promise<void> {
     for (const guest of this.#guests) await guest.close();
     for (const server of this.#servers) server.close();
+    for (const act of this.#whenClosed) await act();
     if (this.#folder !== '') rmSync(this.#folder, { recursive: true, force: true });
   }
 }

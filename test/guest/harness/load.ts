@@ -14,12 +14,15 @@ export class Load {
     this.#name = name;
   }
 
-  /** Begins; the command is one line of shell, and so is what goes before the first repetition. */
+  /**
+   * Begins; the command is one line of shell, and so is what goes before the first repetition. $n counts repetitions;
+   * the file $end exists as soon as there shall be no more.
+   */
   static async start(guest: Guest, command: string, first = ':'): Promise<Load> {
     const name = `/tmp/load${++count}`;
-    const repeat = `while ! test -e ${name}.end; do ${command} || exit 1; n=$((n + 1)); done`;
+    const repeat = `while ! test -e $end; do ${command} || exit 1; n=$((n + 1)); done`;
     await guest.run(
-      `( ( ${first}; n=0; ${repeat}; echo $n > ${name}.count ) > ${name}.log 2>&1; touch ${name}.over ) &`,
+      `( ( end=${name}.end; ${first}; n=0; ${repeat}; echo $n > ${name}.count ) > ${name}.log 2>&1; touch ${name}.over ) &`,
     );
     return new Load(guest, name);
   }
@@ -33,6 +36,11 @@ export class Load {
     );
     const { status, output } = await this.#guest.attempt(`cat ${name}.count`);
     if (status === 0) return Number(output);
-    throw new Error(`the load failed:\n${await this.#guest.run(`tail -n 20 ${name}.log`)}`);
+    throw new Error(`the load failed:\n${await this.output()}`);
+  }
+
+  /** The last of what it has printed. */
+  output(): Promise<string> {
+    return this.#guest.run(`tail -n 20 ${this.#name}.log`);
   }
 }

@@ -72,20 +72,26 @@ export class DeclaredMigration implements DeviceMigration {
     this.#closeReader();
   }
 
-  /** The device runs as `to` allows; now the session. A failure takes the device back to `from`. */
-  #enter(from: MigrationState, to: MigrationState): void {
+  /** The device runs as `to` allows; now the session. A failure takes the device back to `from`, and waits for that. */
+  #enter(from: MigrationState, to: MigrationState): void | Promise<void> {
     try {
-      const before = sessionKind(from);
-      const after = sessionKind(to);
-      if (before === 'saving' && after !== 'saving') this.#closeWriter();
-      if (after === 'saving' && before !== 'saving') this.#startWriting();
-      if (to === MigrationState.STOP_COPY) this.#openWriter().stop();
-      if (after === 'resuming') this.#startReading();
+      this.#changeSession(from, to);
     } catch (error) {
       if (sessionKind(from) === null) this.reset();
-      this.#services.setLevel(runLevelOf(from));
-      throw error;
+      const fail = (): never => {
+        throw error;
+      };
+      return this.#services.setLevel(runLevelOf(from))?.then(fail, fail) ?? fail();
     }
+  }
+
+  #changeSession(from: MigrationState, to: MigrationState): void {
+    const before = sessionKind(from);
+    const after = sessionKind(to);
+    if (before === 'saving' && after !== 'saving') this.#closeWriter();
+    if (after === 'saving' && before !== 'saving') this.#startWriting();
+    if (to === MigrationState.STOP_COPY) this.#openWriter().stop();
+    if (after === 'resuming') this.#startReading();
   }
 
   #startWriting(): void {

@@ -180,9 +180,9 @@ export abstract class PciDevice implements BindableDevice {
     return !this.#parts().run.mayInitiateDma;
   }
 
-  /** Asks for {@link work}. */
+  /** Asks for {@link work}. Before the device is served that comes by itself, as work is called when it begins to run. */
   protected kick(): void {
-    this.#parts().run.kick();
+    this.#bound?.run.kick();
   }
 
   /** Raises an interrupt: an MSI-X or MSI vector, or INTx, which stays asserted until {@link lower}. */

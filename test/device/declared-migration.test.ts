@@ -1,11 +1,14 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   bytes,
+  DeclaredMigration,
   type DeviceMigration,
   field,
   KiB,
+  type MigrationServices,
   memory,
   PciDevice,
+  RunLevel,
   register,
   type ServedDevice,
   u32,
@@ -316,6 +319,31 @@ describe('DeclaredMigration', () => {
     expect(device.state.ticks).toBe(0);
     await served.migration.arc(STOP, STOP_COPY);
     expect(drain(served).length).toBeGreaterThan(0);
+  });
+
+  it('is back before it says that it could not go, however long that takes', async () => {
+    const levels: RunLevel[] = [];
+    let giveUp = (): void => {};
+    const slow = new Promise<void>((_, reject) => {
+      giveUp = () => reject(new Error('a reset came in between'));
+    });
+    class Slow extends Everything {
+      protected override createMigration(services: MigrationServices): DeviceMigration {
+        const setLevel = (level: RunLevel) => (levels.push(level) === 1 ? undefined : slow);
+        return new DeclaredMigration({ ...services, setLevel });
+      }
+    }
+    const { device, served } = serve(new Slow());
+    vi.spyOn(device.state.ram, 'track').mockImplementationOnce(() => {
+      throw new Error('no memory');
+    });
+    const seen: unknown[] = [];
+    const going = Promise.resolve(served.migration.arc(RUNNING, PRE_COPY)).catch((error) => seen.push(error));
+    await settled();
+    expect([levels, seen]).toEqual([[RunLevel.RUNNING, RunLevel.RUNNING], []]);
+    giveUp();
+    await going;
+    expect(seen).toEqual([expect.objectContaining({ message: 'no memory' })]);
   });
 
   it("runs on, and saves on, when it can't stop", async () => {

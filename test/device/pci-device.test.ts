@@ -428,9 +428,22 @@ describe('PciDevice', () => {
       expect(() => device.bind(host)).toThrow(expect.objectContaining({ code: 'ERR_DEVICE_BOUND' }));
     });
 
-    it('comes before the services', () => {
+    it('keeps a kick that came before: work is called when the device begins to run', () => {
+      class Eager extends Counter {
+        constructor() {
+          super();
+          this.kick();
+          this.log.push('made');
+        }
+      }
+      const { device, host } = serve(new Eager());
+      expect(device.log).toEqual(['made', 'work']);
+      expect(host.reported).toEqual([]);
+    });
+
+    it('comes before the other services', () => {
       const { services } = new Counter();
-      for (const use of [services.kick, services.raise, services.dma, services.quiescing]) {
+      for (const use of [services.raise, services.dma, services.quiescing]) {
         expect(() => use()).toThrow(expect.objectContaining({ code: 'ERR_DEVICE_BOUND' }));
       }
     });

@@ -1,6 +1,8 @@
 import type { FerryError } from '../errors/index.ts';
 import type { Agreement } from '../protocol/index.ts';
 import type { Answer, Mode } from './answer.ts';
+import { claimStatus, claimWith, forceRelease } from './claim.ts';
+import type { ClaimStatus } from './claim-status.ts';
 import { ClientError } from './client-error.ts';
 import { describe } from './describe.ts';
 import type {
@@ -247,6 +249,26 @@ export abstract class DeviceBase<M extends Mode> implements DeviceMethods<M> {
 
   precopyInfo(): Answer<M, PrecopyInfo | null> {
     return this.run(precopyInfo(this.agreement));
+  }
+
+  claimStatus(): Answer<M, ClaimStatus | null> {
+    return this.run(claimStatus(this.agreement));
+  }
+
+  claim(token: Uint8Array, epoch: bigint): Answer<M, ClaimStatus> {
+    return this.run(claimWith(this.agreement, 'CLAIM', token, epoch));
+  }
+
+  retire(token: Uint8Array, epoch: bigint): Answer<M, ClaimStatus> {
+    return this.run(claimWith(this.agreement, 'RETIRE', token, epoch));
+  }
+
+  release(token: Uint8Array, epoch: bigint): Answer<M, ClaimStatus> {
+    return this.run(claimWith(this.agreement, 'RELEASE', token, epoch));
+  }
+
+  forceRelease(epoch: bigint): Answer<M, ClaimStatus> {
+    return this.run(forceRelease(this.agreement, epoch));
   }
 
   inspectServer(): Answer<M, unknown> {

@@ -1,6 +1,7 @@
 import type { FerryError } from '../errors/index.ts';
 import type { Agreement } from '../protocol/index.ts';
 import type { Answer, Mode } from './answer.ts';
+import type { ClaimStatus } from './claim-status.ts';
 import type {
   DeviceDescription,
   DeviceInfo,
@@ -118,6 +119,24 @@ export interface DeviceMethods<M extends Mode> {
   precopyInfo(): Answer<M, PrecopyInfo | null>;
   /** What a Ferry server knows of itself, as JSON; null when that was not negotiated. */
   inspectServer(): Answer<M, unknown>;
+
+  /** Whose the device is; null when the server has no claims (`agreement.claim`). */
+  claimStatus(): Answer<M, ClaimStatus | null>;
+  /**
+   * Ties the device to the migration that has this secret of 16 bytes: only the connection that claimed last changes
+   * its state or its data until {@link release}, also when that connection is gone. The same token takes over with an
+   * epoch that is not lower, another token with a higher one, unless the device is retired. Throws ClaimError.
+   */
+  claim(token: Uint8Array, epoch: bigint): Answer<M, ClaimStatus>;
+  /** The device, which is in STOP_COPY or STOP, never runs again until it is released. Throws ClaimError. */
+  retire(token: Uint8Array, epoch: bigint): Answer<M, ClaimStatus>;
+  /** Gives the claim back; a retired device may run again. Throws ClaimError. */
+  release(token: Uint8Array, epoch: bigint): Answer<M, ClaimStatus>;
+  /**
+   * Takes the device from whoever has it, retired or not; their epochs up to this one are void. For operators who know
+   * that nobody else runs the device's state. `epoch` must be higher than the claim's. Throws ClaimError.
+   */
+  forceRelease(epoch: bigint): Answer<M, ClaimStatus>;
 
   /**
    * One MIG_DATA_READ of at most `maxBytes`. `consume` gets the bytes in the receive buffer: they are valid only until

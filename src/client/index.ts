@@ -1,5 +1,7 @@
 export { CONTROL_SUFFIX } from '../protocol/index.ts';
 export type { Answer, Mode } from './answer.ts';
+export { ClaimError, type ClaimErrorCode, describeClaim } from './claim-error.ts';
+export type { ClaimStatus } from './claim-status.ts';
 export { ClientError, type ClientErrorCode } from './client-error.ts';
 export { type ClientOptions, DEFAULT_TIMEOUT_MS } from './client-options.ts';
 export { findControlSocket } from './control-socket.ts';

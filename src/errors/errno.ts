@@ -39,6 +39,7 @@ export const Errno = {
   ENOTCONN: 107,
   ETIMEDOUT: 110,
   ECONNREFUSED: 111,
+  ESTALE: 116,
   ECANCELED: 125,
 } as const;
 

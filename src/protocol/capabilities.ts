@@ -32,6 +32,7 @@ export const capabilitiesObject = object('what the sender supports', {
   ferry: object("Ferry's private extensions; used only with a peer that named them", {
     precopyInfo: boolean('FERRY_PRECOPY_INFO is understood'),
     inspect: boolean('FERRY_INSPECT is understood'),
+    claim: boolean('FERRY_CLAIM is understood'),
   }),
 });
 

@@ -1,4 +1,4 @@
-/** Every command of the protocol (vfio-user.rst, Commands), and Ferry's own two (0xFExx, see docs/protocol.md). */
+/** Every command of the protocol (vfio-user.rst, Commands), and Ferry's own three (0xFExx, see docs/protocol.md). */
 export const Command = {
   VERSION: 1,
   DMA_MAP: 2,
@@ -19,6 +19,7 @@ export const Command = {
   MIG_DATA_WRITE: 18,
   FERRY_PRECOPY_INFO: 0xfe01,
   FERRY_INSPECT: 0xfe02,
+  FERRY_CLAIM: 0xfe03,
 } as const;
 
 /** A command number that exists. */

@@ -75,6 +75,7 @@ export {
   IrqSetFlag,
 } from './irq.ts';
 export type { Json } from './json-field.ts';
+export { parseJson } from './json-text.ts';
 export {
   type Field,
   type FieldOptions,

@@ -1,3 +1,4 @@
+import { ferryClaim } from './claim.ts';
 import { deviceGetInfo } from './device-info.ts';
 import { dmaMap, dmaRead, dmaUnmap, dmaWrite } from './dma.ts';
 import { deviceFeature } from './feature.ts';
@@ -32,6 +33,7 @@ export const messages: readonly Message[] = [
   migDataWrite,
   ferryPrecopyInfo,
   ferryInspect,
+  ferryClaim,
 ];
 
 const byCommand: ReadonlyMap<number, Message> = new Map(messages.map((one) => [one.command, one]));

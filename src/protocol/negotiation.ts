@@ -40,6 +40,8 @@ export interface Agreement {
   readonly precopyInfo: boolean;
   /** FERRY_INSPECT may be sent. */
   readonly inspect: boolean;
+  /** FERRY_CLAIM may be sent. */
+  readonly claim: boolean;
 }
 
 /** Every power of two from 4 KiB to 1 GiB. */
@@ -54,7 +56,7 @@ export const OUR_CAPABILITIES: Capabilities = {
   twinSocket: { supported: true },
   writeMultiple: true,
   migration: { pgsize: DEFAULT_PGSIZES, maxBitmapSize: MAX_BITMAP_SIZE },
-  ferry: { precopyInfo: true, inspect: true },
+  ferry: { precopyInfo: true, inspect: true, claim: true },
 };
 
 /**
@@ -113,6 +115,7 @@ function common(proposed: Capabilities, ours: Capabilities): Capabilities {
       named({
         precopyInfo: yes(theirs.precopyInfo, our.precopyInfo) || undefined,
         inspect: yes(theirs.inspect, our.inspect) || undefined,
+        claim: yes(theirs.claim, our.claim) || undefined,
       }),
     ),
   });
@@ -131,6 +134,7 @@ function agreement(reply: Version, told: Capabilities, heard: Capabilities, agre
     writeMultiple: yes(agreed.writeMultiple, told.writeMultiple),
     precopyInfo: yes(agreed.ferry?.precopyInfo, told.ferry?.precopyInfo),
     inspect: yes(agreed.ferry?.inspect, told.ferry?.inspect),
+    claim: yes(agreed.ferry?.claim, told.ferry?.claim),
   };
 }
 

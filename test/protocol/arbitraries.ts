@@ -215,6 +215,11 @@ const repairs: Readonly<Record<string, (value: Value) => Value>> = {
   }),
   'MIG_DATA_READ request': (value) => ({ argsz: 0xffff_ffff, size: num(value, 'size') % 2 ** 31 }),
   'MIG_DATA_WRITE request': argsz(8),
+  'FERRY_CLAIM request': (value) => ({
+    ...argsz(56)(value),
+    operation: num(value, 'operation') % 4,
+    flags: num(value, 'operation') % 4 === 3 ? num(value, 'flags') : 0,
+  }),
   'FERRY_PRECOPY_INFO request': argsz(24),
   'FERRY_INSPECT request': argsz(8),
   'DMA_LOGGING_START SET request': loggingStart,

@@ -64,6 +64,7 @@ describe('a server', () => {
       writeMultiple: false,
       precopyInfo: false,
       inspect: false,
+      claim: false,
     });
   });
 
@@ -104,11 +105,11 @@ describe('a server', () => {
 
   it('uses of our extensions what both name, and says nothing of them otherwise', () => {
     const { reply, agreed } = negotiate(
-      proposal({ ferry: { precopyInfo: true, inspect: false } }),
+      proposal({ ferry: { precopyInfo: true, inspect: false, claim: true } }),
       OUR_CAPABILITIES,
     );
-    expect(reply.capabilities).toEqual({ ferry: { precopyInfo: true } });
-    expect([agreed.precopyInfo, agreed.inspect]).toEqual([true, false]);
+    expect(reply.capabilities).toEqual({ ferry: { precopyInfo: true, claim: true } });
+    expect([agreed.precopyInfo, agreed.inspect, agreed.claim]).toEqual([true, false, true]);
     expect(negotiate(proposal({}), OUR_CAPABILITIES).reply.capabilities).toEqual({});
   });
 
@@ -153,6 +154,7 @@ describe('a client', () => {
       writeMultiple: false,
       precopyInfo: false,
       inspect: false,
+      claim: false,
     });
   });
 

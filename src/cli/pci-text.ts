@@ -74,10 +74,26 @@ function describeCapability({ offset, name, details }: PciCapability): string {
   return `\tCapabilities: [${hex(offset, 2)}] ${[name, ...said].join(' ')}`;
 }
 
-function describeDetail(key: string, value: number | boolean): string {
-  const name = key.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).replaceAll(' ', '-');
+/** What is read as bits, as an address or as a name, not as a quantity; with the digits that it is written with. */
+const HEX_DIGITS = [
+  [/-(offset|status|mask)$/, 8],
+  [/-id$/, 4],
+] as const;
+
+function describeDetail(key: string, value: number | bigint | boolean): string {
+  const name = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   if (typeof value === 'boolean') return `${name}${value ? '+' : '-'}`;
-  return `${name}=${name.endsWith('offset') ? hex(value, 8) : value}`;
+  if (typeof value === 'bigint') return `${name}=${octets(value)}`;
+  const digits = HEX_DIGITS.find(([ending]) => ending.test(name))?.[1];
+  return `${name}=${digits === undefined ? value : hex(value, digits)}`;
+}
+
+/** 64 bits as lspci prints a serial number, the highest byte first. */
+function octets(value: bigint): string {
+  return value
+    .toString(16)
+    .padStart(16, '0')
+    .replace(/..(?=.)/g, '$&-');
 }
 
 function bits(value: number, names: readonly (readonly [name: string, bit: number])[]): string {

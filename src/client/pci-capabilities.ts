@@ -1,5 +1,5 @@
-/** What a capability says, decoded as far as it is known: registers and bits by name. */
-export type PciCapabilityDetails = Readonly<Record<string, number | boolean>>;
+/** What a capability says, decoded as far as it is known: registers and bits by name. What has 64 bits is a bigint. */
+export type PciCapabilityDetails = Readonly<Record<string, number | bigint | boolean>>;
 
 /** A capability of configuration space. */
 export interface PciCapability {
@@ -63,21 +63,41 @@ const msix: Decode = (view, at) => {
   };
 };
 
-/** Capability ids of the PCI Code and ID Assignment Specification; those with a decoder are what servers really have. */
+const vendorSpecific: Decode = (view, at) => ({ length: view.getUint8(at + 2) });
+
+/** PCI Express Base Specification, section 7.8.4. */
+const advancedErrors: Decode = (view, at) => ({
+  uncorrectableStatus: u32(view, at + 4),
+  uncorrectableMask: u32(view, at + 8),
+  correctableStatus: u32(view, at + 16),
+  correctableMask: u32(view, at + 20),
+  firstError: u32(view, at + 24) & 0x1f,
+});
+
+/** Section 7.9.3. */
+const serialNumber: Decode = (view, at) => ({ serialNumber: view.getBigUint64(at + 4, true) });
+
+/** Section 7.9.5. */
+const vendorSpecificExtended: Decode = (view, at) => {
+  const header = u32(view, at + 4);
+  return { vsecId: header & 0xffff, revision: (header >>> 16) & 0xf, length: header >>> 20 };
+};
+
+/** Capability ids of the PCI Code and ID Assignment Specification. */
 const kinds = new Map<number, Kind>([
   [0x01, { name: 'Power Management', size: 8, decode: powerManagement }],
   [0x03, { name: 'Vital Product Data' }],
   [0x05, { name: 'MSI', size: 4, decode: msi }],
-  [0x09, { name: 'Vendor Specific' }],
+  [0x09, { name: 'Vendor Specific', size: 3, decode: vendorSpecific }],
   [0x10, { name: 'PCI Express', size: 8, decode: express }],
   [0x11, { name: 'MSI-X', size: 12, decode: msix }],
   [0x13, { name: 'Advanced Features' }],
 ]);
 
 const extendedKinds = new Map<number, Kind>([
-  [0x01, { name: 'Advanced Error Reporting' }],
-  [0x03, { name: 'Device Serial Number' }],
-  [0x0b, { name: 'Vendor Specific' }],
+  [0x01, { name: 'Advanced Error Reporting', size: 28, decode: advancedErrors }],
+  [0x03, { name: 'Device Serial Number', size: 12, decode: serialNumber }],
+  [0x0b, { name: 'Vendor Specific', size: 8, decode: vendorSpecificExtended }],
   [0x0d, { name: 'Access Control Services' }],
   [0x0e, { name: 'Alternative Routing-ID' }],
   [0x0f, { name: 'Address Translation Service' }],

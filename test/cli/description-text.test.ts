@@ -82,6 +82,24 @@ describe('a device in text', () => {
     ]);
   });
 
+  it('names the extended capabilities of a PCI Express device', () => {
+    const bytes = Buffer.alloc(4096);
+    bytes.set(configBytes());
+    const put = (at: number, ...words: number[]): void => {
+      for (const [i, word] of words.entries()) bytes.writeUInt32LE(word, at + 4 * i);
+    };
+    put(0x100, 0x1101_0003, 0x89ab_cdef, 0x4567);
+    put(0x110, 0x1301_000b, 0x0142_00aa);
+    put(0x130, 0x0001_0001, 0x0010_0000);
+    const lines = describeDevice(description({ config: parsePciConfig(bytes) }));
+    expect(lines.filter((line) => /\[1..\]/.test(line))).toEqual([
+      '\tCapabilities: [100] Device Serial Number serial-number=00-00-45-67-89-ab-cd-ef',
+      '\tCapabilities: [110] Vendor Specific vsec-id=00aa revision=2 length=20',
+      '\tCapabilities: [130] Advanced Error Reporting uncorrectable-status=00100000 uncorrectable-mask=00000000' +
+        ' correctable-status=00000000 correctable-mask=00000000 first-error=0',
+    ]);
+  });
+
   it('of a server that tells nearly nothing is still a text', () => {
     const bare = description({
       info: null,

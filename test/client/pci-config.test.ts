@@ -115,6 +115,53 @@ describe('parsePciConfig', () => {
     ]);
   });
 
+  it.each([
+    [
+      'a serial number',
+      0x0003,
+      [0x89ab_cdef, 0x0123_4567],
+      { name: 'Device Serial Number', details: { serialNumber: 0x0123_4567_89ab_cdefn } },
+    ],
+    [
+      "the vendor's own",
+      0x000b,
+      [0x0182_abcd],
+      { name: 'Vendor Specific', details: { vsecId: 0xabcd, revision: 2, length: 0x18 } },
+    ],
+    [
+      'advanced error reporting',
+      0x0001,
+      [0x8010_0000, 0x0040_0000, 0x0046_2030, 0x0000_2001, 0x0000_6000, 0xffff_ffe5],
+      {
+        name: 'Advanced Error Reporting',
+        details: {
+          uncorrectableStatus: 0x8010_0000,
+          uncorrectableMask: 0x0040_0000,
+          correctableStatus: 0x2001,
+          correctableMask: 0x6000,
+          firstError: 5,
+        },
+      },
+    ],
+  ])('decodes %s in the extended list, unless the space ends before it', (_, id, words, expected) => {
+    const extended = (bytes: Buffer) =>
+      parsePciConfig(bytes)?.capabilities.filter(({ extended: is }) => is) ?? [];
+    const bytes = space(0x104 + 4 * words.length);
+    bytes.writeUInt32LE(u32(id, 1), 0x100);
+    for (const [i, word] of words.entries()) bytes.writeUInt32LE(word, 0x104 + 4 * i);
+    expect(extended(bytes)).toEqual([{ id, offset: 0x100, extended: true, ...expected }]);
+    expect(extended(bytes.subarray(0, bytes.length - 1))).toMatchObject([{ id, details: {} }]);
+  });
+
+  it('says how long what is specific to a vendor is', () => {
+    const bytes = space();
+    capability(bytes, 0x80, 0x09, 0, [0x0014]);
+    expect(parsePciConfig(bytes)?.capabilities.at(-1)).toMatchObject({
+      name: 'Vendor Specific',
+      details: { length: 20 },
+    });
+  });
+
   it('follows no list that the status register does not announce', () => {
     const bytes = space();
     bytes.writeUInt16LE(0, 0x06);

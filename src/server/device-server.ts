@@ -14,6 +14,8 @@ import { OrphanedWrites } from './orphaned-writes.ts';
 import { Seats } from './seats.ts';
 import { type Role, ServedConnection } from './served-connection.ts';
 import { ServerError } from './server-error.ts';
+import { V1Interface } from './v1/v1-interface.ts';
+import type { V1Options } from './v1/v1-options.ts';
 
 /** How a device is served; what is left out has a default. */
 export interface DeviceServerOptions {
@@ -25,6 +27,8 @@ export interface DeviceServerOptions {
   readonly holdLimitMs?: number;
   /** How long one change of the migration state may take, in milliseconds; 10000 by default. */
   readonly transitionTimeoutMs?: number;
+  /** Offer the device through a v1 migration region instead of by v2. Null, the default: v2. */
+  readonly v1?: V1Options | null;
   /** Takes errors that no client can be told. Default: nobody. */
   readonly report?: (error: FerryError) => void;
 }
@@ -43,6 +47,8 @@ export class DeviceServer {
   readonly device: ServedDevice;
   readonly eventfds: IrqEventfds;
   readonly migration: MigrationSession<ServedConnection>;
+  /** The migration region; null where the device is migrated by v2, or not at all. */
+  readonly v1: V1Interface<ServedConnection> | null;
   readonly logging: DmaLogging<ServedConnection>;
   readonly hold = new Hold();
   readonly #transitionTimeoutMs: number;
@@ -81,6 +87,7 @@ export class DeviceServer {
       arc: (from, to, by) => this.#arc(from, to, by),
       settled: (by, error) => this.#settled(by, error),
     });
+    this.v1 = this.#makeV1(options.v1 ?? null);
   }
 
   /** The VMM's connection, or null. */
@@ -120,6 +127,7 @@ export class DeviceServer {
   /** A connection is over: what it owned goes with it. */
   left(served: ServedConnection): void {
     this.migration.leave(served);
+    this.v1?.migration.leave(served);
     this.logging.leave(served);
     if (this.#seats.leave(served)) this.#mainLeft(served);
   }
@@ -176,6 +184,19 @@ export class DeviceServer {
     this.#holdClock?.close();
     this.memory.clear();
     this.device.close();
+    this.v1?.section.close();
+  }
+
+  #makeV1(options: V1Options | null): V1Interface<ServedConnection> | null {
+    if (options === null || this.migration.machine === null) return null;
+    const setState = (target: number, by: ServedConnection): void | Promise<void> =>
+      this.setState(target, by);
+    try {
+      return new V1Interface(this.native, options, this.migration, setState);
+    } catch (error) {
+      this.device.close();
+      throw error;
+    }
   }
 
   #mainLeft(served: ServedConnection): void {
@@ -189,6 +210,7 @@ export class DeviceServer {
 
   /** The device has changed its state: what follows from that for the main connection. */
   #arc(from: MigrationState, to: MigrationState, by: ServedConnection): void {
+    this.v1?.migration.arc(from, to);
     if (to === MigrationState.STOP_COPY || to === MigrationState.RESUMING) this.hold.stateElsewhere = true;
     else if (from === MigrationState.RESUMING || isRunning(to)) this.hold.stateElsewhere = false;
     if (isRunning(to)) return this.#releaseInterrupts();
@@ -249,6 +271,7 @@ export class DeviceServer {
   #wasReset(): void {
     this.hold.stateElsewhere = false;
     this.migration.wasReset();
+    this.v1?.migration.wasReset();
     this.#releaseInterrupts();
   }
 

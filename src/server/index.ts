@@ -11,3 +11,4 @@ export { RemoteDmaError } from './remote-dma-error.ts';
 export { type RunningServer, type ServeOptions, serveDevice } from './serve.ts';
 export type { Role, ServedConnection } from './served-connection.ts';
 export { ServerError, type ServerErrorCode } from './server-error.ts';
+export { V1_RULE_NAMES, type V1Options } from './v1/v1-options.ts';

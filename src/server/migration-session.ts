@@ -115,6 +115,11 @@ export class MigrationSession<Party extends object> {
     this.#guard(() => this.#device.write(data));
   }
 
+  /** Makes sure that `by` may use the data session of this kind, which has to be open. */
+  join(kind: 'saving' | 'resuming', by: Party): void {
+    this.#requireSession(kind, by);
+  }
+
   /** Estimates for `by`, in PRE_COPY and PRE_COPY_P2P only (the uAPI: EINVAL elsewhere). */
   precopyInfo(by: Party): { initialBytes: bigint; dirtyBytes: bigint } {
     this.#requireSession('saving', by);

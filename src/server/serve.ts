@@ -12,6 +12,7 @@ import {
 import { DeviceServer } from './device-server.ts';
 import type { Role } from './served-connection.ts';
 import { ServerError } from './server-error.ts';
+import type { V1Options } from './v1/v1-options.ts';
 
 /** Where and how a device is served. Exactly one of `socketPath` and `fd`. */
 export interface ServeOptions extends SpinOptions {
@@ -27,6 +28,8 @@ export interface ServeOptions extends SpinOptions {
   readonly holdLimitMs?: number;
   /** How long one change of the migration state may take, in milliseconds; 10000 by default. */
   readonly transitionTimeoutMs?: number;
+  /** Offer the device through a v1 migration region instead of by v2. Null, the default: v2. */
+  readonly v1?: V1Options | null;
   /** What is offered in VERSION. */
   readonly capabilities?: Capabilities;
   /** Takes errors that no client can be told. */

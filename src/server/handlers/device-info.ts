@@ -7,6 +7,7 @@ import {
 } from '../../protocol/index.ts';
 import type { IncomingMessage } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
+import { V1_REGION_INDEX } from '../v1/v1-interface.ts';
 import { answer } from './handler.ts';
 
 /** DEVICE_GET_INFO. Answered in every state: a client that reconnects asks it first. */
@@ -15,7 +16,7 @@ export function handleDeviceInfo(served: ServedConnection, message: IncomingMess
   const reply = deviceGetInfo.reply.encode({
     argsz: DeviceInfo.size,
     flags: DeviceInfoFlag.RESET | DeviceInfoFlag.PCI,
-    numRegions: PCI_NUM_REGIONS,
+    numRegions: served.server.v1 === null ? PCI_NUM_REGIONS : V1_REGION_INDEX + 1,
     numIrqs: PCI_NUM_IRQS,
   });
   answer(served, message, reply);

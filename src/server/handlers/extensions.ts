@@ -3,11 +3,12 @@ import type { IncomingMessage } from '../../transport/index.ts';
 import { inspect } from '../inspect.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
-import { answer } from './handler.ts';
+import { answer, requireV2 } from './handler.ts';
 
 /** FERRY_PRECOPY_INFO: what the kernel answers to VFIO_MIG_GET_PRECOPY_INFO. */
 export function handlePrecopyInfo(served: ServedConnection, message: IncomingMessage): boolean {
   requireAgreed(served.agreed?.precopyInfo, 'FERRY_PRECOPY_INFO');
+  requireV2(served);
   ferryPrecopyInfo.request.decode(message.payload(), message.fds.length);
   const estimate = served.server.migration.precopyInfo(served);
   answer(served, message, ferryPrecopyInfo.reply.encode({ argsz: PrecopyInfo.size, flags: 0, ...estimate }));

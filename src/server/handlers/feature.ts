@@ -24,11 +24,12 @@ export function handleFeature(served: ServedConnection, message: IncomingMessage
   return true;
 }
 
-/** Features of migration are those of a device that migrates; DMA logging is the server's own. */
+/** Features of migration are those of a device that migrates, by v2; DMA logging is the server's own. */
 function supported(served: ServedConnection, id: number): FeatureDeclaration | undefined {
   const ofMigration =
     id === Feature.MIGRATION || id === Feature.MIG_DEVICE_STATE || id === Feature.MIG_DATA_SIZE;
-  return ofMigration && served.server.migration.machine === null ? undefined : featureOf(id);
+  const { migration, v1 } = served.server;
+  return ofMigration && (migration.machine === null || v1 !== null) ? undefined : featureOf(id);
 }
 
 function answerGet(served: ServedConnection, to: ReplyTicket, flags: number, data: Uint8Array): void {

@@ -58,6 +58,12 @@ export function requireDriver(served: ServedConnection): void {
   }
 }
 
+/** A server that offers v1 offers no v2: two that drive in different ways would lose each other's data. @throws ENOTTY */
+export function requireV2({ server }: ServedConnection): void {
+  if (server.v1 === null) return;
+  throw new ServerError('ERR_NOT_SUPPORTED', 'this device is migrated through its v1 region');
+}
+
 function neverInDedicatedMode(): ServerError {
   const message = 'the device answers asynchronously, which never completes in dedicated mode';
   return new ServerError('ERR_ASYNCHRONOUS', message);

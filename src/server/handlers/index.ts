@@ -9,7 +9,7 @@ import { handleFeature } from './feature.ts';
 import type { Handler } from './handler.ts';
 import { handleIrqInfo, handleSetIrqs } from './irqs.ts';
 import { handleMigrationRead, handleMigrationWrite } from './migration-data.ts';
-import { handleRegionRead, handleRegionWrite } from './region-access.ts';
+import { handleControlWrite, handleRegionRead, handleRegionWrite } from './region-access.ts';
 import { handleRegionInfo } from './region-info.ts';
 import { handleRegionIoFds } from './region-io-fds.ts';
 import { handleRegionWriteMulti } from './region-write-multi.ts';
@@ -55,6 +55,7 @@ const main = new Map<number, Handler>([...shared, ...mainOnly]);
 const control = new Map<number, Handler>([
   ...mainOnly.map(([command]): readonly [number, Handler] => [command, notHere]),
   ...shared,
+  [Command.REGION_WRITE, handleControlWrite],
 ]);
 
 /** Who handles a command on a socket; never nobody. */

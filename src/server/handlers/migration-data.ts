@@ -2,11 +2,12 @@ import { MigrationData, migDataRead, migDataWrite } from '../../protocol/index.t
 import type { IncomingMessage } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
-import { acknowledge, requireDriver } from './handler.ts';
+import { acknowledge, requireDriver, requireV2 } from './handler.ts';
 
 /** MIG_DATA_READ: the device lends its bytes or writes them straight into the reply. Never short before the end; 0 is the end. */
 export function handleMigrationRead(served: ServedConnection, message: IncomingMessage): boolean {
   const { size } = migDataRead.request.decode(message.payload(), message.fds.length);
+  requireV2(served);
   requireTransfer(served, size);
   requireDriver(served);
   // Nobody would get what is taken out of the session.
@@ -39,6 +40,7 @@ function replyWith({ connection }: ServedConnection, message: IncomingMessage, d
 /** MIG_DATA_WRITE: straight from the receive buffer into the device, which verifies it as it comes. */
 export function handleMigrationWrite(served: ServedConnection, message: IncomingMessage): boolean {
   const { size, data } = migDataWrite.request.decode(message.payload(), message.fds.length);
+  requireV2(served);
   requireTransfer(served, size);
   requireDriver(served);
   served.server.migration.write(data, served);

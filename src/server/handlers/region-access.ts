@@ -15,6 +15,7 @@ import { ServerError } from '../server-error.ts';
 import { answer, answerWhenDone } from './handler.ts';
 import { mayAccess, regionAt, requireInside } from './region.ts';
 import { mayReset } from './reset.ts';
+import { handleV1Read, handleV1Write, isV1Access } from './v1-region.ts';
 
 const AT = RegionAccess.at;
 const FIXED = RegionAccess.size;
@@ -23,6 +24,7 @@ const FIXED = RegionAccess.size;
 export function handleRegionRead(served: ServedConnection, message: IncomingMessage): boolean {
   const { view, start } = message;
   if (message.length !== FIXED) throw wrongSize(message, regionRead.request);
+  if (isV1Access(served, message)) return handleV1Read(served, message);
   const region = regionAt(served, view.getUint32(start + AT.region, littleEndian));
   const count = view.getUint32(start + AT.count, littleEndian);
   const offset = readU64AsNumber(view, start + AT.offset);
@@ -41,13 +43,22 @@ export function handleRegionRead(served: ServedConnection, message: IncomingMess
   return true;
 }
 
+/** REGION_WRITE on the control socket: only the migration region of v1 belongs to the control side. */
+export function handleControlWrite(served: ServedConnection, message: IncomingMessage): boolean {
+  if (message.length >= FIXED && isV1Access(served, message)) return handleRegionWrite(served, message);
+  throw new ServerError('ERR_WRONG_SOCKET', 'REGION_WRITE belongs on the main socket', {
+    command: 'REGION_WRITE',
+  });
+}
+
 /** REGION_WRITE, posted or not. */
 export function handleRegionWrite(served: ServedConnection, message: IncomingMessage): boolean {
   const { view, start } = message;
   if (message.length < FIXED) throw wrongSize(message, regionWrite.request);
-  const region = regionAt(served, view.getUint32(start + AT.region, littleEndian));
   const count = view.getUint32(start + AT.count, littleEndian);
   if (message.length !== FIXED + count) throw wrongSize(message, regionWrite.request);
+  if (isV1Access(served, message)) return handleV1Write(served, message);
+  const region = regionAt(served, view.getUint32(start + AT.region, littleEndian));
   const offset = readU64AsNumber(view, start + AT.offset);
   requireInside(served, region, offset, count);
   if (!region.writable) throw notAllowed('write', region.index);

@@ -4,6 +4,7 @@ import type { IncomingMessage } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { answer } from './handler.ts';
 import { regionAt } from './region.ts';
+import { answerV1Info, v1RegionAt } from './v1-region.ts';
 
 /**
  * DEVICE_GET_REGION_INFO. A region that can be mapped brings its fd, but only once the capabilities fit into argsz:
@@ -12,6 +13,11 @@ import { regionAt } from './region.ts';
  */
 export function handleRegionInfo(served: ServedConnection, message: IncomingMessage): boolean {
   const { index, argsz } = deviceGetRegionInfo.request.decode(message.payload(), message.fds.length);
+  const v1 = v1RegionAt(served, index);
+  if (v1 !== null) {
+    answerV1Info(served, message, v1, argsz);
+    return true;
+  }
   const region = regionAt(served, index);
   const takesFds = served.role === 'main' && (served.agreed?.send.maxMsgFds ?? 0) > 0;
   const shared = takesFds ? region.shared : null;

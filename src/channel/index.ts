@@ -1,0 +1,17 @@
+export type {
+  Carrier,
+  Channel,
+  ChannelEnd,
+  ChannelPeer,
+  ChannelStatistics,
+  ConnectionStatistics,
+  Greeting,
+  MessageHandler,
+} from './channel.ts';
+export { CHANNEL_ERRORS, ChannelError, type ChannelErrorCode } from './channel-error.ts';
+export type { ChannelRole } from './kind.ts';
+export { NO_ID } from './layout.ts';
+export * from './limits.ts';
+export { type MemoryPair, type MemoryPairOptions, memoryPair } from './memory-pair.ts';
+export { describeChannelMessage } from './message-codec.ts';
+export { type Message, type MessageKind, type MessageOf, messages, WithheldAction } from './messages.ts';

@@ -9,6 +9,8 @@ import { serialLine } from './serial-line.ts';
 /** A device and what this process has at its other end. */
 export interface AttendedDevice {
   readonly device: BindableDevice;
+  /** The path at which others find the other end, where the system has chosen it. */
+  readonly line?: string;
   /** Lets go of the other end; the process may end then. */
   readonly close: () => void | Promise<void>;
 }

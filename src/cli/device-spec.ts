@@ -81,7 +81,7 @@ export function deviceSpec(name: string, options: DeviceOptions): DeviceSpec {
     case 'serial':
       return {
         kind: 'serial',
-        end: serialEnd(required(options.backend, 'serial', '--backend stdio|unix:PATH')),
+        end: serialEnd(required(options.backend, 'serial', '--backend stdio|pty|unix:PATH')),
       };
     case 'nvme':
       return nvmeSpec(options, asynchronous);

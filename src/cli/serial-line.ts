@@ -3,16 +3,32 @@ import { Serial } from '../devices/index.ts';
 import { loadNative } from '../native/index.ts';
 import { EventLoopReactor, listen } from '../transport/index.ts';
 import type { AttendedDevice } from './attended-device.ts';
+import { PseudoTerminal } from './backends/pseudo-terminal.ts';
 import type { SerialEnd } from './serial-end.ts';
 import { StreamBackend } from './stream-backend.ts';
 
 const OWNER_ONLY = 0o600;
 
-/** A serial device with somebody at its other end. Throws TransportError when the socket can't be made. */
+/** A serial device with somebody at its other end. Throws TransportError or NativeError when that can't be made. */
 export function serialLine(end: SerialEnd): AttendedDevice {
   const backend = new StreamBackend();
   const device = new Serial({ backend });
-  return { device, close: end.kind === 'stdio' ? attachTerminal(backend) : acceptAt(backend, end.path) };
+  switch (end.kind) {
+    case 'stdio':
+      return { device, close: attachTerminal(backend) };
+    case 'pty':
+      return { device, ...openTerminal(backend) };
+    case 'unix':
+      return { device, close: acceptAt(backend, end.path) };
+  }
+}
+
+function openTerminal(backend: StreamBackend): { readonly line: string; readonly close: () => void } {
+  const terminal = new PseudoTerminal(loadNative(), (session) => {
+    session.once('close', () => backend.detach());
+    backend.attach(session, session);
+  });
+  return { line: terminal.path, close: () => terminal.close() };
 }
 
 /** An input that ends leaves the line up: the guest may still send. */

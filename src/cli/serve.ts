@@ -33,6 +33,8 @@ interface Options {
 interface Service {
   /** Settles when there is nobody left to serve. */
   readonly ended: Promise<void>;
+  /** Where the other end of the device is, if the system has chosen that. */
+  readonly line?: string | undefined;
   close(): void | Promise<void>;
 }
 
@@ -46,9 +48,8 @@ Devices:
   PATH     a module in TypeScript or JavaScript whose default export is a class that extends PciDevice
 
 Outputs of gpio are printed when they change, as "out3=1 out4=0"; inputs are set by lines such as "in3=1" on standard
-input. The other end of serial is standard input and output, or whoever connects to a UNIX socket, one at a time. There
-is no pty (Node.js can't make one); socat makes one of the socket:
-  socat PTY,link=/tmp/tty,raw,echo=0 UNIX-CONNECT:/tmp/line
+input. The other end of serial is standard input and output (stdio), a new pseudo-terminal whose path is printed (pty),
+or whoever connects to a UNIX socket, one at a time (unix:PATH).
 
 The namespace of nvme is memory that migrates with the device (--ram), or a regular file of whole blocks of 512 bytes
 (--backend), which both ends of a migration share: it is locked while a guest uses it.
@@ -64,6 +65,7 @@ Examples:
   ferry serve edu --socket-path /tmp/edu.sock --no-control
   ferry serve gpio --socket-path /tmp/gpio.sock --inputs in0=1,in7=1
   ferry serve serial --socket-path /tmp/serial.sock --backend unix:/tmp/line
+  ferry serve serial --socket-path /tmp/serial.sock --backend pty
   ferry serve nvme --socket-path /tmp/nvme.sock --ram 256M
   ferry serve nvme --socket-path /tmp/nvme.sock --backend disk.img
   ferry serve ./my-device.ts --socket-path /tmp/mine.sock --option period=50
@@ -94,7 +96,7 @@ export function serveCommand(): Command {
     .option('--image <file>', 'memory: a file whose content is loaded')
     .option('--ram <bytes>', 'nvme: size of a namespace in memory, which migrates', parseBytes)
     .option('--inputs <levels>', 'gpio: inputs from the start, such as in0=1,in7=1')
-    .option('--backend <where>', 'serial: its other end, stdio or unix:PATH; nvme: a file')
+    .option('--backend <where>', 'serial: its other end, stdio, pty or unix:PATH; nvme: a file')
     .option('--option <name=value>', 'module: given to its constructor; may be repeated', addAuthorOption)
     .option('--json', 'print lines as JSON')
     .addHelpText('after', HELP)
@@ -110,10 +112,10 @@ async function serve(device: string, options: Options): Promise<void> {
   const controlPath = controlPathOf(options);
   const service = await start(spec, options, controlPath);
   const socket = options.socketPath ?? `fd ${options.fd}`;
-  const line = announcement({ device, socket, controlPath }, options.json === true);
+  const listening = announcement({ device, socket, controlPath, line: service.line }, options.json === true);
   // With stdio, standard output is the guest's.
-  if (spec.kind === 'serial' && spec.end.kind === 'stdio') printError(line);
-  else print(line);
+  if (spec.kind === 'serial' && spec.end.kind === 'stdio') printError(listening);
+  else print(listening);
   await Promise.race([signalled, service.ended]);
   await service.close();
 }
@@ -138,7 +140,7 @@ async function start(spec: DeviceSpec, options: Options, controlPath: string | n
             ended: FOREVER,
           }
         : serveInherited(device, { ...common, fd });
-    return { ended: running.ended, close: () => closeBoth(running, attended) };
+    return { ended: running.ended, line: attended.line, close: () => closeBoth(running, attended) };
   } catch (error) {
     await attended.close();
     throw error;
@@ -177,12 +179,14 @@ interface Listening {
   readonly device: string;
   readonly socket: string;
   readonly controlPath: string | null;
+  readonly line: string | undefined;
 }
 
 function announcement(listening: Listening, json: boolean): string {
   if (json) return toJson({ listening: { ...listening, pid: process.pid } });
-  const { socket, controlPath } = listening;
-  return `listening on ${socket}${controlPath === null ? '' : ` (control ${controlPath})`}`;
+  const { socket, controlPath, line } = listening;
+  const control = controlPath === null ? '' : ` (control ${controlPath})`;
+  return `listening on ${socket}${control}${line === undefined ? '' : `, line at ${line}`}`;
 }
 
 /** Settles at the first SIGTERM or SIGINT; a second one ends the process as usual. */

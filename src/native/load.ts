@@ -39,6 +39,7 @@ const functions: Readonly<Record<keyof Native, true>> = {
   close: true,
   dup: true,
   flock: true,
+  pseudoTerminal: true,
   peerCredentials: true,
 };
 

@@ -181,6 +181,11 @@ export interface Native {
    * in this process or any other. It goes when the fd and its duplicates are closed, by whatever ends the process.
    */
   flock(fd: number): number;
+  /**
+   * A new pseudo-terminal in raw mode (pty(7)): its master, with CLOEXEC and NONBLOCK, and the path of its slave. The
+   * master reports a hang-up while nobody has the slave open, and works again when somebody has.
+   */
+  pseudoTerminal(): { readonly fd: number; readonly path: string } | number;
   /** The peer's pid, uid and gid (SO_PEERCRED) into `out[0..2]`. */
   peerCredentials(fd: number, out: Int32Array): number;
 }

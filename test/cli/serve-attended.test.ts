@@ -1,3 +1,5 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -171,6 +173,50 @@ describe('ferry serve serial --backend unix:PATH', () => {
   });
 });
 
+describe('ferry serve serial --backend pty', () => {
+  /** A program that reads the terminal, until it is closed. */
+  const startCat = (path: string): { child: ChildProcess; received: () => string } => {
+    let text = '';
+    const child = spawn('cat', [path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    child.stdout.setEncoding('latin1').on('data', (piece: string) => {
+      text += piece;
+    });
+    clients.push({ close: () => child.kill('SIGKILL') });
+    return { child, received: () => text };
+  };
+
+  it('carries bytes both ways for programs that open its terminal, one after the other', async () => {
+    const server = await shell.serve('serial', 'a.sock', '--backend', 'pty');
+    const path = /, line at (\/dev\/pts\/\d+)\n$/.exec(server.stdout())?.[1] ?? '';
+    const line = await Line.open();
+    await line.send('nobody hears this');
+    for (const round of ['first', 'second']) {
+      execFileSync('sh', ['-c', `printf '${round}\\003\\r' > ${path}`]);
+      await line.expects(`${round}\x03\r`);
+      const { child, received } = startCat(path);
+      await vi.waitFor(async () => {
+        await line.send('?');
+        await vi.waitFor(() => expect(received()).toContain('?'));
+      }, WAIT);
+      const text = `\x00\x04to the ${round} reader\r\n`.repeat(20);
+      await line.send(text);
+      await vi.waitFor(() => expect(received().endsWith(text)).toBe(true), WAIT);
+      expect(received()).not.toContain('nobody');
+      const ended = once(child, 'exit');
+      child.kill('SIGKILL');
+      await ended;
+    }
+    expect(await server.kill('SIGTERM')).toMatchObject({ status: 0, stderr: '' });
+  });
+
+  it('tells its path in JSON', async () => {
+    const server = await shell.serve('serial', 'a.sock', '--backend', 'pty', '--json');
+    expect(lastJson(server.stdout())).toMatchObject({
+      listening: { line: expect.stringMatching(/^\/dev\/pts\/\d+$/) },
+    });
+  });
+});
+
 /** CSTS.RDY and CSTS.CFS. */
 const READY = 1;
 const FAILED = 2;
@@ -217,8 +263,7 @@ it.each([
   [['gpio', '--dedicated'], "gpio can't have a thread of its own"],
   [['gpio', '--inputs', 'in16=1'], 'in16=1 sets no input'],
   [['serial'], 'serial needs --backend'],
-  [['serial', '--backend', 'pty'], 'socat'],
-  [['serial', '--backend', 'tcp:1'], 'it is stdio or unix:PATH'],
+  [['serial', '--backend', 'tcp:1'], 'it is stdio, pty or unix:PATH'],
   [['edu', '--backend', 'stdio'], '--backend belongs to the device serial or nvme, not to edu'],
   [['nvme'], 'give the namespace of nvme as --backend FILE or as --ram BYTES'],
   [['nvme', '--ram', '4K', '--backend', 'disk.img'], 'give the namespace of nvme'],

@@ -1,0 +1,17 @@
+export { DamagedJournalError } from './damaged-journal-error.ts';
+export type { Journal } from './journal.ts';
+export { JournalError, type JournalErrorCode, NotDurableError } from './journal-error.ts';
+export type { JournalFile, JournalFiles, JournalKey } from './journal-file.ts';
+export { Journals, type KeptJournal } from './journals.ts';
+export { FOLLOWING, mayFollow, type Position, positionOf, SIDE } from './legality.ts';
+export { type Fault, type FaultPlan, type FileOperation, MemoryJournalFiles } from './memory-files.ts';
+export { type JournalReading, readJournal } from './reader.ts';
+export type {
+  BeginRecord,
+  JournalDevice,
+  JournalEntry,
+  JournalRecord,
+  JournalRole,
+  OwningSide,
+  RecordKind,
+} from './record.ts';

@@ -1,0 +1,111 @@
+import { fromHalves, toHalves } from '../protocol/index.ts';
+import { ByteReader } from './byte-reader.ts';
+import { JournalError } from './journal-error.ts';
+import { BeginBody, DeviceHead, MAX_DEVICES, MAX_TEXT, OWNER_NUMBERS, RecoveredBody } from './layout.ts';
+import type { BeginRecord, JournalDevice, JournalRecord, OwningSide } from './record.ts';
+
+type Abort = Extract<JournalRecord, { kind: 'ABORT' }>;
+type Recovered = Extract<JournalRecord, { kind: 'RECOVERED' }>;
+
+/** The body of a record. @throws JournalError ERR_JOURNAL_RECORD for what does not fit */
+export function encodeBody(record: JournalRecord): Uint8Array {
+  switch (record.kind) {
+    case 'BEGIN':
+      return encodeBegin(record);
+    case 'ABORT':
+      return encodeText(record.reason, 'the reason');
+    case 'RECOVERED':
+      return encodeRecovered(record);
+    default:
+      return new Uint8Array(0);
+  }
+}
+
+/** BEGIN's part of a record from its body; null for bytes that are none. */
+export function decodeBegin(body: Uint8Array): Pick<BeginRecord, 'token' | 'peer' | 'devices'> | null {
+  const reader = new ByteReader(body);
+  const head = reader.struct(BeginBody);
+  if (head === null || head.devices > MAX_DEVICES) return null;
+  const peer = reader.text(head.peerLength);
+  const devices: JournalDevice[] = [];
+  for (let i = 0; i < head.devices; i += 1) {
+    const device = reader.struct(DeviceHead);
+    const path = device === null ? null : reader.text(device.pathLength);
+    if (device === null || path === null) return null;
+    devices.push({ path, instance: device.instance });
+  }
+  if (peer === null || reader.left > 0) return null;
+  return { token: toHex(fromHalves(head.tokenLow, head.tokenHigh)), peer, devices };
+}
+
+/** ABORT's part of a record from its body; null for bytes that are none. */
+export function decodeAbort(body: Uint8Array): Pick<Abort, 'reason'> | null {
+  const reason = new ByteReader(body).text(body.length);
+  return reason === null ? null : { reason };
+}
+
+/** RECOVERED's part of a record from its body; null for bytes that are none. */
+export function decodeRecovered(body: Uint8Array): Pick<Recovered, 'owner' | 'who' | 'why'> | null {
+  const reader = new ByteReader(body);
+  const head = reader.struct(RecoveredBody);
+  const owner = head === null ? null : ownerOf(head.owner);
+  const who = head === null ? null : reader.text(head.whoLength);
+  const why = reader.text(reader.left);
+  return owner === null || who === null || why === null ? null : { owner, who, why };
+}
+
+/** 32 hex digits as bytes. @throws JournalError ERR_JOURNAL_RECORD */
+export function fromHex(text: string, what: string): Uint8Array {
+  if (/^[0-9a-f]{32}$/.test(text)) return new Uint8Array(Buffer.from(text, 'hex'));
+  throw new JournalError('ERR_JOURNAL_RECORD', `${what} must be 32 hex digits`, { length: text.length });
+}
+
+/** Bytes as hex digits. */
+export function toHex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+}
+
+function encodeBegin({ token, peer, devices }: BeginRecord): Uint8Array {
+  if (devices.length > MAX_DEVICES) {
+    const message = `${devices.length} devices are more than the ${MAX_DEVICES} of a group`;
+    throw new JournalError('ERR_JOURNAL_RECORD', message, { devices: devices.length });
+  }
+  const { low, high } = toHalves(fromHex(token, 'the token'));
+  const name = encodeText(peer, 'the name of the other side');
+  const fields = { tokenLow: low, tokenHigh: high, peerLength: name.length, devices: devices.length };
+  return Buffer.concat([written(BeginBody, fields), name, ...devices.flatMap(encodeDevice)]);
+}
+
+function encodeDevice({ path, instance }: JournalDevice): readonly Uint8Array[] {
+  const text = encodeText(path, 'the path of a device');
+  return [written(DeviceHead, { instance, pathLength: text.length }), text];
+}
+
+function encodeRecovered({ owner, who, why }: Recovered): Uint8Array {
+  const name = encodeText(who, 'who decided');
+  const head = written(RecoveredBody, { owner: OWNER_NUMBERS[owner], whoLength: name.length });
+  return Buffer.concat([head, name, encodeText(why, 'why it was decided')]);
+}
+
+/** A struct as bytes of its own. */
+function written<V>(
+  layout: { readonly size: number; write(view: DataView, at: number, value: V): void },
+  value: V,
+): Uint8Array {
+  const bytes = new Uint8Array(layout.size);
+  layout.write(new DataView(bytes.buffer), 0, value);
+  return bytes;
+}
+
+function encodeText(text: string, what: string): Uint8Array {
+  const bytes = new TextEncoder().encode(text);
+  if (bytes.length <= MAX_TEXT) return bytes;
+  throw new JournalError('ERR_JOURNAL_RECORD', `${what} is longer than ${MAX_TEXT} bytes`, {
+    length: bytes.length,
+  });
+}
+
+function ownerOf(number: number): OwningSide | null {
+  if (number === OWNER_NUMBERS.source) return 'source';
+  return number === OWNER_NUMBERS.destination ? 'destination' : null;
+}

@@ -33,6 +33,14 @@ export interface RegionInfo {
   readonly mappable: boolean;
   /** What can be mapped: all of it, or the areas of the sparse mmap capability. Empty unless mappable. */
   readonly areas: readonly RegionArea[];
+  /** What a region beyond those of its bus is for (capability type); absent where the server does not say. */
+  readonly kind?: RegionKind;
+}
+
+/** What a region is for (struct vfio_region_info_cap_type, linux/vfio.h). */
+export interface RegionKind {
+  readonly type: number;
+  readonly subtype: number;
 }
 
 /** What DEVICE_GET_IRQ_INFO says of one interrupt index. */

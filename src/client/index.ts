@@ -14,6 +14,7 @@ export type {
   PrecopyInfo,
   RegionArea,
   RegionInfo,
+  RegionKind,
   ResetReport,
   ResetRung,
 } from './descriptions.ts';
@@ -26,3 +27,6 @@ export type { PciCapability, PciCapabilityDetails } from './pci-capabilities.ts'
 export { type PciBar, type PciConfig, parsePciConfig } from './pci-config.ts';
 export { RemoteError, type RemoteErrorCode } from './remote-error.ts';
 export { SyncDeviceClient } from './sync-device-client.ts';
+export { V1Device, type V1DeviceOptions } from './v1-device.ts';
+export { V1Error, type V1ErrorCode, V1StateError } from './v1-error.ts';
+export { findV1Region, isV1Region } from './v1-region.ts';

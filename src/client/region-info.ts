@@ -1,6 +1,6 @@
 import type { Native } from '../native/index.ts';
 import { Command, deviceGetRegionInfo, RegionInfoFlag, type ValueOf } from '../protocol/index.ts';
-import type { RegionArea, RegionInfo } from './descriptions.ts';
+import type { RegionArea, RegionInfo, RegionKind } from './descriptions.ts';
 import { requireSameIndex } from './device-info.ts';
 import type { Operation } from './operation.ts';
 import type { TransferLimits } from './transfer-limits.ts';
@@ -53,7 +53,15 @@ function interpret(reply: Reply): RegionInfo {
     writable: (reply.flags & RegionInfoFlag.WRITE) !== 0,
     mappable,
     areas: mappable ? areasOf(reply) : [],
+    ...kindOf(reply),
   };
+}
+
+function kindOf({ capabilities }: Reply): { readonly kind?: RegionKind } {
+  for (const capability of capabilities) {
+    if (capability.kind === 'type') return { kind: { type: capability.type, subtype: capability.subtype } };
+  }
+  return {};
 }
 
 /** The sparse areas, or all of the region. */

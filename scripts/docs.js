@@ -1,0 +1,15 @@
+/** Writes the pages of docs/ that are made from something else; `npm run build` has to have run. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { renderFeatures } from './feature-docs.js';
+import './protocol-docs.js';
+
+/** @param {string} path from the root of the project @returns {URL} */
+const at = (path) => new URL(`../${path}`, import.meta.url);
+
+/** @param {string} path */
+const json = (path) => JSON.parse(readFileSync(at(path), 'utf8'));
+
+writeFileSync(
+  at('docs/features.md'),
+  renderFeatures(json('docs/features.json'), json('test/fixtures/libvfio-user-api.json').header),
+);

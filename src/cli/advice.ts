@@ -23,6 +23,7 @@ const advice: readonly (readonly [code: string, errno: number | null, next: stri
     null,
     'export the device from there: export default class MyDevice extends PciDevice { ... }',
   ],
+  ['ERR_STATE_LOG', null, 'see what a log may hold: ferry states check --help'],
   ['ERR_RESET_FAILED', null, 'restart the server; its device can no longer be used'],
 ];
 

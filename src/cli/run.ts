@@ -8,6 +8,7 @@ import { inspectCommand } from './inspect.ts';
 import { migrateCommand } from './migrate.ts';
 import { serveCommand } from './serve.ts';
 import { stateCommand } from './state.ts';
+import { statesCommand } from './states.ts';
 import { print, printFailure, toJson } from './terminal.ts';
 
 const EXAMPLES = `
@@ -17,6 +18,7 @@ Examples:
   ferry inspect /tmp/a.sock                                look at it
   ferry migrate /tmp/a.sock /tmp/b.sock                    move it to another server
   ferry state /tmp/a.sock                                  see where a migration has left it
+  ferry states path RUNNING STOP_COPY                      see what a change of state takes
 ${EXIT_CODES_HELP}`;
 
 /** Runs one command line; returns the exit code. Never throws. */
@@ -40,17 +42,26 @@ function buildProgram(): Command {
   const program = new Command('ferry')
     .description('Makes VFIO devices movable: serves, drives and live-migrates PCI devices over vfio-user.')
     .version(packageVersion())
+    // Commands have commands of their own, whose options must not be taken by those above them.
+    .enablePositionalOptions()
     .addHelpText('after', EXAMPLES);
-  for (const command of [serveCommand(), inspectCommand(), migrateCommand(), stateCommand(), demoCommand()]) {
-    program.addCommand(command);
-  }
-  for (const command of [program, ...program.commands]) quiet(command);
+  const commands = [
+    serveCommand(),
+    inspectCommand(),
+    migrateCommand(),
+    stateCommand(),
+    statesCommand(),
+    demoCommand(),
+  ];
+  for (const command of commands) program.addCommand(command);
+  quiet(program);
   return program;
 }
 
 /** Errors are thrown to {@link run} instead of being printed half-way. */
 function quiet(command: Command): void {
   command.exitOverride().configureOutput({ outputError: () => {} });
+  for (const inner of command.commands) quiet(inner);
 }
 
 function packageVersion(): string {

@@ -148,7 +148,8 @@ function requireState(flags: number, states: readonly MigrationState[], value: n
   return state;
 }
 
-function refusedBecause(from: number, to: number): string {
+/** Why the machine has no way between two of its states. */
+export function refusedBecause(from: number, to: number): string {
   if (from === ERROR) return 'only a reset leaves ERROR';
   if (to === ERROR) return 'ERROR is entered only by a failure';
   return 'a new saving session begins in a running state or in STOP';

@@ -9,7 +9,9 @@ export type StateErrorCode =
   /** A state that this device lacks. */
   | 'ERR_STATE_UNSUPPORTED'
   /** No path leads there: from or to ERROR, or back from STOP_COPY into PRE_COPY. */
-  | 'ERR_STATE_REFUSED';
+  | 'ERR_STATE_REFUSED'
+  /** A log of states that can't be read as one. */
+  | 'ERR_STATE_LOG';
 
 /** A change of state that the state machine refuses before anything happens to the device. */
 export class StateError extends FerryError {

@@ -1,3 +1,4 @@
+import { v1Bits } from '../v1/device-state.ts';
 import { V1_RULES } from '../v1/rules.ts';
 import type { RuleSet } from './rule-set.ts';
 import { V2_RULES } from './v2-rules.ts';
@@ -15,4 +16,10 @@ export function ruleSet(id: string): RuleSet | null {
 /** The name of a state in a rule set; `unknown state 9` for a number that it does not have. */
 export function ruleStateName(rules: RuleSet, code: number): string {
   return rules.states.find((state) => state.code === code)?.name ?? `unknown state ${code}`;
+}
+
+/** The same with the bits of v1, as in `PRE_COPY (011)`: a state of v1 goes by either. */
+export function ruleStateText(rules: RuleSet, code: number): string {
+  const name = ruleStateName(rules, code);
+  return rules.interface === 'v1' && !name.startsWith('invalid') ? `${name} (${v1Bits(code)})` : name;
 }

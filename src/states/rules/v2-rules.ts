@@ -1,5 +1,5 @@
 import type { Arc } from '../arcs.ts';
-import { type MigrationMachine, migrationMachine } from '../machine.ts';
+import { type MigrationMachine, migrationMachine, refusedBecause } from '../machine.ts';
 import { MigrationFlag } from '../migration-flags.ts';
 import { RESET_STATE, stateName } from '../migration-state.ts';
 import { StateError } from '../state-error.ts';
@@ -38,7 +38,7 @@ function judge(machine: MigrationMachine, from: number, to: number): Judgement {
     return { verdict: 'allowed', path, steps, reason: null, remarks: [] };
   } catch (error) {
     if (!(error instanceof StateError)) throw error;
-    return refused(error.message);
+    return refused(error.code === 'ERR_STATE_REFUSED' ? refusedBecause(from, to) : error.message);
   }
 }
 

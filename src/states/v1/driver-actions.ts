@@ -4,7 +4,7 @@ import { parseV1State, V1Bit, V1State } from './device-state.ts';
 export const DRIVER_ACTIONS = {
   quiesce: 'stop starting DMA and interrupts; complete what is outstanding',
   freeze: 'stop changing internal state, also on behalf of others',
-  deserialize: 'check the state that was written and make it the own',
+  deserialize: 'check the state that was written, and take it over',
   serialize: 'have the whole of the state ready to be read',
   reset: 'forget the internal state; a new one is about to be written',
   unfreeze: 'let internal state change again',

@@ -1,4 +1,5 @@
-export { changeByFlips, clearThenSet, type FlipOutcome, type FlipStep } from './clear-then-set.ts';
+export { type Change, type ChangeOutcome, type ChangeStep, changeByArcs, changeByFlips } from './change.ts';
+export { clearThenSet } from './clear-then-set.ts';
 export {
   isErrorV1,
   isValidV1,

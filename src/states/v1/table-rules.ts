@@ -45,9 +45,8 @@ function judge(table: PublishedTable, from: number, to: number): Judgement {
   const listed = table.changes.some(([state, next]) => state === before && next.includes(after));
   if (listed) return onTheWay('allowed', before, after, null, remarks);
   if (impossible !== null) return refused(impossible, remarks);
-  const change = `${v1Name(before)} to ${v1Name(after)}`;
-  if (table.others === 'refused') return refused(`the table does not have ${change}`, remarks);
-  return onTheWay('unlisted', before, after, `${change} is not listed, which does not forbid it`, remarks);
+  if (table.others === 'refused') return refused('it is not in the table', remarks);
+  return onTheWay('unlisted', before, after, 'it is not on the list, which is open', remarks);
 }
 
 function onTheWay(

@@ -1,5 +1,6 @@
 import type { Bar, BarIndex, Bars } from './bar.ts';
 import { wrongDeclaration } from './declaration-error.ts';
+import { checkDoorbells } from './doorbell.ts';
 
 /** The indices of BARs, ascending. */
 export const BAR_INDICES: readonly BarIndex[] = [0, 1, 2, 3, 4, 5];
@@ -26,7 +27,7 @@ export function checkBars(bars: Bars): void {
   }
 }
 
-function checkBar(bars: Bars, index: BarIndex, { size, space, bits, prefetchable }: Bar): void {
+function checkBar(bars: Bars, index: BarIndex, { size, space, bits, prefetchable, doorbells }: Bar): void {
   const context = { bar: index, size };
   const isPower = Number.isSafeInteger(size) && size > 0 && Number.isInteger(Math.log2(size));
   if (!isPower || size < SMALLEST[space]) {
@@ -44,4 +45,5 @@ function checkBar(bars: Bars, index: BarIndex, { size, space, bits, prefetchable
   if (bits === 64 && (index === 5 || barAt(bars, index + 1) !== undefined)) {
     throw wrongDeclaration(`BAR${index}: a 64-bit BAR needs the next index as well`, context);
   }
+  checkDoorbells(size, doorbells);
 }

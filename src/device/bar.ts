@@ -1,3 +1,4 @@
+import type { Doorbell } from './doorbell.ts';
 import type { RegionArea } from './served-device.ts';
 import type { MemoryBlock } from './state/index.ts';
 
@@ -12,6 +13,12 @@ export interface BarOptions {
   readonly bits?: 32 | 64;
   /** Reads have no side effects; false by default. */
   readonly prefetchable?: boolean;
+}
+
+/** Options of a BAR whose accesses the device sees. */
+export interface RegisterBarOptions extends BarOptions {
+  /** The writes that a client may signal through eventfds; none by default. */
+  readonly doorbells?: readonly Doorbell[];
 }
 
 /** Options of a BAR over a memory block. */
@@ -37,6 +44,7 @@ export interface Bar {
   readonly bits: 32 | 64;
   readonly prefetchable: boolean;
   readonly content: BarContent;
+  readonly doorbells: readonly Doorbell[];
   /** The block whose memory the client may map, and where; null for everything else. */
   readonly sharing: { readonly block: MemoryBlock; readonly areas: readonly RegionArea[] } | null;
 }

@@ -1,5 +1,13 @@
 export type { DeviceImage, PrecopyInfo } from '../stream/index.ts';
-export type { Bar, BarContent, BarIndex, BarOptions, Bars, MemoryBarOptions } from './bar.ts';
+export type {
+  Bar,
+  BarContent,
+  BarIndex,
+  BarOptions,
+  Bars,
+  MemoryBarOptions,
+  RegisterBarOptions,
+} from './bar.ts';
 export type { RegionCallbacks } from './callback-content.ts';
 export type { Capability, ExtendedCapability } from './capability.ts';
 export type { ConfigAccess } from './config-access.ts';
@@ -8,6 +16,7 @@ export { DeclaredMigration, type MigrationServices } from './declared-migration.
 export type { DeviceDma } from './device-dma.ts';
 export { DeviceError, type DeviceErrorCode } from './device-error.ts';
 export type { DeviceOptions } from './device-options.ts';
+export type { Doorbell } from './doorbell.ts';
 export type { ExpressDeclaration } from './express-capability.ts';
 export { InterruptController, type InterruptMode } from './interrupt-controller.ts';
 export type { InterruptDeclaration, MsiDeclaration, MsixDeclaration } from './interrupt-declaration.ts';

@@ -45,7 +45,15 @@ function withOwnBar(bars: Bars, bytes: number): Bars {
     throw wrongDeclaration('no BAR is free for the MSI-X table: name one with msix.bar', {});
   }
   const size = Math.max(SMALLEST_BAR, 2 ** Math.ceil(Math.log2(bytes)));
-  const bar: Bar = { size, space: 'memory', bits: 32, prefetchable: false, content: NOTHING, sharing: null };
+  const bar: Bar = {
+    size,
+    space: 'memory',
+    bits: 32,
+    prefetchable: false,
+    content: NOTHING,
+    doorbells: [],
+    sharing: null,
+  };
   return { ...bars, [index]: bar };
 }
 

@@ -1,6 +1,6 @@
 import { Errno } from '../errors/index.ts';
 import { IrqIndex } from '../protocol/index.ts';
-import type { Bar, BarContent, BarOptions, Bars, MemoryBarOptions } from './bar.ts';
+import type { Bar, BarContent, BarOptions, Bars, MemoryBarOptions, RegisterBarOptions } from './bar.ts';
 import { draw } from './blueprint.ts';
 import { BoundDevice } from './bound-device.ts';
 import { CallbackContent, type RegionCallbacks } from './callback-content.ts';
@@ -10,6 +10,7 @@ import type { DeviceDma } from './device-dma.ts';
 import { DeviceError } from './device-error.ts';
 import type { DeviceOptions } from './device-options.ts';
 import { DeviceTimers } from './device-timers.ts';
+import type { Doorbell } from './doorbell.ts';
 import type { InterruptDeclaration } from './interrupt-declaration.ts';
 import { MemoryContent, sharedAreas } from './memory-content.ts';
 import type { PciIdentity } from './pci-identity.ts';
@@ -125,8 +126,8 @@ export abstract class PciDevice implements BindableDevice {
   }
 
   /** A BAR of `size` bytes (a power of two) made of registers by their offset. */
-  protected registers(size: number, map: RegisterMap, options: BarOptions = {}): Bar {
-    return makeBar(size, new RegisterBank(size, map), options);
+  protected registers(size: number, map: RegisterMap, options: RegisterBarOptions = {}): Bar {
+    return makeBar(size, new RegisterBank(size, map), options, options.doorbells);
   }
 
   /** A BAR that is a memory block of the state, which has a power of two of bytes. */
@@ -138,8 +139,8 @@ export abstract class PciDevice implements BindableDevice {
   }
 
   /** A BAR of `size` bytes (a power of two) behind callbacks, for what registers can't express. */
-  protected callbacks(size: number, callbacks: RegionCallbacks, options: BarOptions = {}): Bar {
-    return makeBar(size, new CallbackContent(callbacks), options);
+  protected callbacks(size: number, callbacks: RegionCallbacks, options: RegisterBarOptions = {}): Bar {
+    return makeBar(size, new CallbackContent(callbacks), options, options.doorbells);
   }
 
   // ---- behaviour, to be overridden
@@ -231,9 +232,13 @@ export abstract class PciDevice implements BindableDevice {
   }
 }
 
-function makeBar(size: number, content: BarContent, options: BarOptions): Bar {
-  const { space = 'memory', bits = 32, prefetchable = false } = options;
-  return { size, space, bits, prefetchable, content, sharing: null };
+function makeBar(
+  size: number,
+  content: BarContent,
+  { space = 'memory', bits = 32, prefetchable = false }: BarOptions,
+  doorbells: readonly Doorbell[] = [],
+): Bar {
+  return { size, space, bits, prefetchable, content, doorbells, sharing: null };
 }
 
 function isAsyncFunction(value: unknown): boolean {

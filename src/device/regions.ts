@@ -1,6 +1,7 @@
 import { RegionIndex } from '../protocol/index.ts';
 import type { Bar, BarContent } from './bar.ts';
 import type { ConfigurationSpace } from './configuration-space.ts';
+import type { Doorbell } from './doorbell.ts';
 import { FunctionReset } from './function-reset.ts';
 import type { RunControl } from './run-control.ts';
 import type { Region, SharedRegion } from './served-device.ts';
@@ -18,6 +19,8 @@ export class BarRegion implements Region {
   readonly readable = true;
   readonly writable = true;
   readonly shared: SharedRegion | null;
+  readonly doorbells: readonly Doorbell[];
+  readonly ports: boolean;
   readonly #content: BarContent;
   readonly #run: RunControl;
   readonly #sleeping: () => boolean;
@@ -26,6 +29,8 @@ export class BarRegion implements Region {
     this.index = index;
     this.size = bar.size;
     this.shared = sharedRegion(bar);
+    this.doorbells = bar.doorbells;
+    this.ports = bar.space === 'io';
     this.#content = content;
     this.#run = run;
     this.#sleeping = sleeping;

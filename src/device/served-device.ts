@@ -3,6 +3,7 @@ import type { AddressSpace } from '../memory/index.ts';
 import type { Native } from '../native/index.ts';
 import type { MigrationState } from '../states/index.ts';
 import type { PrecopyInfo } from '../stream/index.ts';
+import type { Doorbell } from './doorbell.ts';
 import type { InterruptController } from './interrupt-controller.ts';
 import type { PciIdentity } from './pci-identity.ts';
 
@@ -34,6 +35,10 @@ export interface Region {
   readonly writable: boolean;
   /** Null when nothing of it can be mapped. */
   readonly shared: SharedRegion | null;
+  /** Writes that a client may signal through eventfds, for whoever serves the device to hand out and watch. */
+  readonly doorbells?: readonly Doorbell[];
+  /** It is in the I/O space; absent where it is not. */
+  readonly ports?: boolean;
   /**
    * Reads `length` bytes at `offset` into `target[at...]`. The caller has checked that they lie inside the region.
    * Synchronous always. Throws DeviceError (its errno goes to the client); `target` may be partly filled then.

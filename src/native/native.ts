@@ -169,7 +169,7 @@ export interface Native {
    * takes 8 bytes.
    */
   eventfdSignal(fd: number, value: number): number;
-  /** Reads and clears the counter: the count (clamped to 2^31 - 1) or -EAGAIN. */
+  /** Reads and clears the counter: the count (clamped to 2^31 - 1) or -EAGAIN; never waits, whatever the fd's flags. */
   eventfdRead(fd: number): number;
 
   /** close(2); the result matters only to tests. */

@@ -1,4 +1,5 @@
 import { Command } from './commands.ts';
+import { flags } from './flags.ts';
 import { padding, struct, u32, u64, type ValueOfStruct } from './layout.ts';
 import { message } from './message.ts';
 import { payload } from './payload.ts';
@@ -8,6 +9,12 @@ import { array, older } from './tails.ts';
 
 /** Ways to signal an access through a descriptor. SHADOW is libvfio-user's. */
 export const IoFdType = { IOEVENTFD: 0, IOREGIONFD: 1, SHADOW: 2 } as const;
+
+/** Flags of an ioeventfd (linux/kvm.h, KVM_IOEVENTFD_FLAG_). */
+export const IoEventfdFlag = flags(
+  { DATAMATCH: 1, PIO: 2 },
+  { DATAMATCH: 'only writes of the value in datamatch', PIO: 'the region is in the I/O space' },
+);
 
 const typeNames = new Map<number, string>(Object.entries(IoFdType).map(([name, value]) => [value, name]));
 const typeName = (type: number): string => typeNames.get(type) ?? `type ${type}`;
@@ -28,7 +35,7 @@ const span = {
   size: u64('bytes, 0 when the size of an access does not matter'),
   fdIndex: u32('which of the descriptors of the message, 0xffffffff for none', { format: 'hex' }),
   type: u32('how an access is signalled', { format: typeName }),
-  flags: u32('flags of KVM for that way', { format: 'hex' }),
+  flags: u32('see the flags', { format: IoEventfdFlag }),
 } as const;
 
 /** A sub-region as libvfio-user sends it, 48 bytes. */

@@ -4,9 +4,11 @@ import { AddressSpace } from '../memory/index.ts';
 import type { Native } from '../native/index.ts';
 import { type Capabilities, DEFAULT_MAX_DATA_XFER_SIZE, OUR_CAPABILITIES } from '../protocol/index.ts';
 import { ArcError, isRunning, MigrationState, mayInitiateDma } from '../states/index.ts';
-import { type Closeable, type Reactor, TransportError } from '../transport/index.ts';
+import { type Reactor, TransportError } from '../transport/index.ts';
 import { DmaLogging } from './dma-logging.ts';
+import { Doorbells } from './doorbells.ts';
 import { Hold } from './hold.ts';
+import { HoldClock } from './hold-clock.ts';
 import { IrqEventfds } from './irq-eventfds.ts';
 import { MAX_PIECE_ON_MAIN, MessageDmaPort } from './message-dma-port.ts';
 import { MigrationSession } from './migration-session.ts';
@@ -33,9 +35,6 @@ export interface DeviceServerOptions {
   readonly report?: (error: FerryError) => void;
 }
 
-/** How often a hold looks whether a command has waited too long, in milliseconds. */
-const HOLD_CLOCK_MS = 50;
-
 /**
  * One device, its main connection and its control connections: who may do what when. docs/ownership.md is the law.
  */
@@ -46,18 +45,18 @@ export class DeviceServer {
   readonly memory: AddressSpace;
   readonly device: ServedDevice;
   readonly eventfds: IrqEventfds;
+  readonly doorbells: Doorbells;
   readonly migration: MigrationSession<ServedConnection>;
   /** The migration region; null where the device is migrated by v2, or not at all. */
   readonly v1: V1Interface<ServedConnection> | null;
   readonly logging: DmaLogging<ServedConnection>;
   readonly hold = new Hold();
   readonly #transitionTimeoutMs: number;
-  readonly #holdLimitMs: number;
+  readonly #holdClock: HoldClock;
   readonly #report: (error: FerryError) => void;
   readonly #seats: Seats;
   readonly #orphans: OrphanedWrites;
   #resetting: Promise<void> | null = null;
-  #holdClock: Closeable | null = null;
 
   constructor(device: BindableDevice, options: DeviceServerOptions) {
     this.native = options.native;
@@ -69,11 +68,21 @@ export class DeviceServer {
     };
     this.#report = options.report ?? (() => {});
     this.#seats = new Seats(options.native, options.reactor);
-    this.#holdLimitMs = options.holdLimitMs ?? 4_000;
+    this.#holdClock = new HoldClock({
+      reactor: options.reactor,
+      limitMs: options.holdLimitMs ?? 4_000,
+      waitingSince: () => this.main?.connection.heldSince ?? null,
+      expired: () => this.#expireHold(),
+    });
     this.#transitionTimeoutMs = options.transitionTimeoutMs ?? 10_000;
     const { maxDmaMaps: maxMaps } = capabilities;
     this.memory = new AddressSpace(options.native, maxMaps === undefined ? {} : { maxMaps });
     this.eventfds = new IrqEventfds(options.native);
+    this.doorbells = new Doorbells({
+      native: options.native,
+      reactor: options.reactor,
+      report: this.#report,
+    });
     this.logging = new DmaLogging(this.memory);
     this.#orphans = new OrphanedWrites(options.native, this.#report);
     this.device = device.bind({
@@ -84,6 +93,7 @@ export class DeviceServer {
       report: this.#report,
     });
     this.migration = new MigrationSession(this.device.migration, {
+      departs: (from, to) => this.#departs(from, to),
       arc: (from, to, by) => this.#arc(from, to, by),
       settled: (by, error) => this.#settled(by, error),
     });
@@ -157,6 +167,8 @@ export class DeviceServer {
   reset(by: ServedConnection): void | Promise<void> {
     this.migration.resetBegins(by);
     this.logging.end();
+    // What a VMM has rung before its reset would reach a device that knows nothing of it.
+    if (by.role === 'main') this.doorbells.takeRings();
     if (this.#resetting !== null) return this.#resetting;
     const pending = this.#try(() => this.device.reset());
     if (pending === undefined) return this.#wasReset();
@@ -168,7 +180,9 @@ export class DeviceServer {
       .finally(() => {
         this.#resetting = null;
         this.#replayOrphans();
+        this.#attendDoorbells();
       });
+    this.#attendDoorbells();
     return this.#resetting;
   }
 
@@ -181,7 +195,7 @@ export class DeviceServer {
   close(): void {
     const reason = new TransportError('ERR_CONNECTION_CLOSED', 'the server ends');
     for (const served of this.#seats.all) served.connection.close(reason);
-    this.#holdClock?.close();
+    this.#holdClock.stop();
     this.memory.clear();
     this.device.close();
     this.v1?.section.close();
@@ -201,6 +215,8 @@ export class DeviceServer {
 
   #mainLeft(served: ServedConnection): void {
     this.#orphans.adopt(served, served.connection.takeHeld());
+    this.#orphans.adoptRings(served, this.doorbells.takeRings());
+    this.doorbells.releaseAll();
     this.logging.end();
     this.device.disconnected();
     this.eventfds.releaseAll();
@@ -208,14 +224,23 @@ export class DeviceServer {
     this.#replayOrphans();
   }
 
+  /** The device is about to stop: what has been rung before belongs to the state that is saved. */
+  #departs(from: MigrationState, to: MigrationState): void {
+    if (isRunning(from) && !isRunning(to)) this.doorbells.carryOut();
+  }
+
   /** The device has changed its state: what follows from that for the main connection. */
   #arc(from: MigrationState, to: MigrationState, by: ServedConnection): void {
     this.v1?.migration.arc(from, to);
     if (to === MigrationState.STOP_COPY || to === MigrationState.RESUMING) this.hold.stateElsewhere = true;
     else if (from === MigrationState.RESUMING || isRunning(to)) this.hold.stateElsewhere = false;
-    if (isRunning(to)) return this.#releaseInterrupts();
-    this.device.interrupts.hold();
-    if (by.role === 'control') this.#beginHold();
+    if (isRunning(to)) {
+      this.#releaseInterrupts();
+    } else {
+      this.device.interrupts.hold();
+      if (by.role === 'control') this.#beginHold();
+    }
+    this.#attendDoorbells();
   }
 
   /** The control side has asked for RUNNING and got it, perhaps on its way to more: the VMM goes on. */
@@ -225,19 +250,11 @@ export class DeviceServer {
   }
 
   #beginHold(): void {
-    if (!this.hold.begin()) return;
-    this.#holdClock?.close();
-    this.#holdClock = this.reactor.every(HOLD_CLOCK_MS, () => this.#checkHold());
-  }
-
-  #checkHold(): void {
-    const since = this.main?.connection.heldSince ?? null;
-    if (since !== null && performance.now() - since > this.#holdLimitMs) this.#expireHold();
+    if (this.hold.begin()) this.#holdClock.start();
   }
 
   /** Whatever waits is answered, and so is what comes: accesses with EBUSY, what concerns only the VMM as usual. */
   #expireHold(): void {
-    this.#holdClock?.close();
     this.hold.expired = true;
     this.#report(holdExpired());
     this.main?.connection.release();
@@ -245,10 +262,16 @@ export class DeviceServer {
 
   #endHold(): void {
     if (!this.hold.end()) return;
-    this.#holdClock?.close();
+    this.#holdClock.stop();
     this.#replayOrphans();
     this.#releaseInterrupts();
     this.main?.connection.release();
+    this.#attendDoorbells();
+  }
+
+  /** Rings reach a device that runs, and that neither a hold nor a reset keeps from its VMM. */
+  #attendDoorbells(): void {
+    this.doorbells.listen(isRunning(this.migration.state) && !this.hold.active && this.#resetting === null);
   }
 
   /** A device that does not run interrupts nobody (STOP, linux/vfio.h); one that is held interrupts after the hold. */
@@ -273,11 +296,13 @@ export class DeviceServer {
     this.migration.wasReset();
     this.v1?.migration.wasReset();
     this.#releaseInterrupts();
+    this.#attendDoorbells();
   }
 
   #resetFailed(error: unknown): never {
     const failure = error instanceof FerryError ? error : resetThrew(error);
     this.migration.failed(failure);
+    this.#attendDoorbells();
     throw failure;
   }
 }

@@ -14,6 +14,8 @@ import { ServerError } from './server-error.ts';
 
 /** Who is told of the changes of the migration state. */
 export interface MigrationListener<Party> {
+  /** The device is about to carry out an arc. */
+  departs(from: MigrationState, to: MigrationState): void;
   /** The device has carried out an arc. */
   arc(from: MigrationState, to: MigrationState, by: Party): void;
   /** A change of state is over; `error` is why it did not get where `by` wanted, or null. */
@@ -204,6 +206,7 @@ export class MigrationSession<Party extends object> {
       this.#state = to;
       this.#listener.arc(from, to, by);
     };
+    this.#listener.departs(from, to);
     const pending = this.#device.arc(from, to);
     if (pending === undefined) return arrive();
     return pending.then(arrive);

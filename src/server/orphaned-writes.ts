@@ -1,7 +1,8 @@
 import { Errno, FerryError } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
-import { Command } from '../protocol/index.ts';
+import { Command, encodeHeader, HEADER_SIZE, HeaderFlag, regionWrite } from '../protocol/index.ts';
 import { type HeldMessage, IncomingMessage } from '../transport/index.ts';
+import type { Ring } from './doorbells.ts';
 import { handlerFor } from './handlers/index.ts';
 import type { ServedConnection } from './served-connection.ts';
 import { ServerError } from './server-error.ts';
@@ -32,6 +33,11 @@ export class OrphanedWrites {
     }
   }
 
+  /** Keeps what `from` has rung, as the posted writes that rings stand for. */
+  adoptRings(from: ServedConnection, rings: readonly Ring[]): void {
+    for (const ring of rings) this.#waiting.push({ from, bytes: postedWrite(ring) });
+  }
+
   /** Carries them out. */
   replay(): void {
     for (const orphan of this.#waiting.splice(0)) this.#replay(orphan);
@@ -45,6 +51,18 @@ export class OrphanedWrites {
       this.#report(error instanceof FerryError ? error : deviceThrew(error));
     }
   }
+}
+
+function postedWrite({ region, offset, data }: Ring): Uint8Array {
+  const write = { offset: BigInt(offset), region: region.index, count: data.length, data };
+  const payload = regionWrite.request.encode(write);
+  const size = HEADER_SIZE + payload.length;
+  const command = Command.REGION_WRITE;
+  const header = encodeHeader({ messageId: 0, command, size, flags: HeaderFlag.NO_REPLY, error: 0 });
+  const bytes = new Uint8Array(size);
+  bytes.set(header);
+  bytes.set(payload, HEADER_SIZE);
+  return bytes;
 }
 
 function isWrite(bytes: Uint8Array): boolean {

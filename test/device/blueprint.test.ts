@@ -13,6 +13,7 @@ function bar(size: number, options: Partial<Bar> = {}): Bar {
     bits: 32,
     prefetchable: false,
     content: NOTHING,
+    doorbells: [],
     sharing: null,
     ...options,
   };

@@ -50,6 +50,13 @@ describe('eventfd', () => {
     closeAll([fd]);
   });
 
+  it('says EAGAIN rather than wait for a signal, also of a blocking eventfd', () => {
+    const fd = native.eventfd(0);
+    makeBlocking(fd);
+    expect(native.eventfdRead(fd)).toBe(-Errno.EAGAIN);
+    closeAll([fd]);
+  });
+
   it('takes what there is room for, to the last one', () => {
     const fd = native.eventfd(0);
     fill(fd);

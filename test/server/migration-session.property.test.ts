@@ -65,7 +65,7 @@ describe('several parties, in any order', () => {
   /** Does the same to the session and to the model, and compares. */
   async function run(flags: number, ops: readonly Op[]): Promise<void> {
     const device = new ScriptedMigration(flags);
-    const migration = new MigrationSession<Party>(device, { arc() {}, settled() {} });
+    const migration = new MigrationSession<Party>(device, { departs() {}, arc() {}, settled() {} });
     const model = new Model(flags);
     const parties = Array.from({ length: PARTIES }, (_, i) => new Party(`${i}`));
     const who = (index: number): Party => parties[index] ?? new Party('nobody');

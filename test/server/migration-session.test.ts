@@ -13,6 +13,7 @@ function session(flags: number) {
   const events: string[] = [];
   const migration = new MigrationSession<Party>(device, {
     arc: (from, to, by) => events.push(`${by.name}: ${stateName(from)}>${stateName(to)}`),
+    departs: () => {},
     settled: (by, error) => events.push(`${by.name}: ${error === null ? 'done' : errnoOf(error)}`),
   });
   const reset = (by: Party): void => {

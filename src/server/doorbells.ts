@@ -1,0 +1,170 @@
+import type { Doorbell, Region } from '../device/index.ts';
+import { Errno, FerryError } from '../errors/index.ts';
+import { check, type Native } from '../native/index.ts';
+import { littleEndian } from '../protocol/index.ts';
+import type { Closeable, Reactor } from '../transport/index.ts';
+import { ServerError } from './server-error.ts';
+import { ShadowMemory } from './shadow-memory.ts';
+
+/** Where doorbells are heard, and who is told what nobody waits for. */
+export interface DoorbellsOptions {
+  readonly native: Native;
+  readonly reactor: Reactor;
+  readonly report: (error: FerryError) => void;
+}
+
+/** A doorbell with the eventfd that rings it. */
+export interface Bell {
+  readonly region: Region;
+  readonly doorbell: Doorbell;
+  readonly eventfd: number;
+  /** Which slot of the shadow memory its value is in; null when it has none there. */
+  readonly slot: number | null;
+}
+
+/** The doorbells of a region that a client has been given. */
+export interface BellSet {
+  readonly bells: readonly Bell[];
+  /** Where the client leaves values; null when no doorbell needs it. */
+  readonly shadow: ShadowMemory | null;
+}
+
+/** A write to a region, as a ring stands for it. */
+export interface Ring {
+  readonly region: Region;
+  readonly offset: number;
+  readonly data: Uint8Array;
+}
+
+/**
+ * The eventfds of GET_REGION_IO_FDS. They belong to the main connection: they are made when it asks for them, and are of
+ * no use to anybody after it. A ring is a write to the device; while nobody listens it stays counted in its eventfd.
+ */
+export class Doorbells {
+  readonly #options: DoorbellsOptions;
+  /** By the index of the region. */
+  readonly #sets = new Map<number, BellSet>();
+  #watches: Closeable[] = [];
+  #listening = true;
+
+  constructor(options: DoorbellsOptions) {
+    this.#options = options;
+  }
+
+  /** How many eventfds the client has been given. */
+  get count(): number {
+    return this.#all().length;
+  }
+
+  /**
+   * The doorbells of a region for a client that takes `maxFds` descriptors with a message: the first ones, as many as it
+   * can be told of. What is left out it writes by message. Throws NativeError when there are no fds left.
+   */
+  offer(region: Region, maxFds: number): BellSet {
+    const known = this.#sets.get(region.index);
+    if (known !== undefined) return known;
+    const doorbells = affordable(region.doorbells ?? [], maxFds);
+    const made = this.#make(region, doorbells);
+    this.#sets.set(region.index, made);
+    if (this.#listening) this.#watch(made);
+    return made;
+  }
+
+  /** Whether rings reach the device from now on, those that are counted already included. */
+  listen(wanted: boolean): void {
+    if (wanted === this.#listening) return;
+    this.#listening = wanted;
+    if (wanted) for (const set of this.#sets.values()) this.#watch(set);
+    else this.#unwatch();
+  }
+
+  /** Carries out at once what has been rung, if anybody listens. */
+  carryOut(): void {
+    if (this.#listening) for (const ring of this.takeRings()) this.#write(ring);
+  }
+
+  /** Takes what has been rung and not been carried out. */
+  takeRings(): Ring[] {
+    return this.#all().flatMap(({ bell, set }) => this.#takeRing(bell, set) ?? []);
+  }
+
+  /** Gives everything up: rings that come later are nobody's. */
+  releaseAll(): void {
+    this.#unwatch();
+    for (const set of this.#sets.values()) this.#close(set);
+    this.#sets.clear();
+  }
+
+  #all(): { readonly bell: Bell; readonly set: BellSet }[] {
+    return [...this.#sets.values()].flatMap((set) => set.bells.map((bell) => ({ bell, set })));
+  }
+
+  #make(region: Region, doorbells: readonly Doorbell[]): BellSet {
+    const { native } = this.#options;
+    const bells: Bell[] = [];
+    const slots = doorbells.filter(({ shadow }) => shadow === true);
+    const shadow = slots.length === 0 ? null : new ShadowMemory(native, slots.length);
+    try {
+      for (const doorbell of doorbells) {
+        const eventfd = check(native.eventfd(0), 'eventfd', { region: region.index });
+        const slot = doorbell.shadow === true ? slots.indexOf(doorbell) : null;
+        bells.push({ region, doorbell, eventfd, slot });
+      }
+    } catch (error) {
+      this.#close({ bells, shadow });
+      throw error;
+    }
+    return { bells, shadow };
+  }
+
+  #close({ bells, shadow }: BellSet): void {
+    for (const { eventfd } of bells) this.#options.native.close(eventfd);
+    shadow?.close();
+  }
+
+  #watch(set: BellSet): void {
+    for (const bell of set.bells) {
+      const rung = (): void => {
+        const ring = this.#takeRing(bell, set);
+        if (ring !== null) this.#write(ring);
+      };
+      this.#watches.push(this.#options.reactor.watch(bell.eventfd, rung));
+    }
+  }
+
+  #takeRing({ region, doorbell, eventfd, slot }: Bell, { shadow }: BellSet): Ring | null {
+    if (this.#options.native.eventfdRead(eventfd) <= 0) return null;
+    const { offset, size, datamatch = 0 } = doorbell;
+    const value = slot === null || shadow === null ? BigInt(datamatch) : shadow.read(slot, size);
+    const data = new Uint8Array(8);
+    new DataView(data.buffer).setBigUint64(0, value, littleEndian);
+    return { region, offset, data: data.subarray(0, size) };
+  }
+
+  #unwatch(): void {
+    for (const watch of this.#watches.splice(0)) watch.close();
+  }
+
+  /** The same as a posted write. */
+  #write({ region, offset, data }: Ring): void {
+    try {
+      region.write(offset, data, 0, data.length);
+    } catch (error) {
+      this.#options.report(error instanceof FerryError ? error : deviceThrew(error));
+    }
+  }
+}
+
+/** The first doorbells whose descriptors fit into one message. */
+function affordable(doorbells: readonly Doorbell[], maxFds: number): readonly Doorbell[] {
+  const firstShadow = doorbells.findIndex(({ shadow }) => shadow === true);
+  const withoutShadow = doorbells.slice(0, maxFds);
+  if (firstShadow < 0 || firstShadow >= withoutShadow.length) return withoutShadow;
+  return doorbells.slice(0, maxFds - 1);
+}
+
+function deviceThrew(error: unknown): ServerError {
+  const text = error instanceof Error ? error.message : String(error);
+  const message = `the device failed in a write that an eventfd signalled: ${text}`;
+  return new ServerError('ERR_WRONG_STATE', message, {}, { errno: Errno.EIO, cause: error });
+}

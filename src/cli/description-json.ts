@@ -1,6 +1,6 @@
 import type { DeviceDescription } from '../client/index.ts';
 import { errnoName } from '../errors/index.ts';
-import { stateName } from '../states/index.ts';
+import { stateName, v1Name } from '../states/index.ts';
 import { irqName, migrationFlagNames, regionName } from './names.ts';
 
 /** A device's description as `ferry inspect --json` prints it: names beside numbers, no raw bytes but in hex. */
@@ -16,13 +16,19 @@ export function descriptionJson(description: DeviceDescription): object {
       .filter(({ count }) => count > 0)
       .map((each) => ({ name: irqName(each.index), ...each })),
     migration: {
-      supported: migration.flags !== null,
+      supported: migration.flags !== null || migration.v1 !== undefined,
       flags: migration.flags === null ? null : migrationFlagNames(migration.flags),
-      state: migration.state === null ? null : stateName(migration.state),
+      state: stateOf(migration),
       dataSize: migration.dataSize,
+      v1: migration.v1 ?? null,
     },
     server,
     agreement,
     refused: refused.map(({ code, errno, message }) => ({ code, errno: errnoName(errno), message })),
   };
+}
+
+function stateOf({ state, v1 }: DeviceDescription['migration']): string | null {
+  if (v1 !== undefined) return v1Name(v1.deviceState);
+  return state === null ? null : stateName(state);
 }

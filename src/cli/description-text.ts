@@ -1,5 +1,5 @@
 import type { DeviceDescription, IrqInfo, RegionInfo } from '../client/index.ts';
-import { stateName } from '../states/index.ts';
+import { stateName, v1Bits, v1Name } from '../states/index.ts';
 import { irqName, migrationFlagNames, regionName } from './names.ts';
 import { describeConfig } from './pci-text.ts';
 import { formatBytes, shortBytes } from './quantities.ts';
@@ -66,7 +66,14 @@ function describeIrq({ index, count, eventfd, maskable, autoMasked, noResize }: 
   return `${index} ${irqName(index)}: ${count}${flags.length > 0 ? ` (${flags.join(', ')})` : ''}`;
 }
 
-function describeMigration({ migration: { flags, state, dataSize } }: DeviceDescription): string[] {
+function describeMigration({ migration: { flags, state, dataSize, v1 } }: DeviceDescription): string[] {
+  if (v1 !== undefined) {
+    const { deviceState, region } = v1;
+    return [
+      `state ${v1Name(deviceState)}`,
+      `by v1, through region ${region}: device_state ${v1Bits(deviceState)}`,
+    ];
+  }
   if (flags === null) return ['not supported'];
   const size = dataSize === null ? '' : `, about ${formatBytes(Number(dataSize))} of state`;
   return [

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { DeviceClient } from '../client/index.ts';
-import { clientEnd, type MigrateOptions, migrate } from '../engine/index.ts';
+import { deviceEnd, type MigrateOptions, migrate } from '../engine/index.ts';
 import { connectControl } from './control.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { migrationView } from './migration-view.ts';
@@ -57,8 +57,10 @@ async function runMigration(source: string, destination: string, options: Option
   const view = migrationView(json);
   try {
     for (const path of [source, destination]) clients.push(await connectControl(path, options.timeout));
-    const [from, to] = clients.map((client) => clientEnd(client));
-    if (from === undefined || to === undefined) return;
+    const [here, there] = clients;
+    if (here === undefined || there === undefined) return;
+    const from = await deviceEnd(here);
+    const to = await deviceEnd(there, from);
     const report = await migrate(from, to, {
       ...migrateOptions(options),
       signal: cancel.signal,

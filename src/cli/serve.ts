@@ -6,12 +6,13 @@ import { type AttendedDevice, attendedDevice } from './attended-device.ts';
 import { type AuthorOptions, addAuthorOption } from './author-options.ts';
 import { DEVICE_NAMES, type DeviceSpec, deviceSpec } from './device-spec.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
+import { addMigrationOptions, type MigrationInterfaceOptions, v1OptionsOf } from './migration-options.ts';
 import { parseBytes, wholeNumber } from './quantities.ts';
 import { serveInherited } from './serve-inherited.ts';
 import { print, printError, toJson } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
-interface Options {
+interface Options extends MigrationInterfaceOptions {
   readonly socketPath?: string;
   readonly fd?: number;
   /** A path; false for --no-control; true when neither was given. */
@@ -74,7 +75,7 @@ ${EXIT_CODES_HELP}`;
 
 /** `ferry serve`. */
 export function serveCommand(): Command {
-  return new Command('serve')
+  const command = new Command('serve')
     .description('serve a device over vfio-user')
     .argument('<device>', `${DEVICE_NAMES.join(', ')}, or the path of a module in TypeScript or JavaScript`)
     .addOption(new Option('--socket-path <path>', 'main socket: a VMM connects here').conflicts('fd'))
@@ -98,9 +99,8 @@ export function serveCommand(): Command {
     .option('--inputs <levels>', 'gpio: inputs from the start, such as in0=1,in7=1')
     .option('--backend <where>', 'serial: its other end, stdio, pty or unix:PATH; nvme: a file')
     .option('--option <name=value>', 'module: given to its constructor; may be repeated', addAuthorOption)
-    .option('--json', 'print lines as JSON')
-    .addHelpText('after', HELP)
-    .action(serve);
+    .option('--json', 'print lines as JSON');
+  return addMigrationOptions(command).addHelpText('after', HELP).action(serve);
 }
 
 async function serve(device: string, options: Options): Promise<void> {
@@ -124,6 +124,7 @@ async function start(spec: DeviceSpec, options: Options, controlPath: string | n
   const { socketPath, fd, holdLimit, spin } = options;
   const common = {
     controlPath,
+    v1: v1OptionsOf(options),
     ...(holdLimit === undefined ? {} : { holdLimitMs: holdLimit }),
     ...(spin === false ? { spinMicroseconds: 0 } : {}),
     report: ({ code, message }: { readonly code: string; readonly message: string }) =>

@@ -1,4 +1,5 @@
-import { formatMs } from './quantities.ts';
+import { v1Bits } from '../states/index.ts';
+import { formatBytes, formatMs } from './quantities.ts';
 import { printable } from './terminal.ts';
 
 /** A field of a value that came as JSON; undefined when there is none. */
@@ -18,6 +19,7 @@ export function describeServer(report: unknown): string[] {
   if (field(report, 'migration') === undefined) return [];
   return [
     describeSession(field(report, 'migration')),
+    ...describeV1(field(field(report, 'migration'), 'v1')),
     describeMain(field(report, 'main')),
     ...describeHold(report),
   ];
@@ -29,6 +31,15 @@ function describeSession(migration: unknown): string {
   const moving = field(migration, 'inTransition') === true ? ', in transition' : '';
   const error = textOf(field(migration, 'lastError'), 'message');
   return `migration: ${driven}${moving}${error === undefined ? '' : `; last error: ${error}`}`;
+}
+
+/** What a device is offered through whose migration is driven by v1. */
+function describeV1(v1: unknown): string[] {
+  const rule = textOf(v1, 'rule');
+  if (rule === undefined) return [];
+  const size = formatBytes(numberOf(v1, 'dataSize'));
+  const state = v1Bits(numberOf(v1, 'deviceState'));
+  return [`v1: device_state ${state}, pieces of up to ${size}, rules ${rule}`];
 }
 
 function describeMain(main: unknown): string {

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { DeviceClient } from '../client/index.ts';
+import { deviceEnd } from '../engine/index.ts';
 import { MigrationState, stateName } from '../states/index.ts';
 import { withControl } from './control.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
@@ -43,8 +44,9 @@ async function state(path: string, options: Options): Promise<void> {
   const target = options.reset === true ? MigrationState.RUNNING : options.set;
   if (target !== undefined) {
     await withControl(path, async (client) => {
-      if (options.reset === true) await client.reset();
-      await client.setMigrationState(target);
+      const end = await deviceEnd(client);
+      if (options.reset === true) await end.reset();
+      await end.setState(target);
     });
   }
   // On a connection of its own: the one that changes the state drives the migration as long as it lives.
@@ -52,7 +54,7 @@ async function state(path: string, options: Options): Promise<void> {
 }
 
 async function show(client: DeviceClient, json: boolean): Promise<void> {
-  const now = stateName(await client.migrationState());
+  const now = stateName(await (await deviceEnd(client)).state());
   const report = await client.inspectServer();
   const [migration, hold] = [field(report, 'migration') ?? null, field(report, 'hold') ?? null];
   if (json) print(toJson({ state: now, migration, hold }));

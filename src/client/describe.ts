@@ -1,15 +1,17 @@
 import type { Native } from '../native/index.ts';
-import { type Agreement, RegionIndex } from '../protocol/index.ts';
-import type { DeviceDescription, DeviceInfo, IrqInfo, RegionInfo } from './descriptions.ts';
+import { type Agreement, RegionIndex, V1MigrationInfo } from '../protocol/index.ts';
+import type { DeviceDescription, DeviceInfo, IrqInfo, RegionInfo, V1Description } from './descriptions.ts';
 import { deviceInfo, irqInfo } from './device-info.ts';
 import { migrationDataSize, migrationFlags, migrationState } from './migration-state.ts';
 import type { Operation } from './operation.ts';
 import { PCI_HEADER_SIZE, type PciConfig, parsePciConfig } from './pci-config.ts';
 import { readRegion } from './region-access.ts';
 import { regionInfo } from './region-info.ts';
+import { readRegister } from './register-value.ts';
 import { RemoteError } from './remote-error.ts';
 import { inspectServer } from './server-inspection.ts';
 import type { TransferLimits } from './transfer-limits.ts';
+import { isV1Region } from './v1-region.ts';
 
 /** Everything that {@link describe} needs to know. */
 export interface DescribeContext {
@@ -35,6 +37,7 @@ export function* describe(context: DescribeContext): Operation<DeviceDescription
   const config = yield* readConfig(limits, refused, regions);
   const flags = yield* attempt(refused, migrationFlags());
   const state = flags === null ? null : yield* attempt(refused, migrationState());
+  const v1 = flags === null ? yield* attempt(refused, readV1(limits, regions)) : null;
   const dataSize = flags === null ? null : yield* attempt(refused, migrationDataSize());
   const server = yield* attempt(refused, inspectServer(agreement, limits));
   return {
@@ -43,7 +46,7 @@ export function* describe(context: DescribeContext): Operation<DeviceDescription
     regions,
     interrupts,
     config,
-    migration: { flags, state, dataSize },
+    migration: { flags, state, dataSize, ...(v1 === null ? {} : { v1 }) },
     server,
     refused,
   };
@@ -72,6 +75,14 @@ function* each<T extends RegionInfo | IrqInfo>(
     if (one !== null) found.push(one);
   }
   return found;
+}
+
+/** What a v1 migration region says; null without one. */
+function* readV1(limits: TransferLimits, regions: readonly RegionInfo[]): Operation<V1Description | null> {
+  const region = regions.find(isV1Region);
+  if (region === undefined) return null;
+  const deviceState = yield* readRegister(limits, region.index, V1MigrationInfo.at.deviceState, 4);
+  return { region: region.index, deviceState };
 }
 
 function countOf(info: DeviceInfo | null, what: 'regionCount' | 'irqCount'): number {

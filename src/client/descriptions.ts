@@ -74,11 +74,21 @@ export interface DeviceDescription {
     readonly state: number | null;
     /** What stop-copy would transfer, in bytes. */
     readonly dataSize: bigint | null;
+    /** How it is migrated if not by v2. */
+    readonly v1?: V1Description;
   };
   /** What a Ferry server knows of itself. */
   readonly server: unknown;
   /** Why parts are missing. */
   readonly refused: readonly RemoteError[];
+}
+
+/** A device that is migrated through a region of v1. */
+export interface V1Description {
+  /** Index of the region. */
+  readonly region: number;
+  /** The register, reserved bits included. */
+  readonly deviceState: number;
 }
 
 /** A region whose memory is shared with the server. Closed with the client. */

@@ -17,6 +17,7 @@ export type {
   RegionKind,
   ResetReport,
   ResetRung,
+  V1Description,
 } from './descriptions.ts';
 export { DeviceClient } from './device-client.ts';
 export type { DeviceMethods, DmaRange, SmallWrite, UnmapOptions, WriteOptions } from './device-methods.ts';

@@ -60,7 +60,8 @@ function whyBusy(server: unknown): string | null {
   return typeof owner === 'string' ? `another ${owner} connection drives its migration` : null;
 }
 
-function field(value: unknown, name: string): unknown {
+/** A member of a value that came as JSON; undefined when there is none. */
+export function field(value: unknown, name: string): unknown {
   if (typeof value !== 'object' || value === null) return undefined;
   return Object.getOwnPropertyDescriptor(value, name)?.value;
 }

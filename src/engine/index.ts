@@ -1,6 +1,7 @@
 export { clientEnd } from './client-end.ts';
 export { type Clock, systemClock } from './clock.ts';
 export { type Convergence, DEFAULT_PRE_COPY_LIMITS, type PreCopyLimits } from './convergence.ts';
+export { deviceEnd } from './device-end.ts';
 export { type MigrateOptions, migrate } from './migrate.ts';
 export type { EndInspection, MigrationEnd, PrecopyEstimate } from './migration-end.ts';
 export { type Aftermath, MigrationError, type MigrationErrorCode, type Owner } from './migration-error.ts';
@@ -10,3 +11,4 @@ export type { MigrationProgress } from './recorder.ts';
 export type { MigrationReport, PhaseReport } from './report.ts';
 export type { EndName, HookName } from './step.ts';
 export { type Culprit, StepError, type StepErrorCode } from './step-error.ts';
+export { V1End, type V1EndOptions } from './v1-end.ts';

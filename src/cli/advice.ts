@@ -16,6 +16,7 @@ const advice: readonly (readonly [code: string, errno: number | null, next: stri
   ['ERR_DEVICE_ASYNCHRONOUS', null, 'leave out --dedicated'],
   ['ERR_ASYNCHRONOUS', null, 'leave out --dedicated'],
   ['ERR_MODULE_SYNTAX', null, 'correct that line and start again'],
+  ['ERR_MODULE_COMMONJS', null, 'npm pkg set type=module'],
   ['ERR_MODULE_IMPORT', null, 'correct the name, or install the package where the module is (npm install)'],
   ['ERR_MODULE_FAILED', null, 'correct what threw, and start again'],
   [

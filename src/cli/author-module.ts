@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { pathToFileURL } from 'node:url';
-import { ModuleError } from './module-error.ts';
+import { ModuleError, type ModuleErrorCode } from './module-error.ts';
 import { offerOwnPackage, packageOf } from './own-package.ts';
 import { firstLine, type SourcePlace, thrownAt } from './source-place.ts';
 
@@ -62,14 +62,20 @@ function wrongSyntax(error: unknown, message: string, file: string): ModuleError
   if (reason !== undefined && path !== undefined)
     return new ModuleError('ERR_MODULE_SYNTAX', { file: path, line: Number(line) }, reason, error);
   if (!(error instanceof SyntaxError)) return null;
-  const absent = /does not provide an export named/.test(message);
   const place = thrownAt(error, file);
-  return new ModuleError(
-    absent ? 'ERR_MODULE_IMPORT' : 'ERR_MODULE_SYNTAX',
-    place.line === null ? checked(file) : place,
-    message,
-    error,
-  );
+  const [code, why] = syntaxReason(message);
+  return new ModuleError(code, place.line === null ? checked(file) : place, why, error);
+}
+
+/** What a SyntaxError means: Node makes the same kind for three different mistakes. */
+function syntaxReason(message: string): readonly [ModuleErrorCode, string] {
+  if (/does not provide an export named/.test(message)) return ['ERR_MODULE_IMPORT', message];
+  if (/^(Cannot use import statement outside a module|Unexpected token 'export')$/.test(message))
+    return [
+      'ERR_MODULE_COMMONJS',
+      'Node takes it for CommonJS, as its package.json says (npm init writes that)',
+    ];
+  return ['ERR_MODULE_SYNTAX', message];
 }
 
 /** Node says where a module's syntax is wrong only when it runs or checks it as its main program. */

@@ -5,6 +5,8 @@ import type { SourcePlace } from './source-place.ts';
 export type ModuleErrorCode =
   /** It is no JavaScript or TypeScript. */
   | 'ERR_MODULE_SYNTAX'
+  /** It is a module, but its package.json says otherwise. */
+  | 'ERR_MODULE_COMMONJS'
   /** It imports what is not there. */
   | 'ERR_MODULE_IMPORT'
   /** Its code, or the constructor of its device, threw. */

@@ -201,6 +201,13 @@ describe("what is wrong with an author's module", () => {
     expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'ERR_MODULE_NO_DEVICE', errno: 'EINVAL' } });
   });
 
+  it('can be its package.json', async () => {
+    write({ 'package.json': '{"type": "commonjs"}', 'module.js': `${IMPORT}export default 1;\n` });
+    const { stderr } = await shell.run('serve', './module.js', '--socket-path', shell.path('a.sock'));
+    expect(stderr).toContain(`${shell.path('module.js')}:1: Node takes it for CommonJS`);
+    expect(stderr).toContain('next: npm pkg set type=module');
+  });
+
   it('is looked for in the file that it imports', async () => {
     write({ 'good.ts': "import './bad.ts';\n", 'bad.ts': '\nconst a: number = ;\n' });
     const { stderr } = await shell.run('serve', './good.ts', '--socket-path', shell.path('a.sock'));

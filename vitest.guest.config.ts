@@ -12,7 +12,7 @@ export default defineConfig({
     hookTimeout: 180_000,
     teardownTimeout: 30_000,
     pool: 'forks',
-    fileParallelism: false,
+    maxWorkers: 2,
     // An emulated guest on a machine that is busy for a moment loses interrupts of its own clock now and then.
     retry: 1,
   },

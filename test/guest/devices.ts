@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import type { Bars } from '../../src/device/index.ts';
 import { Edu, Gpio, MemoryDevice, Serial, type SerialOptions } from '../../src/devices/index.ts';
 import { SerialBench } from '../devices/serial-bench.ts';
+import { Disk } from './disks.ts';
 import type { AttachedDevice, Guest } from './harness/guest.ts';
 import type { Lab, Served } from './harness/lab.ts';
 
@@ -43,19 +44,25 @@ export class Devices {
   readonly serial = new Serial({ backend: this.bench });
   readonly msixBench = new SerialBench();
   readonly msixSerial = new MsixSerial({ backend: this.msixBench });
-  readonly served: Readonly<Record<'edu' | 'memory' | 'gpio' | 'serial' | 'msixSerial', Served>>;
+  readonly disks: Readonly<Record<'ram' | 'file', Disk>>;
+  readonly served: Readonly<
+    Record<'edu' | 'memory' | 'gpio' | 'serial' | 'msixSerial' | 'nvmeRam' | 'nvmeFile', Served>
+  >;
 
   /** `mapped`: they reach no memory of the guest but what QEMU has given as fds. */
   constructor(lab: Lab, dma: 'mapped' | 'message') {
     const asynchronous = dma === 'message';
     this.edu = new Edu({ asynchronous });
     this.memory = new MemoryDevice({ size: 16 * 2 ** 20, asynchronous });
+    this.disks = { ram: new Disk(lab, 'ram'), file: new Disk(lab, 'file') };
     this.served = {
       edu: lab.serve('edu', this.edu),
       memory: lab.serve('memory', this.memory),
       gpio: lab.serve('gpio', this.gpio),
       serial: lab.serve('serial', this.serial),
       msixSerial: lab.serve('msix-serial', this.msixSerial),
+      nvmeRam: this.disks.ram.served,
+      nvmeFile: this.disks.file.served,
     };
   }
 

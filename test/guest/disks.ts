@@ -21,6 +21,7 @@ export interface Requests {
 /** An nvme that is served, as its guest and its host see it. */
 export class Disk {
   readonly storage: Storage;
+  readonly bytes = SIZE;
   readonly device: NvmeDevice;
   readonly served: Served;
 
@@ -49,6 +50,11 @@ export class Disk {
     const find = `grep -lw ${SERIALS[this.storage]} /sys/class/nvme/nvme*/serial 2>/dev/null`;
     await guest.until(`${find} >/dev/null && test -b /dev/$(basename $(dirname $(${find})))n1`);
     return guest.run(`echo $(basename $(dirname $(${find})))n1`);
+  }
+
+  /** The address of its PCI function in a guest. */
+  async addressIn(guest: Guest): Promise<string> {
+    return guest.run(`basename $(readlink -f /sys/block/${await this.nameIn(guest)}/device/device)`);
   }
 
   /** What the device has counted since it was made. */

@@ -27,10 +27,8 @@ export function gpioDriverTests(guest: () => Guest, devices: () => Devices): voi
   let chip = '';
 
   it('gpio is driven by gpio-pci-idio-16', async () => {
-    await guest().load('gpio_pci_idio_16');
-    const address = await addressOf(guest(), Ids.gpio);
-    expect(await driverOf(guest(), address)).toBe('pci-idio-16');
-    chip = `/dev/${await guest().run(`basename /sys/bus/pci/devices/${address}/gpiochip*`)}`;
+    await driveGpio(guest());
+    chip = await chipOf(guest());
   });
 
   it('gpio shows the outputs that the guest sets', async () => {
@@ -60,4 +58,26 @@ export function gpioDriverTests(guest: () => Guest, devices: () => Devices): voi
     await guest().run(`gpio ${chip} follow 0 ${FIRST_INPUT} 20`);
     await guest().run(`gpio ${chip} follow 9 ${FIRST_INPUT + 9} 20`);
   });
+
+  it('gpio is let go', async () => {
+    await letGpioGo(guest());
+  });
+}
+
+/** Binds gpio to its driver. */
+export async function driveGpio(guest: Guest): Promise<void> {
+  await guest.load('gpio_pci_idio_16');
+  expect(await driverOf(guest, await addressOf(guest, Ids.gpio))).toBe('pci-idio-16');
+}
+
+/** The device file by which a guest reaches the lines of gpio. */
+export async function chipOf(guest: Guest): Promise<string> {
+  return `/dev/${await guest.run(`basename /sys/bus/pci/devices/${await addressOf(guest, Ids.gpio)}/gpiochip*`)}`;
+}
+
+/** Unbinds gpio: its driver does not share its interrupt, so the devices on the same line could not have theirs. */
+export async function letGpioGo(guest: Guest): Promise<void> {
+  const address = await addressOf(guest, Ids.gpio);
+  await guest.run(`echo ${address} > /sys/bus/pci/drivers/pci-idio-16/unbind`);
+  expect(await driverOf(guest, address)).toBe('');
 }

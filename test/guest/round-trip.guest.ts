@@ -1,19 +1,23 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { NvmeDevice } from '../../src/devices/index.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SerialBench } from '../devices/serial-bench.ts';
-import { addressOf, Devices, EDU_SLOT, Ids } from './devices.ts';
+import { addressOf, Devices, Ids } from './devices.ts';
+import type { Storage } from './disks.ts';
 import { bindToUio } from './edu.ts';
-import type { Guest } from './harness/guest.ts';
+import { chipOf, driveGpio, letGpioGo } from './gpio.ts';
+import type { Guest, Machine } from './harness/guest.ts';
 import { describeInGuests, type Lab, type Served } from './harness/lab.ts';
 import { Load } from './harness/load.ts';
 import { describeTrips, LONGEST_HOLD, roundTrips, type TripOptions } from './harness/round-trips.ts';
+import { MEMORY, machinesOf } from './matrix.ts';
+import { makeFiles, useIntx } from './nvme.ts';
 import { ttyOf } from './serial.ts';
+import { VerifiedLoad } from './verified-load.ts';
 
 const KiB = 1024;
 /** What is lost in one trip of many must not be forgiven. */
 const ONCE = { retry: 0 };
-const OFTEN: TripOptions = { trips: 15, everyMs: 300 };
+const OFTEN: TripOptions = { trips: 12, everyMs: 250 };
 /** Interrupts of the program `edu` besides its rounds; see programs/edu.c. */
 const FURTHER_INTERRUPTS = 3;
 const ROUNDS = 10;
@@ -23,24 +27,45 @@ const GARBAGE = 0xa5;
 const AHEAD = 4 * KiB;
 
 /** While a guest uses a device, its state is taken away and given back; the guest does not notice. */
-function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'private'): void {
+function roundTripTests(lab: Lab, machine: Machine): void {
   let devices: Devices;
-  const disk = new NvmeDevice({ ram: 16 * KiB * KiB });
-  let served: Served;
   let guest: Guest;
   beforeAll(async () => {
-    devices = new Devices(lab, memory === 'shared' ? 'mapped' : 'message');
-    served = lab.serve('nvme', disk);
-    const attached = { id: 'nvme', socketPath: served.socketPath, slot: EDU_SLOT - 1 };
-    guest = await lab.boot({ machine, memory, devices: [...devices.attached(false), attached] });
+    devices = new Devices(lab, MEMORY[machine] === 'shared' ? 'mapped' : 'message');
+    guest = await lab.boot({ machine, memory: MEMORY[machine], devices: devices.attached(false) });
   });
   afterAll(() => guest?.close());
 
-  const move = async (what: string, { socketPath }: Served, options: TripOptions): Promise<void> => {
+  const move = async (what: string, { socketPath }: Served, options: TripOptions = OFTEN): Promise<void> => {
     const report = await roundTrips(socketPath, options);
     console.log(`${machine}, ${lab.kernel.flavour}: ${describeTrips(what, report)}`);
     expect(Math.max(...report.holds)).toBeLessThan(LONGEST_HOLD);
   };
+
+  it('gpio keeps its outputs and its inputs', ONCE, async () => {
+    const bar = `/sys/bus/pci/devices/${await addressOf(guest, Ids.gpio)}/resource2`;
+    await guest.run(`echo 1 > ${bar.replace('resource2', 'enable')}`);
+    const load = await Load.start(
+      guest,
+      `printf "\\\\$(printf %o $((n % 256)))" | dd of=${bar} bs=1 conv=notrunc && usleep 20000 && test $(dd if=${bar} bs=1 skip=1 count=1 | hexdump -v -e '/1 "%u"') = $((n % 256))`,
+    );
+    await move('gpio', devices.served.gpio);
+    expect(await load.end()).toBeGreaterThan(0);
+  });
+
+  it.runIf(lab.kernel.modules.has('gpio_pci_idio_16'))(
+    'gpio interrupts its driver once at each edge',
+    ONCE,
+    async () => {
+      await driveGpio(guest);
+      const chip = await chipOf(guest);
+      await guest.run(`gpio ${chip} watch 16 16`);
+      const load = await Load.start(guest, `gpio ${chip} follow 0 16 5 && gpio ${chip} follow 9 25 5`);
+      await move('gpio, driven', devices.served.gpio);
+      expect(await load.end()).toBeGreaterThan(0);
+      await letGpioGo(guest);
+    },
+  );
 
   it('edu keeps its registers, its transfers, and each of its interrupts', ONCE, async () => {
     const address = await addressOf(guest, Ids.edu);
@@ -51,7 +76,7 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
       guest,
       `edu ${address} registers && edu ${address} dma ${ROUNDS} && edu ${address} interrupts /dev/${uio} ${ROUNDS}`,
     );
-    await move('edu', devices.served.edu, OFTEN);
+    await move('edu', devices.served.edu);
     const repeated = await load.end();
     expect(repeated).toBeGreaterThan(0);
     expect((await seen()) - before).toBe(repeated * (ROUNDS + FURTHER_INTERRUPTS));
@@ -61,7 +86,7 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
     const address = await addressOf(guest, Ids.memory);
     await guest.run('echo 2 > /proc/sys/vm/nr_hugepages');
     const load = await Load.start(guest, `memory ${address} checksum $n && memory ${address} msix`);
-    await move('memory', devices.served.memory, OFTEN);
+    await move('memory', devices.served.memory);
     expect(await load.end()).toBeGreaterThan(0);
   });
 
@@ -102,7 +127,7 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
     );
     bench.forget();
     const stop = feed(bench, forGuest);
-    await move('serial', devices.served.serial, OFTEN);
+    await move('serial', devices.served.serial);
     const bytes = (await load.end().finally(stop)) * KiB;
     expect(bytes).toBeGreaterThan(0);
     expect(await sumIn(guest, `head -c ${bytes} ${received}`)).toBe(sha256(forGuest.subarray(0, bytes)));
@@ -111,28 +136,56 @@ function roundTripTests(lab: Lab, machine: 'q35' | 'pc', memory: 'shared' | 'pri
     expect(sha256(Buffer.from(bench.sent))).toBe(await sumIn(guest, repeated));
   });
 
-  it('nvme keeps a file system', ONCE, async () => {
-    for (const module of ['nvme', 'ext4']) await guest.load(module);
-    const node = '/dev/nvme0n1';
-    await guest.until(`test -b ${node}`);
-    await guest.run(`mke2fs -F -I 256 ${node} && mkdir /tmp/disk && mount -t ext4 ${node} /tmp/disk`);
-    const file = '/tmp/disk/file$((n % 3))';
-    const flush = 'sync; echo 3 > /proc/sys/vm/drop_caches';
-    const load = await Load.start(
-      guest,
-      `head -c 1000000 /dev/urandom > /tmp/data && cp /tmp/data ${file} && ${flush}; cmp /tmp/data ${file}`,
-    );
-    const contents = disk.state.ram?.bytes;
-    await move('nvme', served, { ...OFTEN, destroy: () => contents?.fill(GARBAGE) });
-    expect(await load.end()).toBeGreaterThan(0);
-    await guest.run('umount /tmp/disk');
+  describe.each<Storage>(['ram', 'file'])('nvme in %s', (storage) => {
+    const moveDisk = async (what: string): Promise<void> => {
+      const disk = devices.disks[storage];
+      await move(what, disk.served, { ...OFTEN, destroy: () => disk.destroyContents() });
+    };
+
+    it('keeps what is written, and each completion of one request at a time', ONCE, async () => {
+      await guest.load('nvme');
+      const load = await VerifiedLoad.start(guest, devices.disks[storage], 1);
+      await moveDisk('nvme');
+      console.log(await load.end());
+    });
+
+    it('keeps its interrupt asserted until the guest has taken everything', ONCE, async () => {
+      await useIntx(guest, devices.disks[storage]);
+      const load = await VerifiedLoad.start(guest, devices.disks[storage], 2);
+      await moveDisk('nvme, INTx');
+      console.log(await load.end());
+    });
+
+    it('keeps a file system', ONCE, async () => {
+      const disk = devices.disks[storage];
+      await makeFiles(guest, disk);
+      await guest.run(`mount -t ext4 /dev/${await disk.nameIn(guest)} /tmp/disk`);
+      const file = '/tmp/disk/file$((n % 3))';
+      const flush = 'sync; echo 3 > /proc/sys/vm/drop_caches';
+      const load = await Load.start(
+        guest,
+        `head -c 500000 /dev/urandom > /tmp/data && cp /tmp/data ${file} && ${flush}; cmp /tmp/data ${file}`,
+      );
+      await moveDisk('nvme, file system');
+      expect(await load.end()).toBeGreaterThan(0);
+      await guest.run('cd /tmp/disk && sha256sum -c sums >/dev/null && cd / && umount /tmp/disk');
+    });
+
+    it('keeps what its driver is doing to its registers', ONCE, async () => {
+      const device = `/sys/block/${await devices.disks[storage].nameIn(guest)}/device`;
+      const load = await Load.start(
+        guest,
+        `echo 1 > ${device}/reset_controller && test "$(cat ${device}/state)" = live`,
+      );
+      await moveDisk('nvme, reset by its driver');
+      expect(await load.end()).toBeGreaterThan(0);
+    });
   });
 
   it('leaves the kernel and QEMU with nothing to complain of', ONCE, async () => {
     expect(await guest.kernelComplaints()).toEqual([]);
     expect(guest.complaints).toBe('');
     devices.expectNoReports();
-    expect(served.reported).toEqual([]);
   });
 }
 
@@ -159,10 +212,6 @@ function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-describeInGuests('round trips on q35 with its memory given as fds', (lab) =>
-  roundTripTests(lab, 'q35', 'shared'),
-);
-
-describeInGuests('round trips on pc with its memory to itself', (lab) =>
-  roundTripTests(lab, 'pc', 'private'),
-);
+describeInGuests('round trips', (lab) => {
+  describe.each(machinesOf(lab.kernel.flavour))('on %s', (machine) => roundTripTests(lab, machine));
+});

@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Disk } from './disks.ts';
-import type { Guest } from './harness/guest.ts';
-import { describeInGuests } from './harness/lab.ts';
+import type { Guest, Machine } from './harness/guest.ts';
+import { describeInGuests, type Lab } from './harness/lab.ts';
 import { describeTrips, LONGEST_HOLD, roundTrips } from './harness/round-trips.ts';
+import { MEMORY, machinesOf } from './matrix.ts';
 import { VerifiedLoad } from './verified-load.ts';
 
 /** How long there is I/O. */
@@ -12,19 +13,13 @@ const EVERY_MS = 3000;
 /** What is lost once must not be forgiven. */
 const ONCE = { retry: 0, timeout: SECONDS * 1000 + 200_000 };
 
-/** Each flavour of Linux on another machine, so that there are both kinds of DMA. */
-const MACHINES = {
-  full: { machine: 'q35', memory: 'shared' },
-  cloud: { machine: 'pc', memory: 'private' },
-} as const;
-
-describeInGuests('random I/O while disks make round trips', (lab) => {
+function soakTests(lab: Lab, machine: Machine): void {
   let disks: readonly Disk[] = [];
   let guest: Guest;
   beforeAll(async () => {
     disks = [new Disk(lab, 'ram'), new Disk(lab, 'file')];
     const devices = disks.map((disk, i) => disk.attached(0x10 + i));
-    guest = await lab.boot({ ...MACHINES[lab.kernel.flavour], cpus: 2, devices });
+    guest = await lab.boot({ machine, memory: MEMORY[machine], cpus: 2, devices });
     await guest.load('nvme');
   });
   afterAll(() => guest?.close());
@@ -54,4 +49,8 @@ describeInGuests('random I/O while disks make round trips', (lab) => {
     expect(guest.complaints).toBe('');
     for (const { served } of disks) expect(served.reported).toEqual([]);
   });
+}
+
+describeInGuests('random I/O while disks make round trips', (lab) => {
+  describe.each(machinesOf(lab.kernel.flavour))('on %s', (machine) => soakTests(lab, machine));
 });

@@ -21,9 +21,12 @@ export interface AttachedDevice {
   readonly port?: boolean;
 }
 
+/** The machines that QEMU plays: one with PCI Express, one with plain PCI. */
+export type Machine = 'q35' | 'pc';
+
 /** What a guest is made of. */
 export interface GuestOptions {
-  readonly machine: 'q35' | 'pc';
+  readonly machine: Machine;
   /** Whether devices are given the guest's memory as fds, or reach it by message. */
   readonly memory: 'shared' | 'private';
   readonly devices: readonly AttachedDevice[];
@@ -118,6 +121,12 @@ export class Guest {
   /** Restarts the guest from within; waits until it takes commands again. */
   async reboot(): Promise<void> {
     this.#console.send('reboot -f');
+    await this.#console.ready(BOOT_TIMEOUT);
+  }
+
+  /** Resets the whole machine, whatever it is doing; waits until the guest takes commands again. */
+  async reset(): Promise<void> {
+    await (await this.qmp()).execute('system_reset');
     await this.#console.ready(BOOT_TIMEOUT);
   }
 

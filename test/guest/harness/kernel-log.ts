@@ -6,6 +6,7 @@ const USUAL: readonly RegExp[] = [
   // The clocks of an emulated machine on a busy host.
   /\btsc\b|clocksource|APIC calibration|unstable clock/i,
   /\.\.MP-BIOS bug: 8254 timer/,
+  /hpet: Lost \d+ RTC interrupts/,
   /ACPI: IRQ \d+ override/,
   // Its second processor, which no firmware has set up.
   /mtrr: your CPUs had inconsistent/,

@@ -3,9 +3,9 @@
  *
  *     disk DEVICE STOP WORKERS BYTES
  *
- * Each worker has BYTES of the device to itself and knows what is in each of its blocks. It goes on until the file STOP
- * exists, and then reads everything once more. Prints "READS WRITES FLUSHES LONGEST": how many requests there were, and
- * how long the longest of them took in milliseconds.
+ * Each worker has BYTES at the end of the device to itself and knows what is in each of its blocks. It goes on until the
+ * file STOP exists, and then reads everything once more. Prints "READS WRITES FLUSHES LONGEST": how many requests there
+ * were, and how long the longest of them took in milliseconds.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -172,19 +172,20 @@ static void work(struct worker *self, const char *stop)
 	exit(0);
 }
 
-static void start(const char *device, const char *stop, int number, uint64_t bytes, struct result *result)
+/* The last of the device belong to worker 0, what is before to the others. */
+static void start(const char *device, const char *stop, int number, uint64_t count, struct result *result)
 {
-	uint64_t count = bytes / BLOCK;
 	struct worker self = {
 		.fd = open(device, O_RDWR | O_DIRECT),
-		.first = number * count,
 		.count = count,
 		.written = calloc(count, sizeof(uint64_t)),
 		.random = 0x1234567 + number * 7919,
 		.result = result,
 	};
-	if (self.fd < 0)
+	uint64_t bytes;
+	if (self.fd < 0 || ioctl(self.fd, BLKGETSIZE64, &bytes) < 0)
 		die(device);
+	self.first = bytes / BLOCK - (number + 1) * count;
 	if (!self.written || posix_memalign((void **)&self.buffer, 4096, (LARGE_BLOCKS + 8) * BLOCK))
 		die("memory");
 	work(&self, stop);
@@ -195,14 +196,14 @@ int main(int argc, char **argv)
 	if (argc != 5)
 		return 2;
 	int workers = atoi(argv[3]);
-	uint64_t bytes = strtoull(argv[4], NULL, 0);
+	uint64_t count = strtoull(argv[4], NULL, 0) / BLOCK;
 	struct result *results = mmap(NULL, workers * sizeof(struct result), PROT_READ | PROT_WRITE,
 				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (results == MAP_FAILED || bytes < LARGE_BLOCKS * BLOCK)
+	if (results == MAP_FAILED || count < LARGE_BLOCKS)
 		return 2;
 	for (int number = 0; number < workers; number++) {
 		if (fork() == 0)
-			start(argv[1], argv[2], number, bytes, &results[number]);
+			start(argv[1], argv[2], number, count, &results[number]);
 	}
 	int status, failed = 0;
 	while (wait(&status) > 0)

@@ -36,6 +36,15 @@ static volatile uint8_t *memory(size_t length)
 	return map_bar(address, 2, length);
 }
 
+/*
+ * Nobody serves INTx here. It must not stay asserted: another device may share the line, and QEMU traps each access to
+ * what it has mapped until the guest has served it (vfio_intx_interrupt in hw/vfio/pci.c).
+ */
+static void disable_intx(void)
+{
+	config_write16(config, COMMAND, config_read16(config, COMMAND) | COMMAND_INTX_DISABLE);
+}
+
 static void checksum(uint32_t seed)
 {
 	uint8_t *buffer = pinned_memory(HUGE_PAGE, 1);
@@ -143,6 +152,7 @@ int main(int argc, char **argv)
 	address = argv[1];
 	config = open_file(address, "config");
 	enable(config);
+	disable_intx();
 	bar = map_bar(address, 0, 4096);
 	EXPECT(read32(bar + ID), 0x4d454d46);
 	if (!strcmp(what, "fill") && argc == 5) {

@@ -27,6 +27,7 @@ import { MigrationDataWriter } from './migration-data-writer.ts';
 import { migrationDataSize, migrationFlags, migrationState, setMigrationState } from './migration-state.ts';
 import type { Operation, Settle } from './operation.ts';
 import { readRegion, writeMany, writeRegion, writeRequests } from './region-access.ts';
+import { openDoorbells, type RegionDoorbells } from './region-doorbells.ts';
 import { regionInfo } from './region-info.ts';
 import { mapRegion } from './region-mapping.ts';
 import {
@@ -48,7 +49,8 @@ export abstract class DeviceBase<M extends Mode> implements DeviceMethods<M> {
   readonly agreement: Agreement;
   protected readonly session: Session;
   protected readonly eventfds: IrqEventfds;
-  readonly #regions = new Set<MappedRegion>();
+  /** What the client opened of regions and nobody may have closed. */
+  readonly #opened = new Set<{ close(): void }>();
   readonly #writer: MigrationDataWriter;
 
   protected constructor(session: Session) {
@@ -97,8 +99,18 @@ export abstract class DeviceBase<M extends Mode> implements DeviceMethods<M> {
 
   *#mapAndKeep(index: number): Operation<MappedRegion> {
     const region = yield* mapRegion(this.session.link.native, this.session.limits, index);
-    this.#regions.add(region);
+    this.#opened.add(region);
     return region;
+  }
+
+  openDoorbells(index: number): Answer<M, RegionDoorbells> {
+    return this.run(this.#openAndKeep(index));
+  }
+
+  *#openAndKeep(index: number): Operation<RegionDoorbells> {
+    const doorbells = yield* openDoorbells(this.session.link.native, this.session.limits, index);
+    this.#opened.add(doorbells);
+    return doorbells;
   }
 
   read(region: number, offset: Offset, length: number): Answer<M, Uint8Array> {
@@ -302,8 +314,8 @@ export abstract class DeviceBase<M extends Mode> implements DeviceMethods<M> {
   close(): void {
     const { link } = this.session;
     link.connection.close(new ClientError('ERR_CLIENT_CLOSED', 'the client has been closed'));
-    for (const region of this.#regions) region.close();
-    this.#regions.clear();
+    for (const opened of this.#opened) opened.close();
+    this.#opened.clear();
     this.eventfds.releaseAll();
   }
 }

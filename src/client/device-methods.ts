@@ -12,6 +12,7 @@ import type {
   ResetReport,
 } from './descriptions.ts';
 import type { GuestRegion } from './guest-memory.ts';
+import type { RegionDoorbells } from './region-doorbells.ts';
 
 /** How a write travels. */
 export interface WriteOptions {
@@ -64,6 +65,8 @@ export interface DeviceMethods<M extends Mode> {
   describe(): Answer<M, DeviceDescription>;
   /** Maps what the server shares of a region. Throws ClientError ERR_DEVICE_LACKS when that is nothing. */
   mapRegion(index: number): Answer<M, MappedRegion>;
+  /** DEVICE_GET_REGION_IO_FDS: the writes to a region that can be signalled instead of sent; none from most devices. */
+  openDoorbells(index: number): Answer<M, RegionDoorbells>;
 
   /** Reads `length` bytes, in several messages if need be. */
   read(region: number, offset: number | bigint, length: number): Answer<M, Uint8Array>;

@@ -20,12 +20,14 @@ export type {
   V1Description,
 } from './descriptions.ts';
 export { DeviceClient } from './device-client.ts';
+export type { DeviceDoorbell, DoorbellShadow } from './device-doorbell.ts';
 export type { DeviceMethods, DmaRange, SmallWrite, UnmapOptions, WriteOptions } from './device-methods.ts';
 export { type GuestAccess, GuestMemory, type GuestRegion, type GuestRegionOptions } from './guest-memory.ts';
 export type { InterruptListener } from './irq-eventfds.ts';
 export { MigrationStateError, type MigrationStateErrorCode } from './migration-state-error.ts';
 export type { PciCapability, PciCapabilityDetails } from './pci-capabilities.ts';
 export { type PciBar, type PciConfig, parsePciConfig } from './pci-config.ts';
+export type { RegionDoorbells } from './region-doorbells.ts';
 export { RemoteError, type RemoteErrorCode } from './remote-error.ts';
 export { SyncDeviceClient } from './sync-device-client.ts';
 export { V1Device, type V1DeviceOptions } from './v1-device.ts';

@@ -1,9 +1,9 @@
-import { fstatSync } from 'node:fs';
 import { check, type Native } from '../native/index.ts';
 import { ClientError } from './client-error.ts';
 import type { MappedArea, MappedRegion, RegionArea, RegionInfo } from './descriptions.ts';
 import type { Operation } from './operation.ts';
 import { queryRegion } from './region-info.ts';
+import { preventFaults } from './shared-file.ts';
 import type { TransferLimits } from './transfer-limits.ts';
 
 /** Protection bits of Native.map. */
@@ -30,7 +30,8 @@ function mapAreas(native: Native, info: RegionInfo, fd: number): MappedRegion {
     native.close(fd);
   };
   try {
-    preventFaults(native, info, fd);
+    const end = info.areas.reduce((most, { offset, size }) => max(most, offset + size), 0n);
+    preventFaults(native, fd, info.fileOffset + end, `region ${info.index}`);
     const areas = info.areas.map((area) => mapArea(native, info, fd, area, buffers));
     return { index: info.index, fd, areas, close };
   } catch (error) {
@@ -53,22 +54,6 @@ function mapArea(
   const buffer = check(native.map(fd, fileOffset, length, protection), 'map', context);
   buffers.push(buffer);
   return { offset: numberOf(area.offset), bytes: new Uint8Array(buffer) };
-}
-
-/**
- * A touch beyond the end of a file kills the process. So the file is sealed against shrinking and must be large enough;
- * what can't be sealed is guarded.
- */
-function preventFaults(native: Native, info: RegionInfo, fd: number): void {
-  if (native.sealShrink(fd) < 0) {
-    check(native.guardMappings(), 'guardMappings');
-    return;
-  }
-  const size = BigInt(fstatSync(fd).size);
-  const needed = info.fileOffset + info.areas.reduce((end, area) => max(end, area.offset + area.size), 0n);
-  if (needed <= size) return;
-  const context = { region: info.index, needed, size };
-  throw new ClientError('ERR_DEVICE_LACKS', `the file of region ${info.index} is too short`, context);
 }
 
 function max(a: bigint, b: bigint): bigint {

@@ -7,7 +7,11 @@ class Clock extends PciDevice {
   interrupts = {};
   state = this.migratable({ ticks: u32(), scratch: u32(), ram: memory(64 * 1024) });
   bars = {
-    0: this.registers(4096, { 0x00: readOnly(() => this.state.ticks), 0x04: field(this.state, 'scratch') }),
+    0: this.registers(
+      4096,
+      { 0x00: readOnly(() => this.state.ticks), 0x04: field(this.state, 'scratch') },
+      { doorbells: [{ offset: 0x04, size: 4, shadow: true }] },
+    ),
     2: this.memoryBar(this.state.ram),
   };
 

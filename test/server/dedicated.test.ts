@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceClient } from '../../src/client/index.ts';
@@ -104,6 +105,25 @@ describe.skipIf(!built)(
         expect(new Set(await Promise.all(reads))).toEqual(new Set([round]));
         client.close();
       }
+    });
+
+    it('hears a doorbell, while messages flow and while none do', async () => {
+      await listening();
+      const client = await connect();
+      const { doorbells } = await client.openDoorbells(0);
+      const scratch = () => client.readU32(0, SCRATCH);
+      for (const [value, pauseMs] of [
+        [42n, 0],
+        [43n, 20],
+      ] as const) {
+        doorbells[0]?.ring(value);
+        await delay(pauseMs);
+        while ((await scratch()) !== Number(value));
+      }
+      const reads = Array.from({ length: 500 }, scratch);
+      doorbells[0]?.ring(44n);
+      await Promise.all(reads);
+      while ((await scratch()) !== 44);
     });
 
     it('moves more bytes than a socket holds', async () => {

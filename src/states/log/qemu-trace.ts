@@ -3,7 +3,7 @@ import { type LogState, stateOfBits, stateOfName } from './log-state.ts';
 
 /** Trace events that tell of states (hw/vfio/trace-events of QEMU 5.2 to 11.1), with what comes after the name. */
 const EVENT =
-  /\bvfio_migration_(init|v1_set_state|set_state|set_device_state)\s+\(([^)]{0,256})\)\s+(?:mig_flags (0x[0-9a-fA-F]{1,16})|(?:new )?state (\w{1,64})(?:, recover state (\w{1,64}))?)/;
+  /\bvfio_migration_(init|set_state|set_device_state)\s+\(([^)]{0,256})\)\s+(?:mig_flags (0x[0-9a-fA-F]{1,16})|(?:new )?state (\w{1,64})(?:, recover state (\w{1,64}))?)/;
 
 /** Whether a line is one that {@link parseQemuTrace} understands. */
 export function isTraceLine(text: string): boolean {
@@ -21,9 +21,9 @@ interface Device {
 }
 
 /**
- * What a trace of QEMU says. Since 9.0 there is an event when a state is asked for (with the state to recover to) and
+ * What a trace of QEMU says. Since 9.1 there is an event when a state is asked for (with the state to recover to) and
  * one when a state is reached. Asked for and reached differ when the change failed: QEMU then resets the device, or
- * goes to the recover state. Older versions tell only what was reached: names for v2, numbers for v1 (up to 8.0).
+ * goes to the recover state. Older versions tell only what was reached: names for v2, numbers for v1 (up to 7.2).
  * Throws StateError (ERR_STATE_LOG).
  */
 export function parseQemuTrace(lines: Iterable<string>): StateLog {

@@ -12,6 +12,8 @@ const advice: readonly (readonly [code: string, errno: number | null, next: stri
   ['ERR_SOCKET_IN_USE', null, 'choose another --socket-path, or end the server that listens there'],
   ['ERR_SOCKET_PATH', null, 'choose a shorter path, such as one in /tmp or /run'],
   ['ERR_TIMEOUT', null, 'look whether the server process is alive and not stopped'],
+  ['ERR_CLAIM_STALE', null, 'ferry recover, which tells who has the device'],
+  ['ERR_RETIRED', null, 'ferry recover, which tells who has the device'],
   ['ERR_SESSION_BUSY', null, 'wait for the other controller to finish, or end it'],
   ['ERR_DEVICE_ASYNCHRONOUS', null, 'leave out --dedicated'],
   ['ERR_ASYNCHRONOUS', null, 'leave out --dedicated'],

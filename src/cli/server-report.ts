@@ -21,6 +21,7 @@ export function describeServer(report: unknown): string[] {
     describeSession(field(report, 'migration')),
     ...describeV1(field(field(report, 'migration'), 'v1')),
     describeMain(field(report, 'main')),
+    ...describeClaim(field(report, 'claim')),
     ...describeHold(report),
   ];
 }
@@ -40,6 +41,21 @@ function describeV1(v1: unknown): string[] {
   const size = formatBytes(numberOf(v1, 'dataSize'));
   const state = v1Bits(numberOf(v1, 'deviceState'));
   return [`v1: device_state ${state}, pieces of up to ${size}, rules ${rule}`];
+}
+
+/** The last moment that Date knows, in milliseconds (ECMAScript, Time Values). */
+const LAST_MOMENT = 8.64e15;
+
+/** To which migration the device belongs; nothing when to none. */
+function describeClaim(claim: unknown): string[] {
+  const id = textOf(claim, 'id');
+  if (id === undefined) return [];
+  const sinceMs = numberOf(claim, 'sinceMs');
+  const since = Math.abs(sinceMs) <= LAST_MOMENT ? new Date(sinceMs).toISOString() : 'an unknown time';
+  const attended = field(claim, 'attended') === true ? '' : ', nobody acts for it now';
+  const retired = field(claim, 'retired') === true ? '; retired: the state has been handed over' : '';
+  const epoch = textOf(claim, 'epoch') ?? 'unknown';
+  return [`claim: belongs to migration ${id} since ${since}, epoch ${epoch}${attended}${retired}`];
 }
 
 function describeMain(main: unknown): string {

@@ -50,8 +50,16 @@ function situation(status: ClaimStatus | null): string {
 export function describeClaim(status: ClaimStatus): string {
   const state = stateName(status.state);
   if (!status.claimed) return `No migration has claimed the device, which is in ${state}`;
-  const since = new Date(status.sinceMs).toISOString();
+  const since = momentText(status.sinceMs);
   const retired = status.retired ? ', retired: it has been handed over' : '';
   const whose = `The device belongs to migration ${claimName(status.id)} since ${since}`;
   return `${whose} (epoch ${status.epoch}${retired}) and is in ${state}`;
+}
+
+/** The last moment that Date knows, in milliseconds (ECMAScript, Time Values). */
+const LAST_MOMENT = 8.64e15;
+
+/** A moment in milliseconds since 1970, whatever a server has said. */
+function momentText(ms: number): string {
+  return ms <= LAST_MOMENT ? new Date(ms).toISOString() : 'an unknown time';
 }

@@ -1,9 +1,9 @@
 import { errnoName, FerryError } from '../errors/index.ts';
 import { stateName } from '../states/index.ts';
-import type { RemoteError } from './remote-error.ts';
+import { HINTS, type RemoteError, type RemoteErrorCode } from './remote-error.ts';
 
 /** `ERR_STATE_CHANGE`, or why the session is not ours: see RemoteErrorCode. */
-export type MigrationStateErrorCode = 'ERR_STATE_CHANGE' | 'ERR_SESSION_ABORTED' | 'ERR_SESSION_BUSY';
+export type MigrationStateErrorCode = 'ERR_STATE_CHANGE' | Exclude<RemoteErrorCode, 'ERR_REMOTE'>;
 
 /**
  * The device did not reach the state that was asked for. It "may be in any state along the path" (linux/vfio.h), so the
@@ -19,7 +19,8 @@ export class MigrationStateError extends FerryError {
   constructor(requested: number, reached: number | null, cause: RemoteError) {
     const code: MigrationStateErrorCode = cause.code === 'ERR_REMOTE' ? 'ERR_STATE_CHANGE' : cause.code;
     const now = reached === null ? 'its state is unknown' : `it is in ${stateName(reached)}`;
-    super(code, `the device did not reach ${stateName(requested)}: ${errnoName(cause.errno)}, ${now}`, {
+    const why = `${errnoName(cause.errno)}, ${now}${HINTS[cause.code]}`;
+    super(code, `the device did not reach ${stateName(requested)}: ${why}`, {
       errno: cause.errno,
       context: {
         requested: stateName(requested),

@@ -30,10 +30,13 @@ function* tryReset(): Operation<RemoteError | null> {
     yield { command: Command.DEVICE_RESET, payload: new Uint8Array(0) };
     return null;
   } catch (error) {
-    if (error instanceof RemoteError) return error;
+    // No other way leads around a claim.
+    if (error instanceof RemoteError && !CLAIMED.has(error.code)) return error;
     throw error;
   }
 }
+
+const CLAIMED: ReadonlySet<string> = new Set(['ERR_CLAIM_STALE', 'ERR_RETIRED']);
 
 function* run(state: number): Operation<void> {
   try {

@@ -41,6 +41,7 @@ export const Errno = {
   ECONNREFUSED: 111,
   ESTALE: 116,
   ECANCELED: 125,
+  EKEYREVOKED: 128,
 } as const;
 
 /** The name of an errno in {@link Errno}, such as `EINVAL`. */

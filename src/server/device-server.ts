@@ -5,13 +5,15 @@ import type { Native } from '../native/index.ts';
 import { type Capabilities, DEFAULT_MAX_DATA_XFER_SIZE, OUR_CAPABILITIES } from '../protocol/index.ts';
 import { ArcError, isRunning, MigrationState, mayInitiateDma } from '../states/index.ts';
 import { type Reactor, TransportError } from '../transport/index.ts';
+import { ClaimDesk } from './claim-desk.ts';
+import { Claims } from './claims.ts';
 import { DmaLogging } from './dma-logging.ts';
 import { Doorbells } from './doorbells.ts';
 import { Hold } from './hold.ts';
 import { HoldClock } from './hold-clock.ts';
 import { IrqEventfds } from './irq-eventfds.ts';
 import { MAX_PIECE_ON_MAIN, MessageDmaPort } from './message-dma-port.ts';
-import { MigrationSession } from './migration-session.ts';
+import { type MigrationListener, MigrationSession } from './migration-session.ts';
 import { OrphanedWrites } from './orphaned-writes.ts';
 import { Seats } from './seats.ts';
 import { type Role, ServedConnection } from './served-connection.ts';
@@ -49,6 +51,7 @@ export class DeviceServer {
   readonly migration: MigrationSession<ServedConnection>;
   /** The migration region; null where the device is migrated by v2, or not at all. */
   readonly v1: V1Interface<ServedConnection> | null;
+  readonly claims: ClaimDesk<ServedConnection>;
   readonly logging: DmaLogging<ServedConnection>;
   readonly hold = new Hold();
   readonly #transitionTimeoutMs: number;
@@ -92,11 +95,14 @@ export class DeviceServer {
       mode: options.reactor.mode,
       report: this.#report,
     });
-    this.migration = new MigrationSession(this.device.migration, {
+    const claims = new Claims<ServedConnection>();
+    const listener: MigrationListener<ServedConnection> = {
       departs: (from, to) => this.#departs(from, to),
       arc: (from, to, by) => this.#arc(from, to, by),
       settled: (by, error) => this.#settled(by, error),
-    });
+    };
+    this.migration = new MigrationSession(this.device.migration, listener, claims);
+    this.claims = new ClaimDesk(claims, this.migration, () => this.#beginHold());
     this.v1 = this.#makeV1(options.v1 ?? null);
   }
 
@@ -137,6 +143,7 @@ export class DeviceServer {
   /** A connection is over: what it owned goes with it. */
   left(served: ServedConnection): void {
     this.migration.leave(served);
+    this.claims.leave(served);
     this.v1?.migration.leave(served);
     this.logging.leave(served);
     if (this.#seats.leave(served)) this.#mainLeft(served);

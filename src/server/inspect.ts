@@ -1,4 +1,5 @@
 import { errnoName } from '../errors/index.ts';
+import { claimName } from '../protocol/index.ts';
 import { stateName } from '../states/index.ts';
 import type { DeviceServer } from './device-server.ts';
 
@@ -17,6 +18,9 @@ export function inspect(server: DeviceServer) {
       lastError: describeError(migration.lastError),
       v1: server.v1?.inspect() ?? null,
     },
+    instance: claimName(server.claims.instance),
+    resets: migration.resets,
+    claim: describeClaim(server),
     hold: { ...hold.report(), parkedCommands: server.main?.connection.heldCommands ?? 0 },
     main: { connected: server.main !== null, dmaMaps: memory.mapCount, dmaLogging: logging.active },
     control: { connections: server.controls },
@@ -42,6 +46,12 @@ function inspectDevice({ device }: DeviceServer) {
       pendingMsix: [...interrupts.pendingMsix],
     },
   };
+}
+
+/** Whose the device is; numbers of 64 bits as text. */
+function describeClaim({ claims }: DeviceServer) {
+  const { view } = claims;
+  return view === null ? null : { ...view, id: claimName(view.id), epoch: view.epoch.toString() };
 }
 
 function describeError(error: { code: string; errno: number; message: string } | null) {

@@ -1,15 +1,16 @@
 import type { DeviceMigration } from '../device/index.ts';
-import { Errno, FerryError } from '../errors/index.ts';
+import { FerryError } from '../errors/index.ts';
 import {
   type MigrationMachine,
   MigrationState,
   migrationMachine,
-  parseState,
   RESET_STATE,
   sessionKind,
-  stateName,
   walk,
 } from '../states/index.ts';
+import { type ClaimGate, UNCLAIMED } from './claim-gate.ts';
+import { operationTo } from './claim-rules.ts';
+import { drivenByAnother, knownState, sessionAborted, underWay, wrongState } from './migration-refusals.ts';
 import { ServerError } from './server-error.ts';
 
 /** Who is told of the changes of the migration state. */
@@ -33,6 +34,7 @@ export class MigrationSession<Party extends object> {
   readonly machine: MigrationMachine | null;
   readonly #device: DeviceMigration;
   readonly #listener: MigrationListener<Party>;
+  readonly #gate: ClaimGate<Party>;
   readonly #aborted = new WeakSet<Party>();
   #state: MigrationState = RESET_STATE;
   #owner: Party | null = null;
@@ -43,7 +45,12 @@ export class MigrationSession<Party extends object> {
   #lastError: FerryError | null = null;
   #abandoned = false;
 
-  constructor(device: DeviceMigration, listener: MigrationListener<Party>) {
+  constructor(
+    device: DeviceMigration,
+    listener: MigrationListener<Party>,
+    gate: ClaimGate<Party> = UNCLAIMED,
+  ) {
+    this.#gate = gate;
     this.#device = device;
     this.#listener = listener;
     this.machine = device.flags === 0 ? null : migrationMachine(device.flags);
@@ -59,9 +66,20 @@ export class MigrationSession<Party extends object> {
     return this.#owner;
   }
 
+  /** How the device may move. @throws ServerError ENOTTY for one that does not migrate */
+  requireMigratable(): MigrationMachine {
+    if (this.machine !== null) return this.machine;
+    throw new ServerError('ERR_NOT_SUPPORTED', 'the device does not support migration');
+  }
+
   /** Whether a transition is under way. */
   get inTransition(): boolean {
     return this.#inTransition;
+  }
+
+  /** Resets since the server started. */
+  get resets(): number {
+    return this.#epoch;
   }
 
   /** Why the last transition or data transfer failed; null when none has since the last reset. */
@@ -71,7 +89,7 @@ export class MigrationSession<Party extends object> {
 
   /** Reports the state to `by`, which thereby learns of a reset that ended its session. */
   report(by: Party): MigrationState {
-    this.#requireMigratable();
+    this.requireMigratable();
     if (!this.#resetting) this.#aborted.delete(by);
     return this.#state;
   }
@@ -81,9 +99,11 @@ export class MigrationSession<Party extends object> {
    * @throws ServerError EBUSY, ENODEV, ENOTTY; StateError EINVAL; ArcError with the state reached
    */
   set(target: number, by: Party): void | Promise<void> {
-    const machine = this.#requireMigratable();
+    const machine = this.requireMigratable();
     const to = knownState(target);
-    if (to !== MigrationState.RUNNING) this.#requireNotAborted(by);
+    this.#gate.require(operationTo(to), by);
+    // Who acts for a claim means the device as it was when it looked last, never what a reset has left.
+    if (to !== MigrationState.RUNNING || this.#gate.holds(by)) this.#requireNotAborted(by);
     this.#requireTurn(by);
     machine.next(this.#state, to);
     this.#owner = by;
@@ -131,7 +151,7 @@ export class MigrationSession<Party extends object> {
 
   /** What stop-copy would transfer, in bytes, in any state. */
   dataSize(by: Party): bigint {
-    this.#requireMigratable();
+    this.requireMigratable();
     this.#requireNotAborted(by);
     return this.#device.dataSize();
   }
@@ -165,9 +185,34 @@ export class MigrationSession<Party extends object> {
     if (this.#owner === by) this.#owner = null;
   }
 
+  /** `by` drives from now on, whoever did: the claim was taken over. What runs already is nobody's turn. */
+  takeOver(by: Party): void {
+    if (this.#state !== MigrationState.RUNNING || this.#inTransition) this.#owner = by;
+  }
+
+  /** Nobody but `by` drives any more; who did is told as if the device had been reset. */
+  evict(by: Party): void {
+    if (this.#owner === null || this.#owner === by) return;
+    this.#aborted.add(this.#owner);
+    this.#owner = null;
+  }
+
+  /** @throws ServerError EBUSY while another drives */
+  requireNotDriven(by: Party): void {
+    if (this.#owner !== null && this.#owner !== by) throw drivenByAnother(this.#state);
+  }
+
+  /** Makes sure that the device does not run and nothing is under way that could change that. @throws ServerError */
+  requireStopped(): void {
+    this.#requireStill();
+    if (this.#state === MigrationState.STOP_COPY || this.#state === MigrationState.STOP) return;
+    throw wrongState('device to retire', this.#state);
+  }
+
   /** A controller may not reset the device while another drives; one whose session was aborted may. */
   requireTurnToReset(by: Party): void {
-    if (this.#owner !== null && this.#owner !== by) throw drivenByAnother(this.#state);
+    this.#gate.require('reset', by);
+    this.requireNotDriven(by);
   }
 
   /** The transition under way has taken too long: it goes no further than the arc that the device is in. */
@@ -175,23 +220,23 @@ export class MigrationSession<Party extends object> {
     this.#abandoned = true;
   }
 
-  #requireMigratable(): MigrationMachine {
-    if (this.machine !== null) return this.machine;
-    throw new ServerError('ERR_NOT_SUPPORTED', 'the device does not support migration');
-  }
-
   #requireNotAborted(by: Party): void {
     if (this.#aborted.has(by)) throw sessionAborted();
   }
 
   #requireTurn(by: Party): void {
-    if (this.#owner !== null && this.#owner !== by) throw drivenByAnother(this.#state);
+    this.requireNotDriven(by);
+    this.#requireStill();
+  }
+
+  #requireStill(): void {
     if (this.#inTransition) throw underWay('a transition', this.#state);
     if (this.#resetting) throw underWay('a reset', this.#state);
   }
 
   #requireSession(kind: 'saving' | 'resuming', by: Party): void {
-    this.#requireMigratable();
+    this.requireMigratable();
+    this.#gate.require(kind === 'saving' ? 'read data' : 'write data', by);
     this.#requireNotAborted(by);
     this.#requireTurn(by);
     if (sessionKind(this.#state) !== kind) throw wrongState(`a ${kind} session`, this.#state);
@@ -200,6 +245,7 @@ export class MigrationSession<Party extends object> {
 
   #arc(from: MigrationState, to: MigrationState, by: Party, epoch: number): void | Promise<void> {
     this.#requireCurrent(epoch);
+    this.#gate.require(operationTo(to), by);
     if (this.#abandoned) throw new ServerError('ERR_TRANSITION_TIMEOUT', 'the change of state was given up');
     const arrive = (): void => {
       this.#requireCurrent(epoch);
@@ -248,33 +294,4 @@ export class MigrationSession<Party extends object> {
       throw error;
     }
   }
-}
-
-/** @throws ServerError EINVAL (linux vfio_main.c) for a number that no state has */
-function knownState(target: number): MigrationState {
-  const state = parseState(target);
-  if (state === null)
-    throw new ServerError('ERR_BAD_RANGE', `${target} is no migration state`, { state: target });
-  return state;
-}
-
-function drivenByAnother(state: MigrationState): ServerError {
-  return new ServerError('ERR_BUSY', 'another connection drives the migration of this device', {
-    state: stateName(state),
-  });
-}
-
-function underWay(what: string, state: MigrationState): ServerError {
-  return new ServerError('ERR_BUSY', `${what} is under way`, { state: stateName(state) });
-}
-
-function wrongState(what: string, state: MigrationState): ServerError {
-  return new ServerError('ERR_WRONG_STATE', `there is no ${what} in ${stateName(state)}`, {
-    state: stateName(state),
-  });
-}
-
-function sessionAborted(): ServerError {
-  const message = 'the device was reset by another connection, which ended this data session';
-  return new ServerError('ERR_SESSION_ABORTED', message, {}, { errno: Errno.ENODEV });
 }

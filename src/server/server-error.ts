@@ -14,6 +14,12 @@ const kinds = {
   ERR_WRONG_STATE: Errno.EINVAL,
   /** Another connection drives the migration, or a hold has expired. */
   ERR_BUSY: Errno.EBUSY,
+  /** The device belongs to another migration. */
+  ERR_CLAIMED: Errno.EBUSY,
+  /** The claim of whoever asks has been taken over. */
+  ERR_CLAIM_STALE: Errno.ESTALE,
+  /** The state of the device has been handed over: it must not run. */
+  ERR_RETIRED: Errno.EKEYREVOKED,
   /** Somebody else reset the device under the session. */
   ERR_SESSION_ABORTED: Errno.ENODEV,
   /** The device has no such feature. */

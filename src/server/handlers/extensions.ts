@@ -30,7 +30,8 @@ export function handleInspect(served: ServedConnection, message: IncomingMessage
   return true;
 }
 
-function requireAgreed(agreed: boolean | undefined, name: string): void {
+/** @throws ServerError EINVAL when VERSION has not agreed on a command of ours */
+export function requireAgreed(agreed: boolean | undefined, name: string): void {
   if (agreed !== true)
     throw new ServerError('ERR_UNKNOWN_COMMAND', `${name} was not agreed on`, { command: name });
 }

@@ -1,6 +1,7 @@
 import { Command, commandName } from '../../protocol/index.ts';
 import type { Role } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
+import { handleClaim } from './claim.ts';
 import { handleDeviceInfo } from './device-info.ts';
 import { handleDmaMap } from './dma-map.ts';
 import { handleDmaUnmap } from './dma-unmap.ts';
@@ -41,20 +42,30 @@ const mainOnly: readonly (readonly [number, Handler])[] = [
   [Command.REGION_WRITE_MULTI, handleRegionWriteMulti],
 ];
 
-const notHere: Handler = (_served, message) => {
-  const command = commandName(message.command);
-  throw new ServerError('ERR_WRONG_SOCKET', `${command} belongs on the main socket`, { command });
-};
+/** What only a controller may do: a VMM does not know that its device moves. */
+const controlOnly: readonly (readonly [number, Handler])[] = [[Command.FERRY_CLAIM, handleClaim]];
+
+const belongsOn =
+  (socket: Role): Handler =>
+  (_served, message) => {
+    const command = commandName(message.command);
+    throw new ServerError('ERR_WRONG_SOCKET', `${command} belongs on the ${socket} socket`, { command });
+  };
 
 const unknown: Handler = (_served, message) => {
   const command = commandName(message.command);
   throw new ServerError('ERR_UNKNOWN_COMMAND', `there is no ${command} for a server`, { command });
 };
 
-const main = new Map<number, Handler>([...shared, ...mainOnly]);
-const control = new Map<number, Handler>([
-  ...mainOnly.map(([command]): readonly [number, Handler] => [command, notHere]),
+const main = new Map<number, Handler>([
+  ...controlOnly.map(([command]): readonly [number, Handler] => [command, belongsOn('control')]),
   ...shared,
+  ...mainOnly,
+]);
+const control = new Map<number, Handler>([
+  ...mainOnly.map(([command]): readonly [number, Handler] => [command, belongsOn('main')]),
+  ...shared,
+  ...controlOnly,
   [Command.REGION_WRITE, handleControlWrite],
 ]);
 

@@ -19,7 +19,7 @@
  * | 0x030 | TICKS | rw | goes up by one each PERIOD while the device runs |
  * | 0x034 | PERIOD | rw | milliseconds, up to 0xffffff, 10 after reset; 0 stops the clock |
  * | 0x038 | INTERRUPTS | r | how many interrupts the device has raised |
- * | 0x03c | DOORBELL | w | raises vector `value & 3` at once |
+ * | 0x03c | DOORBELL | w | raises vector `value & 3` at once; may be rung through an eventfd, as a COMMAND of 1 may |
  * | 0x040 | INTERRUPT_STATUS | r, w1c | one bit for each vector raised; INTx is deasserted when it becomes 0 |
  * | 0x044 | COMPLETED | r | how many commands have ended |
  * | 0x050 | INTERRUPTS_0 to INTERRUPTS_3 | r | INTERRUPTS of each vector |

@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib';
 import {
   type Bars,
   constant,
+  type Doorbell,
   field,
   KiB,
   type LiveState,
@@ -68,6 +69,12 @@ function shapeOf(size: number) {
   };
 }
 
+/** What a client may ring instead of writing: the start of a checksum, and DOORBELL with its value in shared memory. */
+const doorbells: readonly Doorbell[] = [
+  { offset: Reg.COMMAND, size: 4, datamatch: MemoryCommand.CHECKSUM },
+  { offset: Reg.DOORBELL, size: 4, shadow: true },
+];
+
 /**
  * A large memory that clients can map (BAR2, 64 bits), with a page of registers (BAR0, see memory-registers.ts): a
  * checksum of guest memory by DMA, doorbells, a clock, counters. A reset leaves the memory alone.
@@ -85,12 +92,11 @@ export class MemoryDevice extends PciDevice {
     this.asynchronous = asynchronous;
     this.state = this.migratable(shapeOf(size));
     this.bars = {
-      0: this.registers(4 * KiB, {
-        ...this.#information(),
-        ...this.#commands(),
-        ...this.#signals(),
-        ...this.#scratch(),
-      }),
+      0: this.registers(
+        4 * KiB,
+        { ...this.#information(), ...this.#commands(), ...this.#signals(), ...this.#scratch() },
+        { doorbells },
+      ),
       2: this.memoryBar(this.state.memory, { bits: 64, prefetchable: true, mmap: true }),
     };
     this.#startClock();

@@ -53,6 +53,7 @@ enum {
 };
 enum { TYPE_MASK = 0xf, TYPE_REPLY = 1, NO_REPLY = 0x10, ERROR_BIT = 0x20 };
 enum { REGION_BAR0 = 0, REGION_BAR2 = 2, REGION_CONFIG = 7, INFO_MMAP = 4, INFO_CAPS = 8, CAP_SPARSE_MMAP = 1 };
+enum { IO_EVENTFD = 0, IO_EVENTFD_SHADOW = 2, IO_DATAMATCH = 1 };
 enum { IRQ_INTX = 0, IRQ_MSI = 1, IRQ_MSIX = 2, IRQ_AUTOMASKED = 4 };
 enum { DATA_NONE = 1, DATA_BOOL = 2, DATA_EVENTFD = 4, ACTION_MASK = 8, ACTION_UNMASK = 16, ACTION_TRIGGER = 32 };
 enum { MAP_READ = 1, MAP_WRITE = 2 };
@@ -93,6 +94,14 @@ struct PACKED sparse_areas {
 };
 struct PACKED area {
     uint64_t offset, size;
+};
+struct PACKED io_fds {
+    uint32_t argsz, flags, index, count;
+};
+struct PACKED io_sub_region { /* as libvfio-user sends it */
+    uint64_t offset, size;
+    uint32_t fd_index, type, flags, shadow_fd_index;
+    uint64_t shadow_offset, datamatch;
 };
 struct PACKED irq_info {
     uint32_t argsz, flags, index, count;
@@ -1291,8 +1300,9 @@ static void mem_check_mapping(struct peer *peer) {
 static void mem_wire(struct peer *peer, int *fds) {
     expect_error("memory: MSI-X is enabled without an eventfd", 0,
                  set_irqs(peer, IRQ_MSIX, DATA_EVENTFD | ACTION_TRIGGER, 0, 1, NULL, 0));
+    /* One that blocks, for a thread that waits in read(2). */
     for (int i = 0; i < MEM_VECTORS; i++)
-        fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        fds[i] = eventfd(0, i == MEM_VECTORS - 1 ? EFD_CLOEXEC : EFD_CLOEXEC | EFD_NONBLOCK);
     expect_error("memory: four vectors take four eventfds", 0,
                  set_irqs(peer, IRQ_MSIX, DATA_EVENTFD | ACTION_TRIGGER, 0, MEM_VECTORS, fds, MEM_VECTORS));
 }
@@ -1315,6 +1325,68 @@ static void mem_check_vectors(struct peer *peer, const int *fds) {
     for (unsigned v = 0; v < MEM_VECTORS; v++)
         expect_true(text("memory: vector %u was raised once", v), !fired(peer, fds[v], 0), "more");
     expect("memory: the device counts its interrupts", before + MEM_VECTORS, mem_get(peer, MEM_INTERRUPTS));
+}
+
+/* What the device hands out for the write at `offset`: its place in the reply, or NULL. */
+static const struct io_sub_region *mem_find_doorbell(const struct io_sub_region *entries, uint32_t count,
+                                                     uint64_t offset) {
+    for (uint32_t i = 0; i < count; i++)
+        if (entries[i].offset == offset && entries[i].size == 4 && entries[i].fd_index < reply.nfds)
+            return &entries[i];
+    give_up(text("memory: no doorbell at 0x%" PRIx64, offset));
+}
+
+/* Rings the doorbell as KVM would for a guest's write: the value into shared memory, then the eventfd. */
+static void mem_ring_shadow(struct peer *peer, const int *fds, const struct io_sub_region *entry) {
+    if (entry->shadow_fd_index >= reply.nfds || entry->shadow_offset + 4 > MEM_PAGE)
+        give_up("memory: the doorbell's value has no place");
+    uint8_t *page = mmap(NULL, MEM_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, reply.fds[entry->shadow_fd_index], 0);
+    if (page == MAP_FAILED)
+        give_up(text("memory: the doorbell's memory can't be mapped: %s", strerror(errno)));
+    int bell = dup(reply.fds[entry->fd_index]);
+    uint64_t at = entry->shadow_offset;
+    for (uint32_t v = MEM_VECTORS; v-- > 0;) {
+        memcpy(page + at, &v, sizeof v);
+        eventfd_write(bell, 1);
+        expect_interrupt(peer, text("memory: an eventfd and shared memory raise vector %u", v), fds[v]);
+    }
+    munmap(page, MEM_PAGE);
+    close(bell);
+}
+
+static void mem_check_doorbells(struct peer *peer, const int *fds) {
+    struct io_fds request = {.argsz = sizeof request, .index = REGION_BAR0}, answer;
+    must_call(peer, "DEVICE_GET_REGION_IO_FDS", DEVICE_GET_REGION_IO_FDS, &request, sizeof request, &answer,
+              sizeof answer);
+    expect("memory: too small an argsz brings no descriptors", 0, reply.nfds);
+    expect("memory: but says what it takes", sizeof answer + answer.count * sizeof(struct io_sub_region), answer.argsz);
+    request.argsz = answer.argsz;
+    struct io_sub_region entries[8];
+    if (answer.count == 0 || answer.count > 8)
+        give_up(text("memory: %u doorbells", answer.count));
+    int error = call(peer, DEVICE_GET_REGION_IO_FDS, &request, sizeof request);
+    if (error != 0 || reply.size != answer.argsz)
+        give_up(text("memory: %s, %zu bytes of doorbells", error_name(error), reply.size));
+    memcpy(entries, reply.payload + sizeof answer, answer.count * sizeof entries[0]);
+    const struct io_sub_region *command = mem_find_doorbell(entries, answer.count, MEM_COMMAND);
+    expect("memory: COMMAND is rung by the value of a checksum", IO_DATAMATCH, command->flags);
+    expect("memory: that value", MEM_CHECKSUM, command->datamatch);
+    const struct io_sub_region *doorbell = mem_find_doorbell(entries, answer.count, MEM_DOORBELL);
+    expect("memory: DOORBELL is rung with a value in shared memory", IO_EVENTFD_SHADOW, doorbell->type);
+    int start = dup(reply.fds[command->fd_index]);
+    mem_ring_shadow(peer, fds, doorbell);
+    put(peer, REGION_BAR0, MEM_DMA_LENGTH, 4, 0);
+    mem_put(peer, MEM_VECTOR, 1);
+    eventfd_write(start, 1);
+    expect_interrupt(peer, "memory: an eventfd starts a checksum, which ends with its interrupt", fds[1]);
+    mem_put(peer, MEM_STATUS, MEM_DONE | MEM_FAILED);
+    close(start);
+}
+
+static void mem_check_flags(const int *fds) {
+    for (int i = 0; i < MEM_VECTORS; i++)
+        expect(text("memory: the eventfd of vector %d is as it was", i), i == MEM_VECTORS - 1 ? 0 : O_NONBLOCK,
+               fcntl(fds[i], F_GETFL) & O_NONBLOCK);
 }
 
 static void mem_check_intx(struct peer *peer) {
@@ -1406,6 +1478,8 @@ static void drive_memory(const char *path, bool twin) {
     mem_enable_msix(&peer, true);
     check_client_trigger(&peer, IRQ_MSIX, fds[0]);
     mem_check_vectors(&peer, fds);
+    mem_check_doorbells(&peer, fds);
+    mem_check_flags(fds);
     mem_check_dma(&peer, fds);
     mem_check_failure(&peer, fds);
     check_refusals(&peer);

@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { renderFeatures } from './feature-docs.js';
 import './protocol-docs.js';
+import './states-docs.js';
 
 /** @param {string} path from the root of the project @returns {URL} */
 const at = (path) => new URL(`../${path}`, import.meta.url);

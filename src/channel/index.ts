@@ -9,9 +9,16 @@ export type {
   MessageHandler,
 } from './channel.ts';
 export { CHANNEL_ERRORS, ChannelError, type ChannelErrorCode } from './channel-error.ts';
+export type { ChannelIdentity, ChannelTuning } from './channel-options.ts';
+export type { CompressionMode } from './compression-policy.ts';
+export { type ConnectOptions, connectChannel } from './connect.ts';
+export { type Endpoint, parseEndpoint, printEndpoint } from './endpoint.ts';
 export type { ChannelRole } from './kind.ts';
 export { NO_ID } from './layout.ts';
 export * from './limits.ts';
+export { type ChannelListener, type ChannelListenOptions, listenForChannels } from './listen.ts';
 export { type MemoryPair, type MemoryPairOptions, memoryPair } from './memory-pair.ts';
 export { describeChannelMessage } from './message-codec.ts';
 export { type Message, type MessageKind, type MessageOf, messages, WithheldAction } from './messages.ts';
+export { makeTestCertificates, readTlsIdentity, type TestCertificates } from './test-ca.ts';
+export type { TlsIdentity } from './tls-identity.ts';

@@ -5,7 +5,7 @@ import { Ending } from './ending.ts';
 import { Gate } from './gate.ts';
 import type { ChannelRole } from './kind.ts';
 import { MAX_FIXED, MAX_QUEUED } from './limits.ts';
-import { decodeMessage, encodeMessage } from './message-codec.ts';
+import { messageCodec } from './message-codec.ts';
 import { type Message, messages } from './messages.ts';
 import { RateLimiter } from './rate-limiter.ts';
 
@@ -83,10 +83,10 @@ class MemoryEnd implements Channel {
 
   send(message: Message, body: Uint8Array = NOTHING): Promise<void> | null {
     this.#requireOpen();
-    const head = encodeMessage(message, body.length, this.#role, this.#scratch);
+    const head = messageCodec.encode(message, body.length, this.#role, this.#scratch);
     const { number, tail } = messages[message.kind];
     // Whatever is not flat is taken apart from the sender's objects, as on the wire.
-    const own = tail.tail === 'body' ? message : decodeMessage(number, head, this.#role).message;
+    const own = tail.tail === 'body' ? message : messageCodec.decode(number, head, this.#role).message;
     this.#counts.framesSent += 1;
     this.#counts.rawSent += head.length + body.length;
     this.#limiter.spend(head.length + body.length);

@@ -1,15 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { maxPayload } from '../../src/channel/codec.ts';
 import { type ChannelError, MAX_BODY, MAX_FIXED, type Message, messages } from '../../src/channel/index.ts';
 import type { KindDeclaration } from '../../src/channel/kind.ts';
-import {
-  decodeMessage,
-  describeChannelMessage,
-  encodeMessage,
-  kindOf,
-  maxPayload,
-} from '../../src/channel/message-codec.ts';
+import { describeChannelMessage, messageCodec } from '../../src/channel/message-codec.ts';
 import { epoch, group, samples } from './samples.ts';
 
+const { decode: decodeMessage, encode: encodeMessage, kindOf } = messageCodec;
 const scratch = new Uint8Array(MAX_FIXED);
 
 function sides(message: Message): { from: 'sender' | 'receiver'; number: number } {

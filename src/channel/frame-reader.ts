@@ -1,0 +1,200 @@
+import { ChannelError } from './channel-error.ts';
+import { isOrdered } from './control-messages.ts';
+import { type Crc32, FRAME_HEADER_SIZE, type FrameFields } from './frame.ts';
+import { frameName, readFrameHeader } from './frame-check.ts';
+import { MAX_PAYLOAD } from './limits.ts';
+import { Segments } from './segments.ts';
+
+/** How much is received at once while small frames come, in bytes. */
+const GREEDY = 64 * 1024;
+/** From how many bytes on a payload is large. */
+const LARGE = 4 * GREEDY;
+/** What has been received is checksummed at once; this much stays in the cache meanwhile, in bytes. */
+const MOST = 256 * 1024;
+
+/** Two of the largest frames. */
+const SEGMENT_SIZE = 2 * (FRAME_HEADER_SIZE + MAX_PAYLOAD) + GREEDY;
+/** How much of a segment is used at least, however frames are sized: a third may stay empty. */
+const FILLING = 0.6;
+
+/** A verified frame that waits in the buffer of its reader until it is released. */
+export interface ParkedFrame {
+  readonly kind: number;
+  readonly flags: number;
+  readonly sequence: number;
+  readonly rawLength: number;
+  /** The payload as it came. Valid until the frame is released. */
+  readonly payload: Uint8Array;
+  readonly segment: number;
+}
+
+/** How a reader is set up. */
+export interface FrameReaderOptions {
+  /** Bytes of unreleased frames at most, headers included. */
+  readonly window: number;
+  readonly crc32: Crc32;
+  /** Gets every frame once it is verified; those without a place in the order are released when this returns. May throw. */
+  readonly accept: (frame: ParkedFrame) => void;
+}
+
+/**
+ * Cuts the bytes of one connection into verified frames, in place: bytes are received into {@link buffer} where
+ * {@link offset} says, and a frame is looked at where it was received. The memory is bounded by the window.
+ */
+export class FrameReader {
+  readonly buffer: Uint8Array;
+  /** Where the next bytes belong. */
+  offset = 0;
+  /** Of the checksums; changes after the greeting. */
+  seed = 0;
+  /** Frames that were read. */
+  frames = 0;
+  readonly #view: DataView;
+  readonly #options: FrameReaderOptions;
+  readonly #segments: Segments;
+  #segment = 0;
+  /** Bytes before this are frames that were handed out. */
+  #parsed = 0;
+  /** The header of the frame whose payload is being received. */
+  #frame: FrameFields | null = null;
+  /** Of its payload, as far as #checked. */
+  #checksum = 0;
+  #checked = 0;
+  #parkedBytes = 0;
+
+  constructor(options: FrameReaderOptions) {
+    const count = Math.ceil(options.window / (SEGMENT_SIZE * FILLING)) + 2;
+    this.#options = options;
+    this.#segments = new Segments(count, SEGMENT_SIZE);
+    // Not zeroed: a page that is never received into takes no memory.
+    this.buffer = Buffer.allocUnsafeSlow(count * SEGMENT_SIZE);
+    this.#view = new DataView(this.buffer.buffer);
+  }
+
+  /** How many bytes may be received at {@link offset}; at least 1. */
+  get room(): number {
+    const end = this.#segments.start(this.#segment) + SEGMENT_SIZE;
+    return Math.min(this.#wanted, MOST, end - this.offset);
+  }
+
+  /**
+   * Of a large frame exactly the rest and the next header: then the next payload can be received to the start of the
+   * segment, and not a byte is ever moved. Of small ones as many as come.
+   */
+  get #wanted(): number {
+    if (this.#frame === null || this.#frame.length < LARGE) return GREEDY;
+    return this.#payloadEnd(this.#frame) - this.offset + FRAME_HEADER_SIZE;
+  }
+
+  /** Whether bytes of an incomplete frame are there. */
+  get midFrame(): boolean {
+    return this.#frame !== null || this.offset > this.#parsed;
+  }
+
+  /**
+   * `count` bytes have been received at {@link offset}.
+   * @throws ChannelError, and whatever `accept` throws
+   */
+  received(count: number): void {
+    this.offset += count;
+    while (this.#frame === null ? this.#readHeader() : this.#readPayload(this.#frame));
+    if (this.#frame === null) this.#makeRoom();
+  }
+
+  /** A frame has been handled; its bytes may be overwritten. */
+  release(frame: ParkedFrame): void {
+    this.#segments.release(frame.segment);
+    this.#parkedBytes -= FRAME_HEADER_SIZE + frame.payload.length;
+  }
+
+  /** Takes a header if it is there; false when more bytes are needed. */
+  #readHeader(): boolean {
+    if (this.offset - this.#parsed < FRAME_HEADER_SIZE) return false;
+    const { crc32, window } = this.#options;
+    const frame = readFrameHeader(this.buffer, this.#view, this.#parsed, this.frames, crc32, this.seed);
+    if (isOrdered(frame.kind) && this.#parkedBytes + FRAME_HEADER_SIZE + frame.length > window)
+      throw overrun();
+    this.#frame = frame;
+    this.#parsed += FRAME_HEADER_SIZE;
+    this.#placePayload(frame.length);
+    this.#checksum = this.seed;
+    this.#checked = this.#parsed;
+    return true;
+  }
+
+  /** Takes the payload if it is there; false when more bytes are needed. */
+  #readPayload(frame: FrameFields): boolean {
+    const end = this.#payloadEnd(frame);
+    const have = Math.min(end, this.offset);
+    if (have > this.#checked) {
+      this.#checksum = this.#options.crc32(this.buffer.subarray(this.#checked, have), this.#checksum);
+      this.#checked = have;
+    }
+    if (have < end) return false;
+    if (this.#checksum !== frame.checksum) {
+      const what = `${frameName(frame.kind)} (frame ${this.frames})`;
+      throw new ChannelError('ERR_CHANNEL_CHECKSUM', `${what} was changed on the way`);
+    }
+    const payload = this.buffer.subarray(this.#parsed, end);
+    this.#frame = null;
+    this.frames += 1;
+    this.#handOut({ ...frame, payload, segment: this.#segment }, end);
+    return true;
+  }
+
+  #handOut(frame: ParkedFrame, end: number): void {
+    this.#parsed = end;
+    this.#segments.hold(frame.segment);
+    this.#parkedBytes += FRAME_HEADER_SIZE + frame.payload.length;
+    this.#options.accept(frame);
+    if (isOrdered(frame.kind)) return;
+    this.release(frame);
+    // A control frame at the end leaves no trace: otherwise signs of life would fill the segment of a waiting frame.
+    if (this.offset === end) this.#rewind(end - frame.payload.length - FRAME_HEADER_SIZE);
+  }
+
+  #rewind(to: number): void {
+    if (to < this.#segments.start(this.#segment)) return;
+    this.offset = to;
+    this.#parsed = to;
+  }
+
+  /** Sees to it that the payload has room: where it begins if it can, else at the start of a free segment. */
+  #placePayload(length: number): void {
+    const end = this.#segments.start(this.#segment) + SEGMENT_SIZE;
+    const fresh = this.offset === this.#parsed && this.#segments.free(this.#segment);
+    if (fresh) this.#moveTo(this.#segment);
+    else if (Math.max(this.#parsed + length, this.offset) + FRAME_HEADER_SIZE > end) this.#moveOn();
+  }
+
+  /** Before a header: sees to it that there is room for one and some more. */
+  #makeRoom(): void {
+    const end = this.#segments.start(this.#segment) + SEGMENT_SIZE;
+    if (this.offset === this.#parsed && this.#segments.free(this.#segment)) this.#moveTo(this.#segment);
+    else if (this.#parsed + GREEDY > end) this.#moveOn();
+  }
+
+  /** Goes on in a free segment, this one if nothing lives in it. */
+  #moveOn(): void {
+    const next = this.#segments.free(this.#segment) ? this.#segment : this.#segments.firstFree();
+    if (next === null) throw overrun();
+    this.#moveTo(next);
+  }
+
+  /** Goes on at the start of a segment, with what is there of the current frame. */
+  #moveTo(segment: number): void {
+    const start = this.#segments.start(segment);
+    this.buffer.copyWithin(start, this.#parsed, this.offset);
+    this.offset = start + this.offset - this.#parsed;
+    this.#parsed = start;
+    this.#segment = segment;
+  }
+
+  #payloadEnd(frame: FrameFields): number {
+    return this.#parsed + frame.length;
+  }
+}
+
+function overrun(): ChannelError {
+  return new ChannelError('ERR_CHANNEL_WINDOW', 'the other side sent more than its window allows');
+}

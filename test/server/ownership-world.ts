@@ -8,7 +8,8 @@ import { loadState, postState, saveState, setState } from './migration-driver.ts
 export const native = loadNative();
 
 /** Lets a client send everything that there is, FERRY_INSPECT included. */
-export const EVERYTHING = '{"capabilities":{"max_msg_fds":16,"ferry":{"inspect":true,"precopy_info":true}}}';
+export const EVERYTHING =
+  '{"capabilities":{"max_msg_fds":16,"ferry":{"inspect":true,"precopy_info":true,"claim":true}}}';
 /** Like {@link EVERYTHING}, with a limit that is easy to see: no report fits into a message any more. */
 export const ONE_BYTE = EVERYTHING.replace('{"max_msg_fds"', '{"max_data_xfer_size":1,"max_msg_fds"');
 
@@ -27,6 +28,8 @@ export class World {
   control: RawClient;
   /** What the VMM has on its side: an eventfd that it gave, memory of a region that it mapped. */
   eventfd = -1;
+  /** The eventfd of a doorbell. */
+  bell = -1;
   mapping: Uint8Array | null = null;
   readonly #cleanups: (() => void)[] = [];
 

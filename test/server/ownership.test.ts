@@ -3,9 +3,10 @@ import { Errno } from '../../src/errors/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { fields } from '../helpers/raw-client.ts';
 import { setState } from './migration-driver.ts';
+import { ioeventfds, rings } from './ownership-doorbells.ts';
 import type { Flow } from './ownership-flow.ts';
 import { hold, parkedCommands, proveDelivered } from './ownership-hold.ts';
-import { type PlainRow, plainRows } from './ownership-rows.ts';
+import { type PlainRow, plainRows as otherRows } from './ownership-rows.ts';
 import { dataSession, migrationState } from './ownership-session.ts';
 import { documentTable } from './ownership-table.ts';
 import { CONFIG, World } from './ownership-world.ts';
@@ -14,12 +15,19 @@ const { STOP, RUNNING, STOP_COPY } = MigrationState;
 
 const table = documentTable('state', 'owner');
 
+/** The rows whose state is there or not, by their name in the table. */
+const plainRows: ReadonlyMap<string, PlainRow> = new Map([
+  ...otherRows,
+  ['ioeventfds of GET_REGION_IO_FDS', ioeventfds],
+]);
+
 /** The rows whose cells are different stories, by their name in the table. */
 const flows: ReadonlyMap<string, Flow> = new Map([
   ['migration state', migrationState],
   ['data session', dataSession],
   ['hold', hold],
   ['parked commands', parkedCommands],
+  ['rings not carried out yet', rings],
 ]);
 
 /** Worlds of the current test. */
@@ -49,6 +57,7 @@ async function migrate(source: World, target: World): Promise<void> {
   await target.loadFrom(source);
   target.eventfd = source.eventfd;
   target.mapping = source.mapping;
+  target.bell = source.bell;
 }
 
 /** What happens, by column; STOP_COPY, RESUMING are two things. */

@@ -9,6 +9,7 @@ import { msixSerialTests, serialTests } from './serial.ts';
 
 const KiB = 1024;
 const BOTH: readonly Flavour[] = ['full', 'cloud'];
+const MACHINES: readonly Machine[] = ['q35', 'pc'];
 
 /** What tests have to do with, once the guest has been booted. */
 export interface Now {
@@ -36,7 +37,7 @@ export const MEMORY: Readonly<Record<Machine, 'shared' | 'private'>> = { q35: 's
  * $FERRY_GUEST_ALL is set.
  */
 export function machinesOf(flavour: Flavour): readonly Machine[] {
-  if (process.env['FERRY_GUEST_ALL'] !== undefined) return ['q35', 'pc'];
+  if (process.env['FERRY_GUEST_ALL'] !== undefined) return MACHINES;
   return flavour === 'full' ? ['q35'] : ['pc'];
 }
 
@@ -101,13 +102,18 @@ export const MATRIX: readonly Tried[] = [
 
 /** The matrix as the README shows it. */
 export function matrixTable(): string {
-  const yes = (flavour: Flavour, { kernels }: Tried) => (kernels.includes(flavour) ? 'driver' : 'registers');
-  const rows = MATRIX.map((tried) => [
-    tried.device,
-    tried.driver,
-    tried.interrupts,
-    ...(['q35', 'pc'] as const).flatMap(() => BOTH.map((flavour) => yes(flavour, tried))),
+  const combinations = MACHINES.flatMap((machine) => BOTH.map((flavour) => ({ machine, flavour })));
+  const head = [
+    'device',
+    'driver',
+    'interrupts',
+    ...combinations.map((at) => `${at.machine}, ${at.flavour}`),
+  ];
+  const rows = MATRIX.map(({ device, driver, interrupts, kernels }) => [
+    device,
+    driver,
+    interrupts,
+    ...combinations.map(({ flavour }) => (kernels.includes(flavour) ? 'yes' : 'without driver')),
   ]);
-  const head = ['device', 'driver', 'interrupts', 'q35, full', 'q35, cloud', 'pc, full', 'pc, cloud'];
   return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }

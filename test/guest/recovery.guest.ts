@@ -47,21 +47,29 @@ describeInGuests('a controller that is killed while it has the state of nvme', (
       await shell.close();
     });
 
-    const startLoad = () => Load.start(guest, `disk /dev/nvme0n1 $end ${WORKERS} ${BYTES}`);
+    const startLoad = async (): Promise<Load> => {
+      const load = await Load.start(guest, `disk /dev/nvme0n1 $end ${WORKERS} ${BYTES}`);
+      await guest.run('usleep 500000');
+      return load;
+    };
 
-    it.each(DEATHS)('leaves it held after "$after", and the next controller goes on', ONCE, async (death) => {
-      const load = await startLoad();
-      await killAfter(death.after, shell, socket);
-      const client = await DeviceClient.connect(`${socket}.control`);
-      try {
-        expect(await client.inspectServer()).toMatchObject({ hold: { active: true, expired: false } });
-        expect(await client.migrationState()).toBe(MigrationState[death.state]);
-        await goOn(client, death.after, shell);
-      } finally {
-        client.close();
-      }
-      await expectUnnoticed(load);
-    });
+    it.each(DEATHS)(
+      'leaves it held after step $after, and the next controller goes on',
+      ONCE,
+      async (death) => {
+        const load = await startLoad();
+        await killAfter(death.after, shell, socket);
+        const client = await DeviceClient.connect(`${socket}.control`);
+        try {
+          expect(await client.inspectServer()).toMatchObject({ hold: { active: true, expired: false } });
+          expect(await client.migrationState()).toBe(MigrationState[death.state]);
+          await goOn(client, death.after, shell);
+        } finally {
+          client.close();
+        }
+        await expectUnnoticed(load);
+      },
+    );
 
     it(
       'is told of by ferry inspect, and ferry state lets the guest go on with what was not lost',

@@ -4,9 +4,10 @@ import { MigrationState } from '../../src/states/index.ts';
 import { fields } from '../helpers/raw-client.ts';
 import { setState } from './migration-driver.ts';
 import { ioeventfds, rings } from './ownership-doorbells.ts';
+import { claimFlow } from './ownership-claim.ts';
 import type { Flow } from './ownership-flow.ts';
 import { hold, parkedCommands, proveDelivered } from './ownership-hold.ts';
-import { type PlainRow, plainRows as otherRows } from './ownership-rows.ts';
+import { plainRows as otherRows, type PlainRow } from './ownership-rows.ts';
 import { dataSession, migrationState } from './ownership-session.ts';
 import { documentTable } from './ownership-table.ts';
 import { CONFIG, World } from './ownership-world.ts';
@@ -25,6 +26,7 @@ const plainRows: ReadonlyMap<string, PlainRow> = new Map([
 const flows: ReadonlyMap<string, Flow> = new Map([
   ['migration state', migrationState],
   ['data session', dataSession],
+  ['claim', claimFlow],
   ['hold', hold],
   ['parked commands', parkedCommands],
   ['rings not carried out yet', rings],

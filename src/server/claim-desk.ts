@@ -63,6 +63,11 @@ export class ClaimDesk<Party extends object> {
     this.#claims.leave(by);
   }
 
+  /** The device's state has been handed over. */
+  get retired(): boolean {
+    return this.#claims.standing === 'retired';
+  }
+
   /** The present claim, or null. */
   get view(): ClaimView | null {
     return this.#claims.view;

@@ -48,7 +48,7 @@ function mayAccessByRule(served: ServedConnection, region: Region, write: boolea
     state: migration.state,
     held: hold.active,
     expired: hold.expired,
-    stateElsewhere: hold.stateElsewhere,
+    stateElsewhere: hold.stateElsewhere || server.claims.retired,
     config,
     write,
   });

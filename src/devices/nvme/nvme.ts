@@ -18,7 +18,7 @@ import type { NamespaceBackend } from './namespace.ts';
 import { namespaceMigration } from './namespace-migration.ts';
 import { assemble } from './parts.ts';
 import { RamNamespace } from './ram-namespace.ts';
-import { registerMap } from './register-map.ts';
+import { queueDoorbells, registerMap } from './register-map.ts';
 import { type NvmeState, nvmeShape } from './state.ts';
 import { requireSameNamespace, requireSoundState } from './state-check.ts';
 
@@ -91,7 +91,10 @@ export class NvmeDevice extends PciDevice {
     });
     this.#controller = controller;
     this.bars = {
-      0: this.registers(BAR_SIZE, registerMap(this.state, controller, interrupts), { bits: 64 }),
+      0: this.registers(BAR_SIZE, registerMap(this.state, controller, interrupts), {
+        bits: 64,
+        doorbells: queueDoorbells,
+      }),
     };
     this.#identify();
   }

@@ -1,5 +1,6 @@
 import {
   constant,
+  type Doorbell,
   type Register,
   type RegisterMap,
   readOnly,
@@ -48,6 +49,16 @@ function adminAddress(state: NvmeState, name: 'asq' | 'acq'): Register {
     },
   });
 }
+
+/**
+ * The doorbells again, for clients that ring them through eventfds: KVM leaves the tail or head in shared memory and
+ * signals, so that the guest's vCPU does not wait for a message.
+ */
+export const queueDoorbells: readonly Doorbell[] = Array.from({ length: 2 * QUEUES }, (_, i) => ({
+  offset: Reg.DOORBELLS + 4 * i,
+  size: 4,
+  shadow: true,
+}));
 
 /** Two for each queue pair. Those of queues that do not exist are there as well: writing them is an error. */
 function doorbells(controller: Controller): RegisterMap {

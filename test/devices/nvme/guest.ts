@@ -42,7 +42,7 @@ export class Guest {
   }
 
   /** Maps all of it. */
-  mapInto(host: FakeHost): void {
+  mapInto(host: Pick<FakeHost, 'memory'>): void {
     const flags = { read: true, write: true, mode: 'mmap' } as const;
     const size = BigInt(this.bytes.length);
     host.memory.map({ iova: this.base, size, offset: 0n, flags, fd: this.#native.dup(this.#fd) });

@@ -68,7 +68,7 @@ export function statesCheckCommand(): Command {
 
 async function check(path: string, options: Options): Promise<void> {
   const { flags } = options;
-  const chosen = options.rules === undefined ? null : requireRuleList(options.rules, v2Flags(options));
+  const chosen = options.rules === undefined ? null : requireRuleList(options.rules, flags);
   const log = parseStateLog(await readBounded(path, LogLimits.TEXT), options.numbers ?? null);
   const checked = log.sequences.map((sequence): CheckedSequence => {
     const rules = chosen ?? applicable(sequence, flags ?? sequence.flags);
@@ -78,11 +78,6 @@ async function check(path: string, options: Options): Promise<void> {
   if (options.json === true) print(toJson(checkJson(path, log.format, accepted, checked)));
   else for (const line of describeCheck(path, log.format, checked)) print(printable(line));
   if (!accepted) throw new ExitRequest(ExitCode.FAILED);
-}
-
-/** The flags belong to `v2` in the list, if that is there; otherwise they say what the device has. */
-function v2Flags({ rules, flags }: Options): number | undefined {
-  return rules?.split(',').includes('v2') === true ? flags : undefined;
 }
 
 function applicable(sequence: LogSequence, flags: number | null): readonly RuleSet[] {

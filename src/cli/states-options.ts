@@ -30,9 +30,14 @@ export function requireRules(name: string, flags: number | undefined): RuleSet {
   return requireKnown(name);
 }
 
-/** The rule sets of a list such as `v1-uapi,v2-7`, or `all`. */
-export function requireRuleList(names: string, flags: number | undefined): readonly RuleSet[] {
-  return names === 'all' ? RULE_SETS : names.split(',').map((name) => requireRules(name.trim(), flags));
+/** The rule sets of a list such as `v1-uapi,v2`, or `all`; flags go with a `v2` in it. Throws UsageError. */
+export function requireRuleList(list: string, flags: number | undefined): readonly RuleSet[] {
+  const names = list.split(',').map((name) => name.trim());
+  if (flags !== undefined && !names.includes('v2')) {
+    throw new UsageError(`--flags goes with the rules v2, which are not in ${list}`);
+  }
+  if (list === 'all') return RULE_SETS;
+  return names.map((name) => requireRules(name, name === 'v2' ? flags : undefined));
 }
 
 function requireKnown(name: string): RuleSet {

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { SerialBench } from '../devices/serial-bench.ts';
 import { addressOf, Devices, Ids } from './devices.ts';
 import type { Storage } from './disks.ts';
@@ -131,6 +131,8 @@ function roundTripTests(lab: Lab, machine: Machine): void {
     const bytes = (await load.end().finally(stop)) * KiB;
     expect(bytes).toBeGreaterThan(0);
     expect(await sumIn(guest, `head -c ${bytes} ${received}`)).toBe(sha256(forGuest.subarray(0, bytes)));
+    // What the guest has written last is still on its way.
+    await vi.waitUntil(() => bench.sent.length >= bytes, { timeout: 20_000 });
     expect(bench.sent).toHaveLength(bytes);
     const repeated = `i=0; while test $i -lt ${bytes / KiB}; do cat ${piece}; i=$((i + 1)); done`;
     expect(sha256(Buffer.from(bench.sent))).toBe(await sumIn(guest, repeated));

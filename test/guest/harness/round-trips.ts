@@ -23,8 +23,8 @@ export interface TripOptions {
   readonly destroy?: () => void;
 }
 
-/** Nothing may keep a VMM waiting for longer, in milliseconds: it gives up on a request after 5 s. */
-export const LONGEST_HOLD = 2000;
+/** A hold that lasts longer, in milliseconds, expires: what a guest does then is lost. */
+export const LONGEST_HOLD = 4000;
 /** Bytes that one MIG_DATA_READ asks for. */
 const CHUNK = 1024 * 1024;
 const NOTHING = async (): Promise<void> => {};

@@ -1,5 +1,6 @@
 import { field, type RegisterMap } from '../device/index.ts';
 import type { SerialBackend } from './serial-backend.ts';
+import { SerialPace } from './serial-pace.ts';
 import {
   SerialCause as Cause,
   SerialEnable as Enable,
@@ -33,20 +34,22 @@ export interface UartPort {
   lower(): void;
   /** Asks for {@link Uart.move} after the current access. */
   kick(): void;
-  /** The same a moment later. */
-  kickSoon(): void;
+  /** Calls `run` when the device has run for `ms` milliseconds more; a reset forgets it. */
+  after(ms: number, run: () => void): void;
 }
 
-/** A 16550A: registers, FIFOs, interrupt. It keeps nothing but its declared state. */
+/** A 16550A: registers, FIFOs, interrupt. All that matters is its declared state. */
 export class Uart {
   readonly #state: UartState;
   readonly #port: UartPort;
   readonly #backend: SerialBackend;
+  readonly #pace: SerialPace;
 
   constructor(state: UartState, backend: SerialBackend, port: UartPort) {
     this.#state = state;
     this.#backend = backend;
     this.#port = port;
+    this.#pace = new SerialPace({ after: port.after, rested: port.kick });
   }
 
   /** Moves bytes in both directions, as far as both ends take them. */
@@ -54,6 +57,11 @@ export class Uart {
     this.#send();
     this.#receive();
     this.#update();
+  }
+
+  /** The device has been reset. */
+  reset(): void {
+    this.#pace.reset();
   }
 
   /** The eight registers. */
@@ -84,7 +92,7 @@ export class Uart {
     const byte = state.received[0] ?? 0;
     state.received.copyWithin(0, 1);
     state.receivedCount -= 1;
-    if (state.receivedCount === 0) this.#port.kick();
+    if (state.receivedCount === 0) this.#pace.emptied();
     this.#update();
     return byte;
   }
@@ -113,7 +121,7 @@ export class Uart {
   /** Drivers write several bytes at a time. They go out together, when the FIFO is full or the guest pauses. */
   #sendSoon(): void {
     if (this.#state.sendingCount === this.#capacity) this.#port.kick();
-    else if (this.#state.sendingCount === 1) this.#port.kickSoon();
+    else if (this.#state.sendingCount === 1) this.#port.after(0, () => this.#port.kick());
   }
 
   /** What is sent in loopback mode is received at once. */
@@ -141,9 +149,12 @@ export class Uart {
   #receive(): void {
     const state = this.#state;
     const mayCome = (state.modemControl & (ModemControl.RTS | ModemControl.LOOPBACK)) === ModemControl.RTS;
-    if (!mayCome || state.receivedCount >= this.#capacity) return;
-    const room = state.received.subarray(state.receivedCount, this.#capacity);
-    state.receivedCount += this.#backend.read(room);
+    const room = Math.min(this.#capacity - state.receivedCount, this.#pace.allowance(this.#capacity));
+    if (!mayCome || room <= 0) return;
+    const from = state.receivedCount;
+    const count = this.#backend.read(state.received.subarray(from, from + room));
+    state.receivedCount += count;
+    this.#pace.bring(count);
   }
 
   // ---- control
@@ -181,7 +192,7 @@ export class Uart {
     if (switched || (value & Fifo.CLEAR_RECEIVER) !== 0) {
       state.receivedCount = 0;
       state.overrun = false;
-      this.#port.kick();
+      this.#pace.emptied();
     }
     if (switched || (value & Fifo.CLEAR_TRANSMITTER) !== 0) {
       state.sendingCount = 0;

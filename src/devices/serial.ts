@@ -29,7 +29,8 @@ export interface SerialOptions {
  *
  *     -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"serial.sock"}}'
  *
- * A byte takes no time on the line, whatever the divisor says. So a receiver that holds anything has either reached
+ * A byte takes no time on the line, whatever the divisor says; but for a millisecond after the guest has emptied its FIFO
+ * nothing comes, so that a fast sender does not keep it in its interrupt handler. A receiver that holds anything has either reached
  * its trigger level or been idle for the four characters after which it times out, and there are no parity, framing
  * or break errors. The other end sends only while the guest asserts RTS, so that hardware flow control loses nothing.
  */
@@ -56,7 +57,9 @@ export class Serial extends PciDevice {
       raise: () => this.raise(),
       lower: () => this.lower(),
       kick: () => this.kick(),
-      kickSoon: () => this.after(0, () => this.kick()),
+      after: (ms, run) => {
+        this.after(ms, run);
+      },
     });
     this.bars = { 0: this.registers(REGISTERS_SIZE, this.#uart.registers(), { space: 'io' }) };
   }
@@ -80,6 +83,10 @@ export class Serial extends PciDevice {
 
   protected override work(): void {
     this.#uart.move();
+  }
+
+  protected override onReset(): void {
+    this.#uart.reset();
   }
 
   /** Counts come from a state that anybody may have written. */

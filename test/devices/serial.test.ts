@@ -31,7 +31,13 @@ describe('serial', () => {
     const [bar] = served.regions;
     const read = (offset: number) => Number(peek(bar, offset, 1));
     const write = (offset: number, value: number) => poke(bar, offset, value, 1);
-    return { host, bench, device, served, read, write, cause: () => read(Reg.IIR) & 0x0f };
+    /** What a driver's interrupt handler does: takes bytes as long as there are any. */
+    const handle = (): number[] => {
+      const received: number[] = [];
+      while ((read(Reg.LSR) & 1) !== 0) received.push(read(Reg.DATA));
+      return received;
+    };
+    return { host, bench, device, served, read, write, handle, cause: () => read(Reg.IIR) & 0x0f };
   }
 
   /** One whose driver has set it up: FIFOs on with a trigger level of 8, ready to receive. */
@@ -167,20 +173,54 @@ describe('serial', () => {
 
   describe('receiving', () => {
     it('holds one byte without FIFOs, and takes the next when that is read', () => {
-      const { bench, read, write } = make();
+      const { bench, read, write, host } = make();
       write(Reg.MCR, READY);
-      bench.send([1, 2, 3]);
-      expect([bench.waiting, read(Reg.LSR), read(Reg.DATA), bench.waiting]).toEqual([2, 0x61, 1, 1]);
-      expect([read(Reg.DATA), read(Reg.DATA), read(Reg.LSR), read(Reg.DATA)]).toEqual([2, 3, 0x60, 0]);
+      bench.send([1, 2]);
+      expect([bench.waiting, read(Reg.LSR), read(Reg.DATA), read(Reg.LSR)]).toEqual([1, 0x61, 1, 0x60]);
+      host.timers.advance(1);
+      expect([bench.waiting, read(Reg.DATA), read(Reg.LSR), read(Reg.DATA)]).toEqual([0, 2, 0x60, 0]);
     });
 
-    it('holds 16 bytes with FIFOs', () => {
-      const { bench, read } = open();
+    it('holds 16 bytes with FIFOs, and lets a driver that reads until there are none get out of its loop', () => {
+      const { bench, host, handle } = open(Enable.RECEIVED);
       bench.send(Array.from({ length: 40 }, (_, i) => i));
       expect(bench.waiting).toBe(24);
-      const received = [];
-      while ((read(Reg.LSR) & 1) !== 0) received.push(read(Reg.DATA));
-      expect(received).toEqual(Array.from({ length: 40 }, (_, i) => i));
+      const taken = [0, 1, 2].map(() => {
+        const bytes = handle();
+        expect(handle(), 'until the line has rested there is nothing').toEqual([]);
+        host.timers.advance(1);
+        return bytes;
+      });
+      expect(taken.map(({ length }) => length)).toEqual([16, 16, 8]);
+      expect(taken.flat()).toEqual(Array.from({ length: 40 }, (_, i) => i));
+    });
+
+    it('rests from when the FIFO is empty, so that a slow guest rests as well', () => {
+      const { bench, host, read } = open();
+      bench.send(Array.from({ length: 17 }, (_, i) => i));
+      for (let i = 0; i < 16; i++) {
+        host.timers.advance(5);
+        expect([read(Reg.LSR) & 1, read(Reg.DATA), bench.waiting]).toEqual([1, i, 1]);
+      }
+      expect([read(Reg.LSR) & 1, bench.waiting]).toEqual([0, 1]);
+      host.timers.advance(1);
+      expect([read(Reg.LSR) & 1, read(Reg.DATA)]).toEqual([1, 16]);
+    });
+
+    it('takes bytes one by one into the same FIFO', () => {
+      const { bench, handle } = open();
+      for (let i = 0; i < 5; i++) bench.send([i]);
+      expect([bench.waiting, handle()]).toEqual([0, [0, 1, 2, 3, 4]]);
+    });
+
+    it('goes on after a reset in the middle of a rest', async () => {
+      const { bench, served, read, write } = open();
+      bench.send([1, 2]);
+      expect([read(Reg.DATA), read(Reg.DATA)]).toEqual([1, 2]);
+      bench.send([3]);
+      await served.reset();
+      write(Reg.MCR, READY);
+      expect(read(Reg.DATA)).toBe(3);
     });
 
     it('lets the other end send only while RTS is asserted', () => {
@@ -221,9 +261,10 @@ describe('serial', () => {
     });
 
     it('takes what waits after FCR has made room', () => {
-      const { bench, read, write } = open();
+      const { bench, host, read, write } = open();
       bench.send(Array.from({ length: 17 }, (_, i) => i));
       write(Reg.FCR, Fifo.ENABLE | Fifo.CLEAR_RECEIVER);
+      host.timers.advance(1);
       expect(read(Reg.DATA)).toBe(16);
     });
   });

@@ -1,3 +1,4 @@
+import { copyOf } from './bytes.ts';
 import type { ConnectionStatistics } from './channel.ts';
 import { type ControlMessage, controlCodec, controlMessages, isOrdered } from './control-messages.ts';
 import { connectionCut, impossibleCredit } from './failures.ts';
@@ -200,8 +201,8 @@ export class Connection {
   #push(head: Uint8Array, body: Uint8Array | null): void {
     const taken = this.#pending.length > 0 ? 0 : this.link.write(head, body);
     if (taken > 0) this.#movedLately = true;
-    if (taken < head.length) this.#keep(head.slice(taken));
-    if (body !== null) this.#keep(body.slice(Math.max(0, taken - head.length)));
+    if (taken < head.length) this.#keep(copyOf(head, taken));
+    if (body !== null) this.#keep(copyOf(body, Math.max(0, taken - head.length)));
   }
 
   #keep(rest: Uint8Array): void {

@@ -1,3 +1,4 @@
+import { plain } from './bytes.ts';
 import { ChannelError } from './channel-error.ts';
 import { isOrdered } from './control-messages.ts';
 import { type Crc32, FRAME_HEADER_SIZE, type FrameFields } from './frame.ts';
@@ -67,7 +68,7 @@ export class FrameReader {
     this.#options = options;
     this.#segments = new Segments(count, SEGMENT_SIZE);
     // Not zeroed: a page that is never received into takes no memory.
-    this.buffer = Buffer.allocUnsafeSlow(count * SEGMENT_SIZE);
+    this.buffer = plain(Buffer.allocUnsafeSlow(count * SEGMENT_SIZE));
     this.#view = new DataView(this.buffer.buffer);
   }
 

@@ -6,7 +6,7 @@ import {
   type GreetingMessage,
 } from './control-messages.ts';
 import { connectionCut } from './failures.ts';
-import { type Crc32, FIRST_SEED, FRAME_HEADER_SIZE, writeFrameHeader } from './frame.ts';
+import { type Crc32, FIRST_SEED, FRAME_HEADER_SIZE, FrameHeader, writeFrameHeader } from './frame.ts';
 import { frameName, readFrameHeader } from './frame-check.ts';
 import type { ChannelRole } from './kind.ts';
 import { MAX_FAILURE_TEXT, MAX_FIXED } from './limits.ts';
@@ -80,7 +80,8 @@ export function readGreeting(link: Link, expected: GreetingExpectation): Promise
   });
 }
 
-class GreetingBuffer implements LinkBuffer {
+/** Where a greeting gathers: no larger than one can be. */
+export class GreetingBuffer implements LinkBuffer {
   readonly buffer = new Uint8Array(ROOM);
   offset = 0;
   done = false;
@@ -89,8 +90,15 @@ class GreetingBuffer implements LinkBuffer {
     return this.done ? 0 : ROOM - this.offset;
   }
 
+  /** How far it has to be filled before more is known. */
+  get needed(): number {
+    if (this.offset < FRAME_HEADER_SIZE) return FRAME_HEADER_SIZE;
+    const length = new DataView(this.buffer.buffer).getUint32(FrameHeader.at.length, true);
+    return Math.min(FRAME_HEADER_SIZE + length, ROOM);
+  }
+
   /** The greeting once it is whole; null when more is needed. @throws ChannelError */
-  parse({ kind, from, crc32 }: GreetingExpectation): ReceivedGreeting | null {
+  parse({ kind, from, crc32 }: Omit<GreetingExpectation, 'timeoutMs'>): ReceivedGreeting | null {
     if (this.offset < FRAME_HEADER_SIZE) {
       this.#checkMark();
       return null;

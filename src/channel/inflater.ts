@@ -1,7 +1,23 @@
+import { plain } from './bytes.ts';
 import { ChannelError, messageOf } from './channel-error.ts';
 import { compressionOf } from './compression.ts';
 import { frameName } from './frame-check.ts';
 import type { ParkedFrame } from './frame-reader.ts';
+
+/** The payload of a compressed frame. @throws ChannelError when it is not what its header says */
+export function inflate(frame: ParkedFrame): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const refuse = (why: string): void =>
+      reject(new ChannelError('ERR_CHANNEL_MALFORMED', `${frameName(frame.kind)} ${why}`));
+    const compression = compressionOf(frame.flags);
+    if (compression === null) return refuse('is compressed by zstd, which this Node lacks');
+    compression.decompress(frame.payload, frame.rawLength, (error, result) => {
+      if (error !== null) refuse(`can't be decompressed: ${messageOf(error)}`);
+      else if (result.length !== frame.rawLength) refuse('is shorter than it says');
+      else resolve(plain(result));
+    });
+  });
+}
 
 /** How many frames are decompressed at once or wait for delivery afterwards: each may take MAX_PAYLOAD bytes. */
 const AHEAD = 4;
@@ -9,12 +25,12 @@ const AHEAD = 4;
 /** Decompresses frames on the thread pool, a few of them before it is their turn. */
 export class Inflater {
   readonly #done: () => void;
-  readonly #failed: (error: ChannelError) => void;
+  readonly #failed: (error: unknown) => void;
   /** What has been begun: the bytes once they are there. */
   readonly #jobs = new Map<ParkedFrame, Uint8Array | null>();
 
   /** `done` is called whenever one more is ready. */
-  constructor(done: () => void, failed: (error: ChannelError) => void) {
+  constructor(done: () => void, failed: (error: unknown) => void) {
     this.#done = done;
     this.#failed = failed;
   }
@@ -35,17 +51,9 @@ export class Inflater {
 
   #begin(frame: ParkedFrame): void {
     this.#jobs.set(frame, null);
-    const compression = compressionOf(frame.flags);
-    if (compression === null) return this.#refuse(frame, 'is compressed by zstd, which this Node lacks');
-    compression.decompress(frame.payload, frame.rawLength, (error, result) => {
-      if (error !== null) return this.#refuse(frame, `can't be decompressed: ${messageOf(error)}`);
-      if (result.length !== frame.rawLength) return this.#refuse(frame, 'is shorter than it says');
-      this.#jobs.set(frame, result);
+    inflate(frame).then((bytes) => {
+      this.#jobs.set(frame, bytes);
       this.#done();
-    });
-  }
-
-  #refuse(frame: ParkedFrame, why: string): void {
-    this.#failed(new ChannelError('ERR_CHANNEL_MALFORMED', `${frameName(frame.kind)} ${why}`));
+    }, this.#failed);
   }
 }

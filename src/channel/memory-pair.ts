@@ -1,3 +1,4 @@
+import { copyOf, plain } from './bytes.ts';
 import type { Channel, ChannelEnd, ChannelPeer, ChannelStatistics, MessageHandler } from './channel.ts';
 import { ChannelError, messageOf } from './channel-error.ts';
 import { Delivery } from './delivery.ts';
@@ -147,11 +148,11 @@ class MemoryEnd implements Channel {
     this.#counts.rawReceived += headLength + body.length;
     // Inside a send of our own the handler would be called by what it called.
     const direct = body.length > 0 && this.#waiting.length === 0 && this.#delivery.ready && !this.#sending;
-    if (direct) return this.#delivery.deliver(message, body);
+    if (direct) return this.#delivery.deliver(message, plain(body));
     if (this.#waitingBytes + body.length > MAX_QUEUED) {
       throw new ChannelError('ERR_CHANNEL_OVERRUN', 'too much was sent without waiting for room');
     }
-    this.#wait({ message, body: body.slice() });
+    this.#wait({ message, body: copyOf(body) });
   }
 
   #wait(next: Waiting): void {

@@ -40,7 +40,7 @@ export class Reassembly {
     });
     this.#inflater = new Inflater(
       () => this.#deliver(),
-      (error) => options.failed(error),
+      (error) => options.failed(asChannelError(error)),
     );
   }
 

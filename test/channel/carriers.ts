@@ -24,7 +24,10 @@ export async function temporaryFolder(): Promise<{ readonly path: string; remove
 }
 
 /** Certificates of one authority for these names. */
-export async function identities(folder: string, names: readonly string[]): Promise<Map<string, TlsIdentity>> {
+export async function identities(
+  folder: string,
+  names: readonly string[],
+): Promise<Map<string, TlsIdentity>> {
   const { ca, hosts } = await makeTestCertificates(folder, names);
   const entries = await Promise.all(
     [...hosts].map(async ([name, files]) => [name, await readTlsIdentity({ ca, ...files })] as const),

@@ -61,6 +61,21 @@ it('keeps what arrives before there is a handler, and copies it', async () => {
   expect(bodies).toEqual([bytes(10)]);
 });
 
+it('copies what waits, also when it is a Buffer, whose slice does not', async () => {
+  const { sender, receiver } = memoryPair({ group, epoch });
+  const body = Buffer.from(bytes(10));
+  sender.send(data, body);
+  body.fill(0);
+  const bodies: Uint8Array[] = [];
+  receiver.receive((_, got) => {
+    bodies.push(got.slice());
+  });
+  await turn();
+  sender.send(data, body.fill(7));
+  body.fill(0);
+  expect(bodies).toEqual([bytes(10), new Uint8Array(10).fill(7)]);
+});
+
 it('gives no object of one side to the other', async () => {
   const { sender, receiver } = memoryPair({ group, epoch });
   const manifest = { devices: [1, 2] };

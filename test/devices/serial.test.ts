@@ -196,10 +196,11 @@ describe('serial', () => {
     });
 
     it('rests from when the FIFO is empty, so that a slow guest rests as well', () => {
-      const { bench, host, read } = open();
+      const { bench, host, read, write } = open();
       bench.send(Array.from({ length: 17 }, (_, i) => i));
       for (let i = 0; i < 16; i++) {
         host.timers.advance(5);
+        write(Reg.MCR, READY); // has the device look at the line
         expect([read(Reg.LSR) & 1, read(Reg.DATA), bench.waiting]).toEqual([1, i, 1]);
       }
       expect([read(Reg.LSR) & 1, bench.waiting]).toEqual([0, 1]);

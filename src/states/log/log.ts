@@ -6,6 +6,8 @@ import type { LogState } from './log-state.ts';
 export const LogLimits = {
   /** Characters of the whole log. */
   TEXT: 64 * 1024 * 1024,
+  /** Characters of a log in JSON, which has to be read as a whole. */
+  JSON: 16 * 1024 * 1024,
   /** Changes and resets of all devices together. */
   EVENTS: 100_000,
   /** Devices. */

@@ -21,6 +21,7 @@ export function parseStateLog(text: string, numbers: NumberMeaning = null): Stat
 }
 
 function jsonOf(text: string): unknown {
+  if (text.length > LogLimits.JSON) throw logError(null, `JSON is longer than ${LogLimits.JSON} characters`);
   try {
     return JSON.parse(text);
   } catch (error) {

@@ -1,8 +1,8 @@
 import { type LogEvent, LogLimits, logError, type Place, type StateLog } from './log.ts';
 import { type LogState, type NumberMeaning, parseLogState } from './log-state.ts';
 
-/** What separates the words of a text log. */
-const SEPARATOR = /[\s,;]+|->|=>|\u2192/u;
+/** A word of a text log: what stands between white space, commas, semicolons and arrows. */
+const WORD = /[^\s,;=>\u2192-](?:[^\s,;=>\u2192]*[^\s,;=>\u2192-])?/gu;
 
 /**
  * A log of words, on one line or several: the first is the state in which the device is, each other one a change that
@@ -16,9 +16,7 @@ export function parseTextLog(lines: Iterable<string>, numbers: NumberMeaning): S
   let number = 0;
   for (const text of lines) {
     number++;
-    const words = (text.split('#', 1)[0] ?? '').split(SEPARATOR).filter((word) => word !== '');
-    for (const [index, word] of words.entries()) {
-      const at = words.length === 1 ? `line ${number}` : `word ${index + 1} of line ${number}`;
+    for (const { word, at } of wordsOf(text, number)) {
       const event = parseWord(word, at, numbers);
       if (events.length >= LogLimits.EVENTS) throw logError(at, `more than ${LogLimits.EVENTS} changes`);
       if (event.kind !== 'reset' && event.to.bits !== null) usesBits = true;
@@ -29,6 +27,18 @@ export function parseTextLog(lines: Iterable<string>, numbers: NumberMeaning): S
   if (start === null && events.length === 0) throw logError(null, 'the log is empty');
   const side = usesBits ? 'v1' : numbers;
   return { format: 'text', sequences: [{ device: null, interface: side, flags: null, start, events }] };
+}
+
+/** The words of a line, one at a time: a line may be as long as the log. */
+function* wordsOf(line: string, number: number): Generator<{ word: string; at: Place }> {
+  const comment = line.indexOf('#');
+  const text = comment === -1 ? line : line.slice(0, comment);
+  let count = 0;
+  for (const { 0: word, index } of text.matchAll(WORD)) {
+    count++;
+    const isOnly = count === 1 && text.slice(index + word.length).search(WORD) === -1;
+    yield { word, at: isOnly ? `line ${number}` : `word ${count} of line ${number}` };
+  }
 }
 
 /** One word of a text log, or one entry of a JSON log that is a text. */

@@ -70,6 +70,11 @@ describe('words', () => {
     expect(only('STOP!').start).toBeNull();
   });
 
+  it('may all stand on one line', () => {
+    expect(only('STOP->RUNNING=>STOP , RUNNING;;STOP').words).toEqual(['RUNNING', 'STOP', 'RUNNING', 'STOP']);
+    expect(refusal('X '.repeat(LogLimits.TEXT / 4))).toMatch(/^word 1 of line 1: 'X' is no migration state/);
+  });
+
   it('tell where they stand', () => {
     const { events } = only('RUNNING\n\nPRE_COPY STOP_COPY\nreset');
     expect(events.map(({ at }) => at)).toEqual(['word 1 of line 3', 'word 2 of line 3', 'line 4']);
@@ -139,6 +144,7 @@ describe('JSON', () => {
 
   it.each([
     ['[', /^the JSON is not complete: /],
+    [`[${' '.repeat(LogLimits.JSON)}]`, /^JSON is longer than 16777216 characters$/],
     ['{}', /^the JSON is neither an array of states nor an object with "states"$/],
     ['[]', /^the log is empty$/],
     ['{"states": []}', /^the log is empty$/],
@@ -153,7 +159,7 @@ describe('JSON', () => {
     ['{"states": ["STOP"], "flags": "7"}', /^"flags" is no number/],
     ['{"states": ["STOP"], "device": 7}', /^"device" is no text/],
     ['{"states": ["STOP"], "numbers": "v3"}', /^"numbers" is "v1" or "v2"$/],
-  ])('%s is refused', (text, pattern) => {
+  ])('%.40s is refused', (text, pattern) => {
     expect(refusal(text)).toMatch(pattern);
   });
 });

@@ -144,7 +144,6 @@ export class DeviceServer {
   left(served: ServedConnection): void {
     this.migration.leave(served);
     this.claims.leave(served);
-    this.v1?.migration.leave(served);
     this.logging.leave(served);
     if (this.#seats.leave(served)) this.#mainLeft(served);
   }

@@ -13,7 +13,7 @@ export function inspect(server: DeviceServer) {
       interface: server.v1 === null ? 'v2' : 'v1',
       flags: device.migration.flags,
       state: stateName(migration.state),
-      sessionOwner: (server.v1?.migration.owner ?? migration.owner)?.role ?? null,
+      sessionOwner: migration.owner?.role ?? null,
       inTransition: migration.inTransition,
       lastError: describeError(migration.lastError),
       v1: server.v1?.inspect() ?? null,

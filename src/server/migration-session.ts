@@ -180,6 +180,11 @@ export class MigrationSession<Party extends object> {
     this.#state = MigrationState.ERROR;
   }
 
+  /** `by` drives although the device only runs: it is in pre-copy as v1 has it, and has no session for that. */
+  occupy(by: Party): void {
+    this.#owner = by;
+  }
+
   /** `by` is gone: the state stays, and whoever comes next may go on. */
   leave(by: Party): void {
     if (this.#owner === by) this.#owner = null;

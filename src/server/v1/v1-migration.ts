@@ -1,6 +1,7 @@
 import { Errno } from '../../errors/index.ts';
 import { littleEndian, readU64AsNumber, V1MigrationInfo } from '../../protocol/index.ts';
 import {
+  ArcError,
   isValidV1,
   MigrationFlag,
   MigrationState,
@@ -13,6 +14,7 @@ import {
 import type { MigrationSession } from '../migration-session.ts';
 import { ServerError } from '../server-error.ts';
 import { V1_DATA_OFFSET } from './data-section.ts';
+import { otherwise } from './in-turn.ts';
 import { V1Saving } from './saving.ts';
 import { changeState, type SetState, v1StateOf, v2Targets } from './state-change.ts';
 
@@ -43,11 +45,8 @@ export class V1Migration<Party extends object> {
   readonly #section: Uint8Array;
   readonly #setState: SetState<Party>;
   readonly #saving: V1Saving<Party>;
-  /**
-   * The device has no PRE_COPY, was sent there, and just runs. Whoever sent it; `nobody` when that one has gone. Null:
-   * it was not.
-   */
-  #posing: Party | 'nobody' | null = null;
+  /** The device has no PRE_COPY, was sent there, and just runs. */
+  #posing = false;
 
   constructor(options: V1MigrationOptions<Party>) {
     this.rules = options.rules;
@@ -60,11 +59,6 @@ export class V1Migration<Party extends object> {
   /** What device_state shows: where the device is. */
   get state(): V1State {
     return this.#inPose ? V1State.PRE_COPY : v1StateOf(this.#session.state);
-  }
-
-  /** Who drives the migration, or null. */
-  get owner(): Party | null {
-    return this.#session.owner ?? (this.#posing === 'nobody' ? null : this.#posing);
   }
 
   /** Bytes of the piece that waits in the data section to be read or acknowledged. */
@@ -99,16 +93,11 @@ export class V1Migration<Party extends object> {
   /** The device has been reset. */
   wasReset(): void {
     this.#saving.drop();
-    this.#posing = null;
-  }
-
-  /** `by` is gone: the state stays. */
-  leave(by: Party): void {
-    if (this.#posing === by) this.#posing = 'nobody';
+    this.#posing = false;
   }
 
   get #inPose(): boolean {
-    return this.#posing !== null && this.#session.state === MigrationState.RUNNING;
+    return this.#posing && this.#session.state === MigrationState.RUNNING;
   }
 
   #readNarrow(offset: number, by: Party): number {
@@ -159,14 +148,24 @@ export class V1Migration<Party extends object> {
       throw wrong(`${change} is refused: ${judgement.reason ?? this.rules.title}`, { rule: this.rules.id });
     }
     const flags = machine?.flags ?? 0;
-    const changing = changeState(this.#session, this.#setState, v2Targets(flags, state, to), by);
+    const targets = v2Targets(flags, state, to);
+    const changing = otherwise(
+      () => changeState(this.#session, this.#setState, targets, by),
+      (error) => this.#failed(error, by),
+    );
     if (changing === undefined) return this.#arrived(to, flags, by);
     return changing.then(() => this.#arrived(to, flags, by));
   }
 
   #arrived(to: V1State, flags: number, by: Party): void {
-    const poses = to === V1State.PRE_COPY && (flags & MigrationFlag.PRE_COPY) === 0;
-    this.#posing = poses ? by : null;
+    this.#posing = to === V1State.PRE_COPY && (flags & MigrationFlag.PRE_COPY) === 0;
+    if (this.#posing) this.#session.occupy(by);
+  }
+
+  /** A device that was not got out of its pose is still somebody's. */
+  #failed(error: unknown, by: Party): never {
+    if (this.#inPose && error instanceof ArcError) this.#session.occupy(by);
+    throw error;
   }
 
   /** Reserved bits are for others to keep: they are not looked at, and read as 0. */
@@ -177,7 +176,7 @@ export class V1Migration<Party extends object> {
   }
 
   #requireTurn(by: Party): void {
-    const { owner } = this;
+    const { owner } = this.#session;
     if (owner === null || owner === by) return;
     throw new ServerError('ERR_BUSY', 'another connection drives the migration of this device', {
       state: v1Name(this.state),

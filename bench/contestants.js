@@ -45,7 +45,7 @@ export class Contestant {
   async prepare() {
     if (this.#spec.server === undefined) return;
     for (let tries = 0; !existsSync(this.#socket); tries++) {
-      if (tries > 200) throw new Error(`${this.name} does not listen`);
+      if (tries > 1200) throw new Error(`${this.name} does not listen`);
       await sleep(25);
     }
     const save = this.#spec.prepare?.(this.#data);
@@ -55,7 +55,8 @@ export class Contestant {
   async measure() {
     const load = this.#spec.load(this.#scale, this.#data);
     const result = this.#spec.program === undefined ? await this.#client(load) : await this.#program(load);
-    this.figures.push(result[this.#spec.field]);
+    const { field } = this.#spec;
+    this.figures.push(typeof field === 'function' ? field(result) : result[field]);
   }
 
   stop() {
@@ -72,7 +73,7 @@ export class Contestant {
 
   async #client(load) {
     const socket = this.#spec.control ? `${this.#socket}.control` : this.#socket;
-    return this.#json(peers.client, [socket, ...load, '--cpu', this.#cpus[1]]);
+    return this.#json(peers[this.#spec.client ?? 'client'], [socket, ...load, '--cpu', this.#cpus[1]]);
   }
 
   async #program(load) {

@@ -3,7 +3,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 import { constant, KiB, MiB, memory, PciDevice, writeOnly } from '../dist/device/index.js';
-import { Edu } from '../dist/devices/index.js';
+import { Edu, NvmeDevice } from '../dist/devices/index.js';
 import { MigrationFlag } from '../dist/states/index.js';
 
 /** More than the caches hold, and as much as copy.c reads from. */
@@ -75,8 +75,9 @@ const makers = {
   raw: () => new RawDevice(),
   checked: () => new CheckedDevice(),
   edu: () => new Edu(),
+  nvme: (dedicated) => new NvmeDevice({ asynchronous: !dedicated, ram: STATE_SIZE }),
 };
 
-export default function makeDevice({ kind }) {
-  return makers[kind]();
+export default function makeDevice({ kind, dedicated = false }) {
+  return makers[kind](dedicated);
 }

@@ -1,6 +1,7 @@
 /**
  * What is measured. A scenario names its contestants, how each is started and loaded, and the aim. The first contestant
- * is the reference. `cpus` are [server, client]; a contestant without a server is a program that prints its figure.
+ * is the reference. `cpus` are [server, client]; a contestant without a server is a program that prints its figure, and
+ * `field` is which of a program's figures counts, or what is made of them.
  */
 
 import { statSync } from 'node:fs';
@@ -104,6 +105,71 @@ const EDU_DMA = ['--irq', 1, '--guest', MiB, '--put', '0x90:8:4096', '--offset',
 const toDevice = [...EDU_DMA, '--put', '0x80:8:0', '--put', '0x88:8:0x40000', '--value', 5];
 const toGuest = [...EDU_DMA, '--put', '0x80:8:0x40000', '--put', '0x88:8:0', '--value', 7];
 
+/** VS of the controller: a register that costs nothing to answer. */
+const NVME_VERSION = ['--offset', 8];
+
+/** An NVMe controller with its namespace in memory, which a driver in C uses through mapped memory. */
+function nvme(mode) {
+  const served = { server: 'nvme', mode };
+  const driver = (name, verb, depth, count, field) => ({
+    ...served,
+    name: `${mode === 'loop' ? '' : `${mode}: `}${name}`,
+    client: 'nvme',
+    load: (n) => [verb, n(count), '--depth', depth],
+    field,
+  });
+  return { served, driver };
+}
+
+function nvmeRate([where, cpus]) {
+  const perSecond = ({ iops }) => iops / 1000;
+  const modes = ['loop', 'dedicated'].map((mode) => nvme(mode).driver);
+  return {
+    name: `nvme --ram, random 4 KiB, ${where}`,
+    unit: 'thousand a second',
+    cpus,
+    higherIsBetter: true,
+    contestants: [
+      {
+        ...nvme('loop').served,
+        name: 'register round trips',
+        load: (n) => ['--read4', n(40_000), ...NVME_VERSION],
+        field: ({ mean }) => 1000 / mean,
+      },
+      ...modes.flatMap((driver) => [
+        driver('reads, depth 1', '--read', 1, 40_000, perSecond),
+        driver('writes, depth 1', '--write', 1, 40_000, perSecond),
+        driver('reads, depth 32', '--read', 32, 400_000, perSecond),
+        driver('writes, depth 32', '--write', 32, 400_000, perSecond),
+      ]),
+    ],
+    aims: {},
+  };
+}
+
+function nvmeLatency([where, cpus]) {
+  const modes = ['loop', 'dedicated'].map((mode) => nvme(mode).driver);
+  return {
+    name: `nvme --ram, doorbell to interrupt, ${where}`,
+    unit: 'us',
+    cpus,
+    contestants: [
+      {
+        ...nvme('loop').served,
+        name: 'register round trip',
+        load: (n) => ['--read4', n(40_000), ...NVME_VERSION],
+        field: 'p50',
+      },
+      ...modes.flatMap((driver) => [
+        driver('flush', '--flush', 1, 20_000, 'p50'),
+        driver('read of 4 KiB', '--read', 1, 20_000, 'p50'),
+        driver('write of 4 KiB', '--write', 1, 20_000, 'p50'),
+      ]),
+    ],
+    aims: {},
+  };
+}
+
 /** @param {string | undefined} peerCommand FERRY_PEER_SERVER */
 export function scenarios(peerCommand) {
   const edu = { server: 'edu', mode: 'loop' };
@@ -159,5 +225,7 @@ export function scenarios(peerCommand) {
       ],
       aims: {},
     },
+    ...PLACES.map(nvmeRate),
+    ...PLACES.map(nvmeLatency),
   ];
 }

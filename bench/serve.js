@@ -10,7 +10,7 @@ const BUSY = { spinMicroseconds: 100_000, budgetMicroseconds: 100_000 };
 
 if (mode === 'dedicated') {
   const factory = new URL('./devices.js', import.meta.url).href;
-  await serveDedicated({ factory, factoryOptions: { kind }, socketPath, report });
+  await serveDedicated({ factory, factoryOptions: { kind, dedicated: true }, socketPath, report });
 } else {
   serveDevice(makeDevice({ kind }), { socketPath, report, ...(mode === 'busy' ? BUSY : {}) });
 }

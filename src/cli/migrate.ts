@@ -39,7 +39,7 @@ export function migrateCommand(): Command {
     .argument('<destination>', 'control or main socket of the server that is to get it')
     .option('--no-pre-copy', 'stop at once and move everything then')
     .option('--max-bandwidth <bytes>', 'bytes per second at most, such as 100M', parseBytes)
-    .option('--downtime <ms>', 'stop once the rest can be moved in this time (default: 50)', wholeNumber(1))
+    .option('--downtime <ms>', 'how long the guest may stand still (default: 300)', wholeNumber(1))
     .option('--max-iterations <number>', 'rounds of pre-copy at most (default: 30)', wholeNumber(1))
     .option('--timeout <ms>', 'how long each request may take (default: 5000)', wholeNumber(1))
     .option('--json', 'print JSON')
@@ -85,9 +85,9 @@ function migrateOptions({
 }: Options): MigrateOptions {
   return {
     preCopy,
-    maxBandwidth: maxBandwidth ?? null,
     limits: {
-      ...(downtime === undefined ? {} : { downtimeTargetMs: downtime }),
+      bytesPerSecond: maxBandwidth ?? null,
+      ...(downtime === undefined ? {} : { downtimeMs: downtime }),
       ...(maxIterations === undefined ? {} : { maxIterations }),
     },
     ...(timeout === undefined ? {} : { timeoutMs: timeout }),

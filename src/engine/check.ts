@@ -1,66 +1,52 @@
-import { FerryError } from '../errors/index.ts';
-import { type MigrationMachine, MigrationState, migrationMachine, stateName } from '../states/index.ts';
-import { type Course, observe } from './course.ts';
-import type { EndInspection } from './migration-end.ts';
-import { type EndName, type EndNames, inspect, readFlags, type Sequence } from './step.ts';
+import { migrationMachine } from '../states/index.ts';
+import { askAll, type Course, observe } from './course.ts';
+import type { Manifest, ManifestDevice } from './manifest.ts';
+import { judgeSide } from './preflight.ts';
+import type { Sequence } from './step.ts';
 import { StepError } from './step-error.ts';
 
-/** The state machines of both ends. */
-export type Machines = Readonly<Record<EndName, MigrationMachine>>;
+/** What a side says of itself besides its devices. */
+export type ManifestFrame = Omit<Manifest, 'devices'>;
 
-/**
- * Makes sure, without changing anything, that a migration can start: both devices can migrate, both are RUNNING,
- * nobody else is at it, and they are the same kind of device.
- */
-export function* checkEnds(course: Course, names: EndNames): Sequence<Machines> {
-  if (names.source === names.destination) {
-    throw refused('destination', `${names.source} can't be both the source and the destination`);
-  }
-  const source = yield* checkEnd(course, 'source');
-  const destination = yield* checkEnd(course, 'destination');
-  compareIdentity(source.inspection, destination.inspection);
-  return { source: source.machine, destination: destination.machine };
+/** Asks this side's devices what they are, without changing anything. */
+export function* describeSide(course: Course, frame: ManifestFrame): Sequence<Manifest> {
+  const { devices } = course;
+  const flags = yield* askAll(devices, 'flags', 'flags');
+  const inspections = yield* askAll(devices, 'inspect', 'inspection');
+  const needs = yield* askAll(devices, 'configurationNeed', 'need');
+  yield* observe(devices);
+  const described = devices.map((device, i): ManifestDevice => {
+    const inspection = inspections[i]?.inspection;
+    return {
+      name: device.name,
+      flags: Number(flags[i]?.flags ?? -1n) < 0 ? null : Number(flags[i]?.flags),
+      state: device.state ?? 0,
+      identity: inspection?.identity ?? null,
+      busy: inspection?.busy ?? null,
+      backEnds: inspection?.backEnds ?? [],
+      instance: (inspection?.instance ?? 0n).toString(16).padStart(16, '0'),
+      configuration: needs[i]?.need ?? null,
+      claims: device.claimable,
+    };
+  });
+  return { devices: described, ...frame };
 }
 
-function* checkEnd(
-  course: Course,
-  end: EndName,
-): Sequence<{ machine: MigrationMachine; inspection: EndInspection }> {
-  const machine = machineOf(end, yield* readFlags(end));
-  const inspection = yield* inspect(end);
-  if (inspection.busy !== null) throw refused(end, `the ${end} is busy: ${inspection.busy}`);
-  const state = yield* observe(course, end);
-  if (state !== MigrationState.RUNNING) {
-    throw refused(end, `the ${end} is in ${stateName(state)}, and a migration starts from RUNNING`);
-  }
-  return { machine, inspection };
+/** Makes sure that this side can take part, and learns the machines of its devices. */
+export function requireFit(course: Course, manifest: Manifest): void {
+  refuseFor(course, judgeSide(course.end, manifest));
+  adoptMachines(course, manifest);
 }
 
-function machineOf(end: EndName, flags: bigint | null): MigrationMachine {
-  if (flags === null) throw refused(end, `the device at the ${end} can't migrate`);
-  try {
-    return migrationMachine(flags);
-  } catch (error) {
-    const why = error instanceof FerryError ? error.message : String(error);
-    throw new StepError('ERR_STEP_REFUSED', end, `the device at the ${end} can't migrate: ${why}`, error);
-  }
+/** Learns the machines of devices that have been judged. */
+export function adoptMachines(course: Course, manifest: Manifest): void {
+  course.devices.forEach((device, i) => {
+    const flags = manifest.devices[i]?.flags ?? null;
+    device.machine = flags === null ? null : migrationMachine(flags);
+  });
 }
 
-/** What only one of them names is not compared: they may be of different versions. */
-function compareIdentity(source: EndInspection, destination: EndInspection): void {
-  if (source.identity === null || destination.identity === null) return;
-  for (const [name, there] of Object.entries(destination.identity)) {
-    const here = source.identity[name];
-    if (here === undefined || here === there) continue;
-    const difference = `${name} is ${printed(here)} at the source and ${printed(there)} at the destination`;
-    throw refused('destination', `the two devices are not the same: ${difference}`);
-  }
-}
-
-function printed(value: string | number): string {
-  return typeof value === 'number' ? `0x${value.toString(16)}` : value;
-}
-
-function refused(end: EndName, message: string): StepError {
-  return new StepError('ERR_STEP_REFUSED', end, message);
+/** Refuses the migration when there are reasons to. */
+export function refuseFor(course: Course, reasons: readonly string[]): void {
+  if (reasons.length > 0) throw new StepError('ERR_STEP_REFUSED', course.end, reasons.join('; '));
 }

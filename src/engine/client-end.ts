@@ -23,7 +23,20 @@ export function clientEnd(client: DeviceClient, name: string = client.path): Mig
       // A reset does not end a hold, RUNNING does (docs/ownership.md): whoever uses the device next can go on.
       await client.setMigrationState(MigrationState.RUNNING);
     },
-    inspect: async () => inspectionOf(await client.describe()),
+    inspect: async () => {
+      const [description, claim] = await Promise.all([client.describe(), client.claimStatus()]);
+      return { ...inspectionOf(description), ...(claim === null ? {} : { instance: claim.instance }) };
+    },
+    ...(client.agreement.claim ? claimsOf(client) : {}),
+  };
+}
+
+/** What a server that knows claims can do besides. */
+function claimsOf(client: DeviceClient): Required<Pick<MigrationEnd, 'claim' | 'retire' | 'release'>> {
+  return {
+    claim: async ({ token, epoch }) => void (await client.claim(token, epoch)),
+    retire: async ({ token, epoch }) => void (await client.retire(token, epoch)),
+    release: async ({ token, epoch }) => void (await client.release(token, epoch)),
   };
 }
 

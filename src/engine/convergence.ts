@@ -1,74 +1,104 @@
+import type { MigrationLimits } from './limits.ts';
 import type { Copied } from './step.ts';
 
-/** When PRE_COPY has done what it can. */
-export interface PreCopyLimits {
-  /** Stop once what is left can be moved in this time at the rate measured, in milliseconds. */
-  readonly downtimeTargetMs: number;
-  /** Stop after so many iterations, however much is left. */
-  readonly maxIterations: number;
-  /** Stop after so many iterations in a row that left no less than the best one before them. */
-  readonly stallIterations: number;
-}
-
-/** Defaults: 30 iterations bound a writer that never pauses, and 3 without progress show that it is faster than we. */
-export const DEFAULT_PRE_COPY_LIMITS: PreCopyLimits = {
-  downtimeTargetMs: 50,
-  maxIterations: 30,
-  stallIterations: 3,
-};
-
-/** So little that another iteration costs more than it saves, in bytes. */
+/** So little that another round costs more than it saves, in bytes. */
 export const SMALL_REMAINDER = 64 * 1024;
 
-/** How much one iteration moves at most when nobody knows how much there is and the source never runs dry, in bytes. */
+/** How much one round moves at most when nobody knows how much there is and the source never runs dry, in bytes. */
 export const BLIND_ITERATION = 1024 ** 3;
 
-/** An iteration that leaves more than this share of the best one's rest has not got on. */
+/** A round that leaves more than this share of the best one's rest has not got on. */
 const PROGRESS = 0.9;
 
-/** One iteration: what was left before it, as far as known, and what was moved. */
+/** What is wanted and measured at a moment. */
+export interface Survey {
+  readonly limits: MigrationLimits;
+  /** What data moves at, loading included, in bytes per millisecond; null before anything was moved. */
+  readonly bytesPerMs: number | null;
+  /** What the blackout takes besides data: arcs, round trips, records made durable; in milliseconds. */
+  readonly overheadMs: number;
+}
+
+/** One round: what was left before it, as far as known, and what was moved. */
 export interface Iteration extends Copied {
-  /** Bytes left before this iteration; null when nobody knew. */
+  /** Bytes left before this round; null when nobody knew. */
   readonly before: number | null;
 }
 
 /** Why PRE_COPY ended. */
 export type Convergence = 'small' | 'stalled' | 'iterations';
 
-/** Whether to go on, and with how much. */
+/** Whether to go on. */
 export type PreCopyDecision =
-  | { readonly go: 'iterate'; readonly limit: number; readonly before: number | null }
-  | { readonly go: 'stop'; readonly because: Convergence };
+  | { readonly go: 'iterate' }
+  | { readonly go: 'switch'; readonly because: Convergence }
+  | { readonly go: 'fail'; readonly because: Convergence; readonly why: string };
+
+/** How long the blackout would take now, in milliseconds; null when that can't be told. */
+export function estimateDowntime(left: number | null, survey: Survey): number | null {
+  const { bytesPerMs, overheadMs } = survey;
+  if (left === null) return null;
+  if (left === 0) return overheadMs;
+  return bytesPerMs === null ? null : left / bytesPerMs + overheadMs;
+}
 
 /**
- * Decides after each iteration. `remaining` is what the source says is left; null when it can't tell: then an
- * iteration that ran dry tells, because what it moved is what had changed during the one before.
+ * Decides before each round. `total` is everything that is left, what comes only after the stop included; null when
+ * somebody can't tell: then a round that ran dry tells, because what it moved is what had changed during the one before.
  */
 export function decidePreCopy(
   history: readonly Iteration[],
-  remaining: number | null,
-  limits: PreCopyLimits,
+  total: number | null,
+  survey: Survey,
 ): PreCopyDecision {
-  const last = history.at(-1);
-  const left = remaining ?? restAfter(last);
-  if (left !== null && left <= smallEnough(last, limits)) return { go: 'stop', because: 'small' };
-  if (history.length >= limits.maxIterations) return { go: 'stop', because: 'iterations' };
-  if (left !== null && hasStalled(history, left, limits)) return { go: 'stop', because: 'stalled' };
-  return { go: 'iterate', limit: remaining ?? BLIND_ITERATION, before: left };
+  const { limits } = survey;
+  const left = total ?? restAfter(history.at(-1));
+  if (fits(history, left, survey)) return { go: 'switch', because: 'small' };
+  if (history.length >= limits.maxIterations) return atTheEnd('iterations', left, survey);
+  if (left !== null && hasStalled(history, left, limits)) return atTheEnd('stalled', left, survey);
+  return { go: 'iterate' };
 }
 
-function restAfter(last: Iteration | undefined): number | null {
+/** What is left after a round, when nobody says so. */
+export function restAfter(last: Iteration | undefined): number | null {
   return last?.dry ? last.bytes : null;
 }
 
-function smallEnough(last: Iteration | undefined, limits: PreCopyLimits): number {
-  if (last === undefined) return 0;
-  const bytesPerMs = last.ms > 0 ? last.bytes / last.ms : 0;
-  return Math.max(SMALL_REMAINDER, bytesPerMs * limits.downtimeTargetMs);
+function fits(history: readonly Iteration[], left: number | null, survey: Survey): boolean {
+  if (left === null) return false;
+  if (left === 0 && history.length === 0) return true;
+  const blackout = estimateDowntime(left, survey);
+  if (blackout === null) return false;
+  if (blackout <= survey.limits.downtimeMs) return true;
+  return left <= SMALL_REMAINDER && survey.overheadMs <= survey.limits.downtimeMs;
 }
 
-/** The last iterations left no less than the best before them. */
-function hasStalled(history: readonly Iteration[], left: number, limits: PreCopyLimits): boolean {
+function atTheEnd(because: Convergence, left: number | null, survey: Survey): PreCopyDecision {
+  if (survey.limits.whenNotConverging === 'switch') return { go: 'switch', because };
+  return { go: 'fail', because, why: `${REASONS[because](survey)}; ${situation(left, survey)}. ${ADVICE}` };
+}
+
+const REASONS = {
+  small: () => 'little is left',
+  iterations: ({ limits }: Survey) => `${limits.maxIterations} rounds of pre-copy have not been enough`,
+  stalled: ({ limits }: Survey) =>
+    `${limits.stallIterations} rounds of pre-copy have left no less than before`,
+} as const satisfies Record<Convergence, (survey: Survey) => string>;
+
+const ADVICE = 'Allow a longer downtime, more bandwidth or more rounds, or make the guest write less';
+
+function situation(left: number | null, survey: Survey): string {
+  const blackout = estimateDowntime(left, survey);
+  const { downtimeMs } = survey.limits;
+  if (left === null || blackout === null) return 'how much is left is not known';
+  const rest = `${left} bytes are left, for which the guest would stand still for about ${Math.ceil(blackout)} ms`;
+  const alone =
+    survey.overheadMs > downtimeMs ? ` (${Math.ceil(survey.overheadMs)} ms without any data)` : '';
+  return `${rest}${alone}, and ${downtimeMs} ms are allowed`;
+}
+
+/** The last rounds left no less than the best before them. */
+function hasStalled(history: readonly Iteration[], left: number, limits: MigrationLimits): boolean {
   const rests = [...history.slice(1).map((each) => each.before ?? Number.POSITIVE_INFINITY), left];
   if (rests.length <= limits.stallIterations) return false;
   const recent = rests.slice(-limits.stallIterations);

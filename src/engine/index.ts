@@ -1,14 +1,30 @@
 export { clientEnd } from './client-end.ts';
 export { type Clock, systemClock } from './clock.ts';
-export { type Convergence, DEFAULT_PRE_COPY_LIMITS, type PreCopyLimits } from './convergence.ts';
+export { type ChangeableLimits, MigrationControl, type MigrationStatus } from './control.ts';
+export type { Convergence, Iteration } from './convergence.ts';
 export { deviceEnd } from './device-end.ts';
+export type { GuestMemorySink, GuestMemorySource, GuestMemoryTarget } from './guest-memory.ts';
+export { DEFAULT_LIMITS, type MigrationLimits } from './limits.ts';
+export type { Manifest, ManifestDevice } from './manifest.ts';
 export { type MigrateOptions, migrate } from './migrate.ts';
-export type { EndInspection, MigrationEnd, PrecopyEstimate } from './migration-end.ts';
+export type {
+  ClaimTicket,
+  ConfigurationNeed,
+  EndInspection,
+  MigrationEnd,
+  PrecopyEstimate,
+} from './migration-end.ts';
 export { type Aftermath, MigrationError, type MigrationErrorCode, type Owner } from './migration-error.ts';
-export type { MigrationHooks } from './performer.ts';
 export { PHASES, type Phase } from './phase.ts';
-export type { MigrationProgress } from './recorder.ts';
-export type { MigrationReport, PhaseReport } from './report.ts';
-export type { EndName, HookName } from './step.ts';
+export type { PeerNames } from './plan.ts';
+export { compareManifests, type Verdict } from './preflight.ts';
+export type { MigrationEvent, MigrationProgress } from './recorder.ts';
+export type { MigrationReport, PhaseReport, ProgressSample } from './report.ts';
+export { type ReceiverReport, type RunReceiverOptions, runReceiver } from './run-receiver.ts';
+export { type RunSenderOptions, runSender, type SendOptions } from './run-sender.ts';
+export type { RunSideOptions } from './side-options.ts';
+export type { MigrationHooks } from './side-performer.ts';
+export type { StateChange } from './side-report.ts';
+export type { Decision, EndName, HookName } from './step.ts';
 export { type Culprit, StepError, type StepErrorCode } from './step-error.ts';
 export { V1End, type V1EndOptions } from './v1-end.ts';

@@ -6,12 +6,31 @@ export interface PrecopyEstimate {
   readonly initialBytes: bigint;
   /** Bytes that changed since they were read. */
   readonly dirtyBytes: bigint;
+  /** There is new initial data since it was asked last (VFIO_PRECOPY_INFO_REINIT): what was loaded is of no use. */
+  readonly reinitialized?: boolean;
+}
+
+/**
+ * How the configuration space of a device travels. `none`: once, at the end. `ahead`: the device needs it before it
+ * takes data, so it goes ahead of each round, without arming anything; what was withheld is done at the end.
+ * `every-time`: ahead of each round with nothing withheld; the device filters and reorders.
+ */
+export type ConfigurationNeed = 'none' | 'ahead' | 'every-time';
+
+/** Names a controller of a device: a secret of 16 bytes, and which attempt at this migration it belongs to. */
+export interface ClaimTicket {
+  readonly token: Uint8Array;
+  readonly epoch: bigint;
 }
 
 /** What one end tells of itself before a migration. */
 export interface EndInspection {
   /** What must be equal on both ends, such as vendor and device. Null when the end does not say. */
   readonly identity: Readonly<Record<string, string | number>> | null;
+  /** What lies behind it, such as a file, by name: two ends that name the same one share it. */
+  readonly backEnds?: readonly string[];
+  /** Which device it is, whatever its name: two ends with the same number are one device. Absent or 0: unknown. */
+  readonly instance?: bigint;
   /** Why this end can't take part in a migration now, such as another session under way; null when it can. */
   readonly busy: string | null;
 }
@@ -44,4 +63,26 @@ export interface MigrationEnd {
   /** Resets the device: RUNNING, any session abandoned. Resolves only when that has been verified. */
   reset(): Promise<void>;
   inspect(): Promise<EndInspection>;
+
+  /** How its configuration space has to travel; null, or no method: it doesn't. */
+  configurationNeed?(): Promise<ConfigurationNeed | null>;
+  /** Reads what {@link MigrationEnd.writeConfiguration} of the other end takes. At most 1 MiB. */
+  readConfiguration?(): Promise<Uint8Array>;
+  /**
+   * Sets the configuration space up, except for the withheld actions (bits of WithheldAction). Takes effect in the
+   * order of the calls, as `write` does. `bytes` may be reused when the call returns.
+   */
+  writeConfiguration?(bytes: Uint8Array, withheld: number): Promise<void>;
+  /** Does what was withheld (bits of WithheldAction), such as arming interrupts. */
+  performActions?(actions: number): Promise<void>;
+
+  /**
+   * Ties the device to one migration: from now on only who knows the token changes its migration state. Takes over
+   * what the same token has claimed before. No method: the server knows no claims.
+   */
+  claim?(ticket: ClaimTicket): Promise<void>;
+  /** The device, which has stopped, never runs again unless released. */
+  retire?(ticket: ClaimTicket): Promise<void>;
+  /** Gives the claim back, retired or not. */
+  release?(ticket: ClaimTicket): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * What a migration is doing, in order. Up to `switch` the source owns the device and everything can be undone; in
- * `run` the destination has been asked to run. `roll-back` follows a failure.
+ * What a migration is doing, in order. Up to `switch` the source owns the devices and everything can be undone; `run`
+ * begins with the record that gives them to the destination. `clean-up` is no downtime. `roll-back` follows a failure.
  */
 export const PHASES = [
   'check',
@@ -11,13 +11,9 @@ export const PHASES = [
   'verify',
   'switch',
   'run',
+  'clean-up',
   'roll-back',
 ] as const;
 
 /** One of {@link PHASES}. */
 export type Phase = (typeof PHASES)[number];
-
-/** Whether a migration can be cancelled in this phase: the destination has not been asked to run, nothing failed. */
-export function isCancellable(phase: Phase): boolean {
-  return phase !== 'run' && phase !== 'roll-back';
-}

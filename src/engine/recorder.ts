@@ -1,8 +1,9 @@
+import type { MessageKind } from '../channel/index.ts';
 import type { Clock } from './clock.ts';
 import type { Phase } from './phase.ts';
-import { bytesPerSecond, type MigrationReport, type PhaseReport } from './report.ts';
-import type { Outcome } from './sequence.ts';
-import type { EndNames } from './step.ts';
+import { bytesPerSecond, type PhaseReport, type ProgressSample } from './report.ts';
+import type { StateChange } from './side-report.ts';
+import type { Decision, EndName } from './step.ts';
 
 /** What a migration tells while it goes on. */
 export interface MigrationProgress {
@@ -17,31 +18,70 @@ export interface MigrationProgress {
   readonly iteration: number;
   /** Since the migration began. */
   readonly elapsedMs: number;
+  /** How long the blackout would be now, in milliseconds; null when that can't be told. */
+  readonly estimatedDowntimeMs: number | null;
+}
+
+/** Something that happened, with the time since this side began, in milliseconds. */
+export type MigrationEvent = { readonly atMs: number } & (
+  | { readonly type: 'phase'; readonly end: EndName; readonly phase: Phase }
+  | { readonly type: 'state'; readonly end: EndName; readonly device: number; readonly state: number }
+  | { readonly type: 'decision'; readonly end: EndName; readonly decision: Decision }
+  | {
+      readonly type: 'message';
+      readonly end: EndName;
+      readonly direction: 'sent' | 'received';
+      readonly kind: MessageKind;
+    }
+  | { readonly type: 'reconnected'; readonly end: EndName }
+);
+
+/** An event without its time. */
+type Untimed<E> = E extends unknown ? Omit<E, 'atMs'> : never;
+
+/** Who is told. */
+export interface Listeners {
+  readonly onProgress?: ((progress: MigrationProgress) => void) | undefined;
+  readonly onEvent?: ((event: MigrationEvent) => void) | undefined;
 }
 
 /** Progress events come at most so often within a phase. */
 const PROGRESS_INTERVAL_MS = 100;
 
-/** Takes the times and counts the bytes. */
+/** When there are more samples, every second one is dropped: a chart shows no more. */
+const MAX_SAMPLES = 4096;
+
+/** Changes of state that are remembered. */
+const MAX_CHANGES = 65_536;
+
+/** Takes the times and counts the bytes of one side. */
 export class Recorder {
   readonly #clock: Clock;
-  readonly #listener: ((progress: MigrationProgress) => void) | undefined;
+  readonly #end: EndName;
+  readonly #listeners: Listeners;
   readonly #started: number;
-  readonly #phases: PhaseReport[] = [];
+  readonly phases: PhaseReport[] = [];
+  readonly changes: StateChange[] = [];
+  readonly samples: ProgressSample[] = [];
   #phase: Phase = 'check';
   #phaseStarted: number;
   #phaseBytes = 0;
   #bytes = 0;
   #iteration = 0;
   #remaining: number | null = null;
-  #toldAt = 0;
+  #estimate: number | null = null;
+  #rate = 0;
+  #toldAt: number;
   #toldBytes = 0;
 
-  constructor(clock: Clock, listener: ((progress: MigrationProgress) => void) | undefined) {
+  constructor(clock: Clock, end: EndName, listeners: Listeners) {
     this.#clock = clock;
-    this.#listener = listener;
+    this.#end = end;
+    this.#listeners = listeners;
     this.#started = clock.now();
     this.#phaseStarted = this.#started;
+    this.#toldAt = this.#started;
+    this.#event({ type: 'phase', end, phase: 'check' });
     this.#tell();
   }
 
@@ -49,10 +89,33 @@ export class Recorder {
     return this.#phase;
   }
 
+  /** Milliseconds since this side began. */
+  get elapsedMs(): number {
+    return this.#clock.now() - this.#started;
+  }
+
   begin(phase: Phase): void {
-    this.#endPhase();
+    this.endPhase();
     this.#phase = phase;
+    this.#event({ type: 'phase', end: this.#end, phase });
     this.#tell();
+  }
+
+  state(end: EndName, device: number, state: number): void {
+    if (this.changes.length < MAX_CHANGES) this.changes.push({ device, state, atMs: this.elapsedMs });
+    this.#event({ type: 'state', end, device, state });
+  }
+
+  decision(end: EndName, decision: Decision): void {
+    this.#event({ type: 'decision', end, decision });
+  }
+
+  message(direction: 'sent' | 'received', kind: MessageKind): void {
+    this.#event({ type: 'message', end: this.#end, direction, kind });
+  }
+
+  reconnected(): void {
+    this.#event({ type: 'reconnected', end: this.#end });
   }
 
   /** A copy begins, with so much to move as far as known. */
@@ -61,7 +124,12 @@ export class Recorder {
     this.#remaining = remaining;
   }
 
-  /** The destination has taken some bytes. */
+  /** How long the blackout would be now. */
+  estimated(ms: number | null): void {
+    this.#estimate = ms;
+  }
+
+  /** Some bytes have been moved. */
   moved(bytes: number): void {
     this.#bytes += bytes;
     this.#phaseBytes += bytes;
@@ -69,39 +137,24 @@ export class Recorder {
     if (this.#clock.now() - this.#toldAt >= PROGRESS_INTERVAL_MS) this.#tell();
   }
 
-  /** Ends the last phase and says how it all went. */
-  report(outcome: Outcome, names: EndNames): MigrationReport {
-    this.#endPhase();
-    const now = this.#phaseStarted;
-    const [pre, stop] = [this.#find('pre-copy'), this.#find('stop-copy')];
-    const [preCopy, stopCopy] = [pre?.bytes ?? 0, stop?.bytes ?? 0];
-    const copying = (pre?.durationMs ?? 0) + (stop?.durationMs ?? 0);
-    const stopped = this.#find('stop')?.startMs ?? 0;
+  get progress(): MigrationProgress {
     return {
-      owner: 'destination',
-      ...names,
-      phases: this.#phases,
-      bytes: { total: this.#bytes, preCopy, stopCopy },
-      ...outcome,
-      downtimeMs: now - this.#started - stopped,
-      totalMs: now - this.#started,
-      rates: {
-        total: bytesPerSecond(this.#bytes, copying),
-        preCopy: bytesPerSecond(preCopy, pre?.durationMs ?? 0),
-        stopCopy: bytesPerSecond(stopCopy, stop?.durationMs ?? 0),
-      },
+      phase: this.#phase,
+      bytes: this.#bytes,
+      rate: this.#rate,
+      remaining: this.#remaining,
+      iteration: this.#iteration,
+      elapsedMs: this.elapsedMs,
+      estimatedDowntimeMs: this.#estimate,
     };
   }
 
-  #find(phase: Phase): PhaseReport | undefined {
-    return this.#phases.find((each) => each.phase === phase);
-  }
-
-  #endPhase(): void {
+  /** Ends the present phase. */
+  endPhase(): void {
     const now = this.#clock.now();
     const startMs = this.#phaseStarted - this.#started;
     const durationMs = now - this.#phaseStarted;
-    this.#phases.push({ phase: this.#phase, startMs, durationMs, bytes: this.#phaseBytes });
+    this.phases.push({ phase: this.#phase, startMs, durationMs, bytes: this.#phaseBytes });
     this.#phaseStarted = now;
     this.#phaseBytes = 0;
     this.#iteration = 0;
@@ -110,21 +163,31 @@ export class Recorder {
 
   #tell(): void {
     const now = this.#clock.now();
-    const rate = bytesPerSecond(this.#bytes - this.#toldBytes, now - this.#toldAt);
+    this.#rate = bytesPerSecond(this.#bytes - this.#toldBytes, now - this.#toldAt);
     this.#toldAt = now;
     this.#toldBytes = this.#bytes;
-    try {
-      this.#listener?.({
-        phase: this.#phase,
-        bytes: this.#bytes,
-        rate,
-        remaining: this.#remaining,
-        iteration: this.#iteration,
-        elapsedMs: now - this.#started,
-      });
-    } catch (error) {
-      // Who only watches can't be allowed to break a migration half-way.
-      process.emitWarning(error instanceof Error ? error : String(error));
-    }
+    const { progress } = this;
+    this.#sample(progress);
+    guarded(() => this.#listeners.onProgress?.(progress));
+  }
+
+  #sample({ elapsedMs, bytes, rate, remaining, estimatedDowntimeMs }: MigrationProgress): void {
+    this.samples.push({ atMs: elapsedMs, bytes, rate, remaining, estimatedDowntimeMs });
+    if (this.samples.length <= MAX_SAMPLES) return;
+    const kept = this.samples.filter((_, i) => i % 2 === 0);
+    this.samples.splice(0, this.samples.length, ...kept);
+  }
+
+  #event(event: Untimed<MigrationEvent>): void {
+    guarded(() => this.#listeners.onEvent?.({ ...event, atMs: this.elapsedMs }));
+  }
+}
+
+/** Who only watches can't be allowed to break a migration half-way. */
+function guarded(tell: () => void): void {
+  try {
+    tell();
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : String(error));
   }
 }

@@ -20,8 +20,8 @@ function migrationError(
   return new MigrationError(code, reason, {
     owner,
     phase: 'verify',
-    sourceState,
-    destinationState: STOP,
+    sourceStates: [sourceState],
+    destinationStates: [STOP],
     outcome,
     nextSteps,
   });

@@ -23,17 +23,25 @@ export class FakeClock implements Clock {
   /** Lets time pass; timers run in order. */
   advance(ms: number): void {
     const until = this.#now + ms;
-    for (;;) {
-      const next = [...this.#timers].filter((each) => each.due <= until).sort((a, b) => a.due - b.due)[0];
-      if (next === undefined) break;
-      this.#timers.delete(next);
-      this.#now = next.due;
-      next.run();
-    }
+    while (this.#runNext(until));
     this.#now = until;
+  }
+
+  /** Lets time pass until the next timer is due, and runs it. False: there is none. */
+  step(): boolean {
+    return this.#runNext(Number.POSITIVE_INFINITY);
   }
 
   get pending(): number {
     return this.#timers.size;
+  }
+
+  #runNext(until: number): boolean {
+    const next = [...this.#timers].filter((each) => each.due <= until).sort((a, b) => a.due - b.due)[0];
+    if (next === undefined) return false;
+    this.#timers.delete(next);
+    this.#now = Math.max(this.#now, next.due);
+    next.run();
+    return true;
   }
 }

@@ -1,4 +1,4 @@
-import type { EndInspection, MigrationEnd, PrecopyEstimate } from '../../src/engine/index.ts';
+import type { ClaimTicket, EndInspection, MigrationEnd, PrecopyEstimate } from '../../src/engine/index.ts';
 import { Errno, FerryError } from '../../src/errors/index.ts';
 import {
   isRunning,
@@ -35,6 +35,11 @@ export class FakeEnd implements MigrationEnd {
   resetWhileRunning = false;
   /** It was told to reset while it had the only copy of the guest's state. */
   wasThrownAway = false;
+  /** It must not run again. */
+  retired = false;
+  /** The highest epoch that was ever used here. */
+  epoch = 0n;
+  #owner: ClaimTicket | null = null;
   #aborted = false;
   #sent = 0;
   #received: Uint8Array[] = [];
@@ -68,7 +73,7 @@ export class FakeEnd implements MigrationEnd {
   }
 
   get isRunning(): boolean {
-    return Object.values(MigrationState).some((each) => each === this.deviceState && isRunning(each));
+    return isRunningState(this.deviceState);
   }
 
   flags(): Promise<bigint | null> {
@@ -102,8 +107,11 @@ export class FakeEnd implements MigrationEnd {
 
   precopyInfo(): Promise<PrecopyEstimate | null> {
     const left = BigInt(Math.max(0, this.#chunks.pre - this.#sent) * CHUNK);
-    const estimate = this.#estimates ? { initialBytes: left, dirtyBytes: 0n } : null;
-    return this.#call('precopyInfo', () => estimate, { initialBytes: 0n, dirtyBytes: 0n });
+    const estimate = (): PrecopyEstimate | null => {
+      if (this.#aborted) throw aborted();
+      return this.#estimates ? { initialBytes: left, dirtyBytes: 0n } : null;
+    };
+    return this.#call('precopyInfo', estimate, { initialBytes: 0n, dirtyBytes: 0n });
   }
 
   dataSize(): Promise<bigint | null> {
@@ -126,8 +134,46 @@ export class FakeEnd implements MigrationEnd {
     });
   }
 
-  /** The VMM resets the device over its own connection. */
+  claim?: (ticket: ClaimTicket) => Promise<void>;
+  retire?: (ticket: ClaimTicket) => Promise<void>;
+  release?: (ticket: ClaimTicket) => Promise<void>;
+
+  /** From now on it belongs to whoever claims it. */
+  knowClaims(): void {
+    this.claim = (ticket) => this.#call('claim', () => this.#claimWith(ticket), undefined);
+    this.retire = (ticket) => this.#call('retire', () => this.#retireWith(ticket), undefined);
+    this.release = (ticket) => this.#call('release', () => this.#releaseWith(ticket), undefined);
+  }
+
+  #claimWith({ token, epoch }: ClaimTicket): void {
+    if (this.#owner !== null && Buffer.compare(this.#owner.token, token) !== 0) {
+      if (this.retired || epoch <= this.#owner.epoch) throw busy();
+    }
+    if (epoch < this.epoch) throw stale();
+    this.#owner = { token, epoch };
+    this.epoch = epoch;
+  }
+
+  #retireWith(ticket: ClaimTicket): void {
+    this.#requireOwner(ticket);
+    if (this.deviceState !== STOP && this.deviceState !== STOP_COPY) throw refused();
+    this.retired = true;
+  }
+
+  #releaseWith(ticket: ClaimTicket): void {
+    this.#requireOwner(ticket);
+    this.#owner = null;
+    this.retired = false;
+  }
+
+  #requireOwner({ token, epoch }: ClaimTicket): void {
+    if (this.#owner === null || Buffer.compare(this.#owner.token, token) !== 0) throw stale();
+    if (epoch < this.#owner.epoch) throw stale();
+  }
+
+  /** The VMM resets the device over its own connection. A retired device does not run again by that. */
   resetByVmm(): void {
+    if (this.retired) return;
     this.#aborted = this.#isSaving() || this.deviceState === RESUMING;
     const { content } = this;
     const guestIsHere = this.isRunning || this.#isSaving();
@@ -195,7 +241,7 @@ export class FakeEnd implements MigrationEnd {
 
   #hang(): Promise<never> {
     this.#world.check();
-    setImmediate(() => this.#world.clock.advance(60_000));
+    this.#world.letTimePass();
     return new Promise(() => {});
   }
 
@@ -208,6 +254,7 @@ export class FakeEnd implements MigrationEnd {
     if (this.#aborted && state !== RUNNING) throw aborted();
     this.#aborted = false;
     if (this.#machine === null) throw refused();
+    if (this.retired && isRunningState(state)) throw refused();
     for (const next of this.#machine.path(this.deviceState, state)) this.#arc(next);
   }
 
@@ -258,11 +305,24 @@ export class FakeEnd implements MigrationEnd {
 
   /** What runs after a reset is a fresh device at the destination; at the source it is the guest's own reset. */
   #reset(): void {
+    if (this.retired) throw refused();
     this.resets += 1;
     this.deviceState = RUNNING;
     if (this.name === 'destination') this.content = null;
     this.#sent = 0;
   }
+}
+
+function isRunningState(state: number): boolean {
+  return Object.values(MigrationState).some((each) => each === state && isRunning(each));
+}
+
+function busy(): FerryError {
+  return new FerryError('ERR_CLAIMED', 'EBUSY', { errno: Errno.EBUSY });
+}
+
+function stale(): FerryError {
+  return new FerryError('ERR_CLAIM_STALE', 'ESTALE', { errno: Errno.ESTALE });
 }
 
 function lost(): FerryError {

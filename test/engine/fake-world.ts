@@ -9,6 +9,8 @@ export interface WorldOptions {
   readonly preCopyChunks?: number;
   readonly stopCopyChunks?: number;
   readonly estimates?: boolean;
+  /** False: the servers know no claims. */
+  readonly claims?: boolean;
   readonly faults?: ReadonlyMap<number, Fault>;
 }
 
@@ -26,6 +28,7 @@ export class World {
   readonly destination: FakeEnd;
   /** The worst that was ever seen. */
   violation: string | null = null;
+  #passing = false;
 
   constructor(clock: FakeClock, options: WorldOptions = {}) {
     this.clock = clock;
@@ -36,6 +39,20 @@ export class World {
     const otherFlags = options.destinationFlags === undefined ? 7n : options.destinationFlags;
     this.source = new FakeEnd(this, 'source', flags, 'the guest', chunks, estimates);
     this.destination = new FakeEnd(this, 'destination', otherFlags, null, chunks, estimates);
+    if (options.claims === false) return;
+    this.source.knowClaims();
+    this.destination.knowClaims();
+  }
+
+  /** Somebody waits in vain: timers become due, one after another, until everything else has come to rest. */
+  letTimePass(): void {
+    if (this.#passing) return;
+    this.#passing = true;
+    const turn = (): void => {
+      if (this.clock.step()) setImmediate(turn);
+      else this.#passing = false;
+    };
+    setImmediate(turn);
   }
 
   /** Looks at both devices at once, as nobody inside can. */

@@ -53,14 +53,14 @@ describe('the states that a migration goes through', () => {
 });
 
 describe('the hooks', () => {
-  it('come at their moments: before the source stops saving alive, and between its STOP and RUNNING', async () => {
+  it('come at their moments: before the source stops saving alive, and while both stand still', async () => {
     const world = newWorld();
     const seen: string[] = [];
     const look = (name: string) => () => {
       seen.push(`${name} ${world.source.deviceState} ${world.destination.deviceState}`);
     };
     await move(world, { hooks: { beforeStop: look('beforeStop'), beforeRun: look('beforeRun') } });
-    expect(seen).toEqual([`beforeStop ${PRE_COPY} ${RESUMING}`, `beforeRun ${STOP} ${STOP}`]);
+    expect(seen).toEqual([`beforeStop ${PRE_COPY} ${RESUMING}`, `beforeRun ${STOP_COPY} ${STOP}`]);
   });
 
   it.each(['beforeStop', 'beforeRun'] as const)('%s that throws brings the source back', async (name) => {
@@ -86,7 +86,7 @@ describe('the hooks', () => {
     };
     const error = await failure(world, { hooks: { beforeRun: hang } });
     expect(error.message).toContain('the hook beforeRun took more than 5000 ms');
-    expect(error).toMatchObject({ owner: 'source', phase: 'switch' });
+    expect(error).toMatchObject({ owner: 'source', phase: 'verify' });
     expect(world.source.runsGuest).toBe(true);
   });
 });
@@ -151,6 +151,7 @@ describe('the report and the progress', () => {
       'verify',
       'switch',
       'run',
+      'clean-up',
     ]);
     expect(report).toMatchObject({ iterations: 1, convergence: 'small', source: 'source' });
   });
@@ -162,14 +163,14 @@ describe('the report and the progress', () => {
     });
     expect(report.downtimeMs).toBe(42);
     expect(report.totalMs).toBe(42);
-    expect(report.phases.find((each) => each.phase === 'switch')?.durationMs).toBe(12);
+    expect(report.phases.find((each) => each.phase === 'verify')?.durationMs).toBe(12);
   });
 
   it('tells each phase once at least, with bytes that only grow', async () => {
     const world = newWorld();
     const seen: MigrationProgress[] = [];
     await move(world, { onProgress: (progress) => seen.push(progress) });
-    expect(new Set(seen.map((each) => each.phase)).size).toBe(8);
+    expect(new Set(seen.map((each) => each.phase)).size).toBe(9);
     const bytes = seen.map((each) => each.bytes);
     expect(bytes).toEqual([...bytes].sort((a, b) => a - b));
   });

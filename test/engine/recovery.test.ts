@@ -33,7 +33,7 @@ describe('somebody else who gets at a device that is stopped', () => {
       if (state === STOP) world.source.resetByVmm();
     };
     const error = await failure(world);
-    expect(error).toMatchObject({ owner: 'in doubt', phase: 'verify', sourceState: RUNNING });
+    expect(error).toMatchObject({ owner: 'in doubt', phase: 'switch', sourceState: RUNNING });
     expect(error.message).toContain('it may hold the only copy');
     expect(world.destination).toMatchObject({ content: 'the guest', deviceState: STOP });
   });
@@ -54,7 +54,7 @@ describe('somebody else who gets at a device that is stopped', () => {
   it('resets the destination while the VMM attaches there: the source goes on', async () => {
     const world = newWorld();
     const error = await failure(world, { hooks: { beforeRun: () => world.destination.resetByVmm() } });
-    expect(error).toMatchObject({ code: 'ERR_SESSION_ABORTED', owner: 'source', phase: 'switch' });
+    expect(error).toMatchObject({ code: 'ERR_SESSION_ABORTED', owner: 'source', phase: 'verify' });
     expect(world.source.runsGuest).toBe(true);
   });
 });

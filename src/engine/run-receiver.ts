@@ -1,0 +1,56 @@
+import type { GuestMemoryTarget } from './guest-memory.ts';
+import { receiver } from './receiver.ts';
+import { ReceiverPerformer } from './receiver-performer.ts';
+import { DEFAULT_WINDOW, type RunSideOptions, sideOptions, sidePlan } from './side-options.ts';
+import type { StateChange } from './side-report.ts';
+import { conduct } from './step.ts';
+
+/** What a receiver is run with. */
+export interface RunReceiverOptions extends RunSideOptions {
+  /** Guest memory that moves too. */
+  readonly memory?: GuestMemoryTarget;
+}
+
+/** What a finished receiver reports. */
+export interface ReceiverReport {
+  /** False: the source only asked whether it would work. */
+  readonly received: boolean;
+  /** Names the migration: 32 hex digits. */
+  readonly group: string;
+  /** The states of its devices. */
+  readonly states: readonly (number | null)[];
+  /** Bytes of state that arrived. */
+  readonly bytes: number;
+  readonly totalMs: number;
+  /** How its devices came where they are. */
+  readonly changes: readonly StateChange[];
+}
+
+/**
+ * Receives the devices that the other end of the channel sends. Resolves when they run here. Rejects with
+ * MigrationError, which says who owns the devices and how to go on.
+ */
+export async function runReceiver(options: RunReceiverOptions): Promise<ReceiverReport> {
+  const plan = sidePlan(options, options.memory?.regions ?? []);
+  const side = sideOptions('destination', options, plan);
+  const { recorder } = side;
+  const performer = new ReceiverPerformer({
+    ...side,
+    window: options.window ?? DEFAULT_WINDOW,
+    memory: options.memory ?? null,
+  });
+  try {
+    const { received, states } = await conduct(receiver(plan), (step) => performer.perform(step));
+    const { bytes } = recorder.progress;
+    return {
+      received,
+      group: plan.group,
+      states,
+      bytes,
+      totalMs: recorder.elapsedMs,
+      changes: recorder.changes,
+    };
+  } finally {
+    await performer.close();
+  }
+}

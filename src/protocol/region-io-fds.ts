@@ -34,8 +34,8 @@ const span = {
   offset: u64('bytes from the start of the region', { format: 'hex' }),
   size: u64('bytes, 0 when the size of an access does not matter'),
   fdIndex: u32('which of the descriptors of the message, 0xffffffff for none', { format: 'hex' }),
-  type: u32('how an access is signalled', { format: typeName }),
-  flags: u32('see the flags', { format: IoEventfdFlag }),
+  type: u32('0 ioeventfd, 1 ioregionfd, 2 ioeventfd with the value in shadow memory', { format: typeName }),
+  flags: u32('1 only writes of the value in datamatch, 2 I/O space', { format: IoEventfdFlag }),
 } as const;
 
 /** A sub-region as libvfio-user sends it, 48 bytes. */

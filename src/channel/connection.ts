@@ -5,8 +5,10 @@ import { connectionCut, impossibleCredit } from './failures.ts';
 import { type Crc32, FRAME_HEADER_SIZE, writeFrameHeader } from './frame.ts';
 import { FrameReader, type ParkedFrame } from './frame-reader.ts';
 import type { ChannelRole } from './kind.ts';
-import { MAX_FIXED } from './limits.ts';
+import { MAX_FIXED, MAX_PAYLOAD } from './limits.ts';
 import type { Link } from './link.ts';
+
+const MAX_FRAME = FRAME_HEADER_SIZE + MAX_PAYLOAD;
 
 /** A payload that is ready to travel. */
 export interface OutgoingFrame {
@@ -155,7 +157,9 @@ export class Connection {
     if (frame === undefined) return;
     this.#reader.release(frame);
     this.#handled += FRAME_HEADER_SIZE + frame.payload.length;
-    if (this.#handled - this.#credited < this.#options.window / 4) return;
+    const { window } = this.#options;
+    // Rarely, but before the other side could lack the credit for one of the largest frames.
+    if (this.#handled - this.#credited < Math.min(window / 4, window - MAX_FRAME)) return;
     this.#credited = this.#handled;
     this.sendControl({ kind: 'CREDIT', bytes: BigInt(this.#handled) });
   }

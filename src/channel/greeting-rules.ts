@@ -8,8 +8,8 @@ import { NO_ID } from './layout.ts';
 import { CHANNEL_VERSION, MAX_CONNECTIONS, MAX_PAYLOAD } from './limits.ts';
 import type { LinkPeer } from './link.ts';
 
-/** The smallest window: one of the largest frames always fits. */
-export const MIN_WINDOW: number = FRAME_HEADER_SIZE + MAX_PAYLOAD;
+/** The smallest window: two of the largest frames, so that one can be on the way while another is handled. */
+export const MIN_WINDOW: number = 2 * (FRAME_HEADER_SIZE + MAX_PAYLOAD);
 
 /** What this side can do. */
 export const OUR_FEATURES: number = zstdIfThere === null ? 0 : ChannelFeature.ZSTD;

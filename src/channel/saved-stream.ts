@@ -53,7 +53,7 @@ class Reading {
       this.#parked.push(frame);
     };
     // All that one read brings is handled before the next.
-    this.#reader = new FrameReader({ window: 2 * MIN_WINDOW, crc32, accept });
+    this.#reader = new FrameReader({ window: MIN_WINDOW, crc32, accept });
   }
 
   async read(): Promise<SavedSummary> {

@@ -6,16 +6,16 @@ import { collect, type Got, recorded, side, turn } from './stream-support.ts';
 const items = [
   samples.MANIFEST,
   samples.OPEN,
-  { ...samples.DATA, body: bytes(300, 1) },
-  { ...samples.DATA, body: bytes(200, 2) },
+  { ...samples.DATA, body: bytes(60, 1) },
+  { ...samples.DATA, body: bytes(40, 2) },
   samples.ZERO,
-  { ...samples.MEMORY, body: bytes(100, 3) },
+  { ...samples.MEMORY, body: bytes(20, 3) },
   samples.COMPLETE,
   samples.COMMIT,
 ];
 
 /** A second recording that is as sound as the first. */
-const others = items.map((item) => ('body' in item ? { ...item, body: bytes(300, 9) } : item));
+const others = items.map((item) => ('body' in item ? { ...item, body: bytes(60, 9) } : item));
 
 let stream: Uint8Array;
 let frames: Uint8Array[];

@@ -7,7 +7,7 @@ import { epoch, group } from './samples.ts';
 
 export const session = 'a0a1a2a3a4a5a6a7a8a9aaabacadaeaf';
 /** Small: most tests make many channels. */
-export const WINDOW = 1100 * 1024;
+export const WINDOW = 2100 * 1024;
 
 export interface SideOptions {
   readonly links?: number;

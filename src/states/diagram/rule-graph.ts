@@ -1,4 +1,5 @@
-import { ruleStateName } from '../rules/catalogue.ts';
+import type { SessionKind } from '../migration-state.ts';
+import { ruleStateName, sessionOfName } from '../rules/catalogue.ts';
 import type { RuleSet } from '../rules/rule-set.ts';
 import { v1Bits } from '../v1/device-state.ts';
 
@@ -8,8 +9,8 @@ export interface RuleNode {
   readonly name: string;
   /** What is shown: the name, with v1's bits or v2's number below it. */
   readonly label: string;
-  /** Which data session is open there. */
-  readonly group: 'saving' | 'resuming' | 'error' | null;
+  /** Which data session is open there, or `error` for the state of a failure. */
+  readonly group: SessionKind | 'error' | null;
 }
 
 /** A change that is one step. */
@@ -46,16 +47,12 @@ export function ruleGraph(rules: RuleSet): RuleGraph {
       });
     }
   }
-  const nodes = states.map(({ code, name }) => ({
-    name,
-    label: `${name}\n${rules.interface === 'v1' ? v1Bits(code) : code}`,
-    group: groupOf(name),
-  }));
+  const nodes = states.map(
+    ({ code, name }): RuleNode => ({
+      name,
+      label: `${name}\n${rules.interface === 'v1' ? v1Bits(code) : code}`,
+      group: name === 'ERROR' ? 'error' : sessionOfName(name),
+    }),
+  );
   return { title: rules.title, initial: ruleStateName(rules, rules.resetState), nodes, edges };
-}
-
-function groupOf(name: string): RuleNode['group'] {
-  if (name === 'ERROR') return 'error';
-  if (name === 'RESUMING') return 'resuming';
-  return name === 'STOP_COPY' || name.startsWith('PRE_COPY') ? 'saving' : null;
 }

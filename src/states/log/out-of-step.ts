@@ -1,4 +1,4 @@
-import { ruleStateText } from '../rules/catalogue.ts';
+import { ruleStateName, ruleStateText, sessionOfName } from '../rules/catalogue.ts';
 import type { Judgement, RuleSet } from '../rules/rule-set.ts';
 import type { Place } from './log.ts';
 
@@ -36,6 +36,7 @@ export class OutOfStep {
     if (meant === to) this.#reset = null;
     else if (this.#told.length < TOLD) this.#told.push(this.#tell(from, to, meant, at));
     this.#believed = meant;
+    if (sessionOfName(ruleStateName(this.#rules, before)) === null) return null;
     if (!judgement.steps.some((step) => step.opensSession)) return null;
     return (
       `The change at ${at} opens a new data session: the reset at ${resetAt} ended the one that was open in ` +

@@ -1,3 +1,4 @@
+import type { SessionKind } from '../migration-state.ts';
 import { v1Bits } from '../v1/device-state.ts';
 import { V1_RULES } from '../v1/rules.ts';
 import type { RuleSet } from './rule-set.ts';
@@ -16,6 +17,12 @@ export function ruleSet(id: string): RuleSet | null {
 /** The name of a state in a rule set; `unknown state 9` for a number that it does not have. */
 export function ruleStateName(rules: RuleSet, code: number): string {
   return rules.states.find((state) => state.code === code)?.name ?? `unknown state ${code}`;
+}
+
+/** The kind of data session that is open in a state of this name, or null; all rule sets name states alike. */
+export function sessionOfName(name: string): SessionKind | null {
+  if (name === 'RESUMING') return 'resuming';
+  return name === 'STOP_COPY' || name.startsWith('PRE_COPY') ? 'saving' : null;
 }
 
 /** The same with the bits of v1, as in `PRE_COPY (011)`: a state of v1 goes by either. */

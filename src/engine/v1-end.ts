@@ -83,7 +83,8 @@ export class V1End implements MigrationEnd {
   }
 
   write(bytes: Uint8Array): Promise<void> {
-    const copy = bytes.slice();
+    // Not slice(), which is no copy of a Buffer.
+    const copy = new Uint8Array(bytes);
     return this.#inOrder(async () => {
       if (this.#stopsLater) throw new V1Error('ERR_V1_DATA', 'the device takes no more data: it has stopped');
       await this.#writer.write(copy);

@@ -85,7 +85,7 @@ export class V1Reader {
   /** Hands over as much as is wanted, and keeps the rest for the next time. */
   #deliver(piece: Uint8Array, maxBytes: number, consume: (chunk: Uint8Array) => void): number {
     const chunk = piece.subarray(0, maxBytes);
-    this.#rest = piece.length > chunk.length ? piece.slice(chunk.length) : NOTHING;
+    this.#rest = piece.length > chunk.length ? new Uint8Array(piece.subarray(chunk.length)) : NOTHING;
     consume(chunk);
     return chunk.length;
   }

@@ -1,3 +1,4 @@
+export { absentEnd } from './absent-end.ts';
 export { clientEnd } from './client-end.ts';
 export { type Clock, systemClock } from './clock.ts';
 export { type ChangeableLimits, MigrationControl, type MigrationStatus } from './control.ts';
@@ -6,7 +7,7 @@ export { deviceEnd } from './device-end.ts';
 export type { GuestMemorySink, GuestMemorySource, GuestMemoryTarget } from './guest-memory.ts';
 export { DEFAULT_LIMITS, type MigrationLimits } from './limits.ts';
 export type { Manifest, ManifestDevice } from './manifest.ts';
-export { type MigrateOptions, migrate } from './migrate.ts';
+export { type MigrateOptions, migrate, preflight } from './migrate.ts';
 export type {
   ClaimTicket,
   ConfigurationNeed,
@@ -19,6 +20,8 @@ export { PHASES, type Phase } from './phase.ts';
 export type { PeerNames } from './plan.ts';
 export { compareManifests, type Verdict } from './preflight.ts';
 export type { MigrationEvent, MigrationProgress } from './recorder.ts';
+export { type RecoverOptions, recover } from './recover.ts';
+export type { Recovery } from './recovery.ts';
 export type { MigrationReport, PhaseReport, ProgressSample } from './report.ts';
 export { type ReceiverReport, type RunReceiverOptions, runReceiver } from './run-receiver.ts';
 export { type RunSenderOptions, runSender, type SendOptions } from './run-sender.ts';

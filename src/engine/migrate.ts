@@ -3,6 +3,8 @@ import { memoryPair } from '../channel/index.ts';
 import { combined, refusedAsSame } from './combined-error.ts';
 import type { GuestMemorySource, GuestMemoryTarget } from './guest-memory.ts';
 import type { MigrationEnd } from './migration-end.ts';
+import { MigrationError } from './migration-error.ts';
+import type { Verdict } from './preflight.ts';
 import type { MigrationReport } from './report.ts';
 import { runReceiver } from './run-receiver.ts';
 import { runSender, type SendOptions } from './run-sender.ts';
@@ -52,6 +54,23 @@ export async function migrate(
   ]);
   if (sent.status === 'rejected') throw combined(sent.reason, received, names);
   return { ...sent.value, destination: names.destination.join(', ') };
+}
+
+/**
+ * Compares what is to move with what it is to move to, and changes nothing. What speaks against it is in the verdict;
+ * rejects with MigrationError only when an end can't be asked.
+ */
+export async function preflight(
+  source: MigrationEnd | readonly MigrationEnd[],
+  destination: MigrationEnd | readonly MigrationEnd[],
+  options: Omit<MigrateOptions, 'dryRun'> = {},
+): Promise<Verdict> {
+  try {
+    return { reasons: [], notes: (await migrate(source, destination, { ...options, dryRun: true })).notes };
+  } catch (error) {
+    if (!(error instanceof MigrationError) || error.code !== 'ERR_MIGRATION_REFUSED') throw error;
+    return { reasons: error.reason.message.split('; '), notes: [] };
+  }
 }
 
 function groupOf(ends: MigrationEnd | readonly MigrationEnd[]): readonly MigrationEnd[] {

@@ -79,7 +79,7 @@ function* discard(course: ReceiverCourse, { group, epoch, ...plan }: SidePlan): 
 const ATTEMPTS = 2;
 
 /** Those that could not be reset. A device that runs is no proof: it may never have left RUNNING. */
-function* resetAll(course: ReceiverCourse): Sequence<readonly ReceiverDevice[]> {
+export function* resetAll(course: ReceiverCourse): Sequence<readonly ReceiverDevice[]> {
   let left = course.devices.filter(({ touched }) => touched);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const answers = yield* ask(left.map(({ index }) => ({ ask: 'reset', device: index })));
@@ -119,7 +119,7 @@ function afterCommit(course: ReceiverCourse, plan: SidePlan): Finding {
     return { owner: 'destination', outcome: `${subject} run${s} at the destination${vcpus}`, nextSteps: [] };
   }
   const outcome = `${subject} belong${s} to the destination. ${whereabouts('destination', course.devices)}`;
-  const steps = away.map(({ name }) => `ferry state ${asTyped(name)} --set RUNNING`);
+  const steps = away.map(({ name }) => `ferry state ${asTyped(name)} --set RUNNING --force`);
   return {
     owner: 'destination',
     outcome,

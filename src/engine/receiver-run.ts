@@ -16,7 +16,7 @@ const ATTEMPTS = 3;
 /** The devices are the destination's: from here on there is only forward. The source is told how it went, in any case. */
 export function* run(course: ReceiverCourse, id: MigrationId): Sequence<void> {
   try {
-    yield* start(course);
+    yield* forward(course, false);
   } catch (error) {
     yield* look(course.devices);
     yield* succeeds(tell(course, id, messageOf(error)));
@@ -27,13 +27,20 @@ export function* run(course: ReceiverCourse, id: MigrationId): Sequence<void> {
   yield* conclude(course, id);
 }
 
-function* start(course: ReceiverCourse): Sequence<void> {
+/**
+ * Sets the devices running that have been given to the destination. `decided`: RUN is in the journal already, and they
+ * may have come any way.
+ */
+export function* forward(course: ReceiverCourse, decided: boolean): Sequence<void> {
   const devices = course.devices.filter(({ isToRun }) => isToRun);
-  yield* insist(() => requireState(course, course.devices, () => STOP), true);
-  yield* journal('RUN');
+  if (!decided) {
+    yield* insist(() => requireState(course, course.devices, () => STOP), true);
+    yield* journal('RUN');
+  }
   yield* begin(course, 'run');
   yield* arm(course.devices);
-  yield* go(course, devices.filter(hasP2p), () => RUNNING_P2P);
+  const waiting = devices.filter((device) => hasP2p(device) && device.state !== RUNNING);
+  yield* go(course, waiting, () => RUNNING_P2P);
   yield* go(course, devices, () => RUNNING);
   if (devices.length === 0) return;
   yield* hook('afterRun');

@@ -58,7 +58,7 @@ function* rollBack(course: SenderCourse, plan: SenderPlan, reason: StepError): S
 }
 
 /** All devices reach their P2P state before any runs; each gets a second chance. */
-function* bringBack(course: SenderCourse): Sequence<void> {
+export function* bringBack(course: SenderCourse): Sequence<void> {
   const touched = course.devices.filter((device) => device.touched);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const away = touched.filter((device) => !isHome(device) && (attempt === 0 || device.state !== null));
@@ -80,7 +80,8 @@ function isHome({ state, home }: SenderDevice): boolean {
   return state === home;
 }
 
-function isWhole({ devices }: SenderCourse): boolean {
+/** Every device that was changed is where it began. */
+export function isWhole({ devices }: SenderCourse): boolean {
   return devices.every((device) => !device.touched || isHome(device));
 }
 
@@ -206,7 +207,7 @@ function isKnown(state: number | null): boolean {
 
 /** How to finish what has been decided. */
 function stepsForward({ peer }: SenderPlan): readonly string[] {
-  const there = peer.devices?.map((name) => `ferry state ${asTyped(name)} --set RUNNING`) ?? [];
+  const there = peer.devices?.map((name) => `ferry state ${asTyped(name)} --set RUNNING --force`) ?? [];
   return [...(peer.recover === null ? [] : [peer.recover]), ...there];
 }
 

@@ -62,6 +62,8 @@ export function sideOptions(end: EndName, options: RunSideOptions, plan: SidePla
     reconnectMs: options.reconnectMs ?? DEFAULT_PATIENCE_MS,
     reconnect: options.reconnect ?? null,
     recorder: new Recorder(clock, end, options),
+    journal: null,
+    forced: null,
   };
 }
 

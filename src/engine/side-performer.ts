@@ -32,6 +32,10 @@ export interface SideOptions {
   /** Makes a new channel to the other side, or waits for it to come; null: that is not possible. */
   readonly reconnect: ((signal: AbortSignal) => Promise<Channel>) | null;
   readonly recorder: Recorder;
+  /** The journal that this side goes on with; null: it begins one. */
+  readonly journal: Journal | null;
+  /** Who decides against a doubt, and why; null: nobody does. */
+  readonly forced: { readonly who: string; readonly why: string } | null;
 }
 
 export const DONE: Reply = { kind: 'done' };
@@ -43,13 +47,14 @@ export class SidePerformer {
   protected readonly conversation: Conversation;
   protected readonly recorder: Recorder;
   readonly #instances = new Map<number, bigint>();
-  #journal: Journal | null = null;
+  #journal: Journal | null;
   #lostAt: number | null = null;
 
   constructor(options: SideOptions, stream: Stream) {
     const { clock, end, devices, timeoutMs, token, plan, recorder } = options;
     this.side = options;
     this.recorder = recorder;
+    this.#journal = options.journal;
     const ticket: ClaimTicket = { token, epoch: plan.epoch };
     this.calls = new DeviceCalls({
       ...{ clock, end, devices, timeoutMs, ticket },
@@ -162,10 +167,13 @@ export class SidePerformer {
 
   #append(decision: Exclude<Decision, 'BEGIN'>): Promise<void> {
     const { epoch } = this.side.plan;
+    const { forced, end } = this.side;
     if (this.#journal === null) throw new JournalError('ERR_JOURNAL_ORDER', `${decision} comes before BEGIN`);
     if (decision === 'ABORT')
       return this.#journal.append({ kind: decision, epoch, reason: this.recorder.phase });
-    return this.#journal.append({ kind: decision, epoch });
+    if (decision !== 'RECOVERED') return this.#journal.append({ kind: decision, epoch });
+    if (forced === null) throw new JournalError('ERR_JOURNAL_ORDER', 'nobody has decided');
+    return this.#journal.append({ kind: decision, epoch, owner: end, ...forced });
   }
 
   /** All attempts together are bounded, from the first time that the way was lost. */

@@ -1,4 +1,5 @@
 import type { Message, MessageKind, MessageOf } from '../channel/index.ts';
+import type { RecordKind } from '../journal/index.ts';
 import type { MigrationState } from '../states/index.ts';
 import type { Survey } from './convergence.ts';
 import type { ConfigurationNeed, EndInspection, PrecopyEstimate } from './migration-end.ts';
@@ -13,7 +14,7 @@ export type EndName = 'source' | 'destination';
 export type HookName = 'beforeStop' | 'resume' | 'beforeRun' | 'armInterrupts' | 'afterRun';
 
 /** What a side decides durably. */
-export type Decision = 'BEGIN' | 'READY' | 'COMMIT' | 'RUN' | 'ABORT' | 'DONE';
+export type Decision = RecordKind;
 
 /** Something asked of one device of the group, by its number. */
 export type DeviceRequest =

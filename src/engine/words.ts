@@ -36,3 +36,18 @@ export function whereabouts(end: string, devices: readonly DeviceCourse[]): stri
 function placed(state: number | null): string {
   return state === null ? 'does not answer' : `is in ${stateName(state)}`;
 }
+
+/**
+ * What a recovery can't bring back, as a sentence: state that existed only in a process that has ended. Null when every
+ * device is the one that it was.
+ */
+export function lossOf(devices: readonly DeviceCourse[], replaced: readonly boolean[]): string | null {
+  const gone = devices.filter(({ index, state }) => replaced[index] === true || state === null);
+  if (gone.length === 0) return null;
+  const names = gone.map(({ name }) => name).join(', ');
+  const unsure = gone.every(({ index }) => replaced[index] !== true);
+  const silent = unsure
+    ? `${names} can't be reached. If its server has been killed, the`
+    : `The server of ${names} has been killed: the`;
+  return `${silent} state that existed only there is lost`;
+}

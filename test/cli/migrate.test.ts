@@ -75,7 +75,7 @@ describe('ferry migrate', () => {
       downtimeMs: expect.any(Number),
       bytes: { total: expect.any(Number), preCopy: expect.any(Number), stopCopy: expect.any(Number) },
     });
-    const all = ['check', 'prepare', 'pre-copy', 'stop', 'stop-copy', 'verify', 'switch', 'run'];
+    const all = ['check', 'prepare', 'pre-copy', 'stop', 'stop-copy', 'verify', 'switch', 'run', 'clean-up'];
     expect(phasesIn(stderr)).toEqual(all);
   });
 

@@ -36,8 +36,13 @@ function roundTripTests(lab: Lab, machine: Machine): void {
   });
   afterAll(() => guest?.close());
 
-  const move = async (what: string, { socketPath }: Served, options: TripOptions = OFTEN): Promise<void> => {
-    const report = await roundTrips(socketPath, options);
+  const move = async (
+    what: string,
+    { socketPath }: Served,
+    load: Load | VerifiedLoad,
+    options: Partial<TripOptions> = {},
+  ): Promise<void> => {
+    const report = await roundTrips(socketPath, { ...OFTEN, settle: () => load.settle(), ...options });
     console.log(`${machine}, ${lab.kernel.flavour}: ${describeTrips(what, report)}`);
     expect(Math.max(...report.holds)).toBeLessThan(LONGEST_HOLD);
   };
@@ -49,7 +54,7 @@ function roundTripTests(lab: Lab, machine: Machine): void {
       guest,
       `printf "\\\\$(printf %o $((n % 256)))" | dd of=${bar} bs=1 conv=notrunc && usleep 20000 && test $(dd if=${bar} bs=1 skip=1 count=1 | hexdump -v -e '/1 "%u"') = $((n % 256))`,
     );
-    await move('gpio', devices.served.gpio);
+    await move('gpio', devices.served.gpio, load);
     expect(await load.end()).toBeGreaterThan(0);
   });
 
@@ -61,7 +66,7 @@ function roundTripTests(lab: Lab, machine: Machine): void {
       const chip = await chipOf(guest);
       await guest.run(`gpio ${chip} watch 16 16`);
       const load = await Load.start(guest, `gpio ${chip} follow 0 16 5 && gpio ${chip} follow 9 25 5`);
-      await move('gpio, driven', devices.served.gpio);
+      await move('gpio, driven', devices.served.gpio, load);
       expect(await load.end()).toBeGreaterThan(0);
       await letGpioGo(guest);
     },
@@ -76,7 +81,7 @@ function roundTripTests(lab: Lab, machine: Machine): void {
       guest,
       `edu ${address} registers && edu ${address} dma ${ROUNDS} && edu ${address} interrupts /dev/${uio} ${ROUNDS}`,
     );
-    await move('edu', devices.served.edu);
+    await move('edu', devices.served.edu, load);
     const repeated = await load.end();
     expect(repeated).toBeGreaterThan(0);
     expect((await seen()) - before).toBe(repeated * (ROUNDS + FURTHER_INTERRUPTS));
@@ -86,7 +91,7 @@ function roundTripTests(lab: Lab, machine: Machine): void {
     const address = await addressOf(guest, Ids.memory);
     await guest.run('echo 2 > /proc/sys/vm/nr_hugepages');
     const load = await Load.start(guest, `memory ${address} checksum $n && memory ${address} msix`);
-    await move('memory', devices.served.memory);
+    await move('memory', devices.served.memory, load);
     expect(await load.end()).toBeGreaterThan(0);
   });
 
@@ -103,8 +108,7 @@ function roundTripTests(lab: Lab, machine: Machine): void {
         guest,
         `sum=$(${memory} fill $n ${length}) && ${again} && ${again} && ${again}`,
       );
-      await move('memory, stopped', devices.served.memory, {
-        ...OFTEN,
+      await move('memory, stopped', devices.served.memory, load, {
         pause: () => qmp.execute('stop'),
         resume: () => qmp.execute('cont'),
         destroy: () => devices.memory.state.memory.bytes.fill(GARBAGE),
@@ -127,7 +131,7 @@ function roundTripTests(lab: Lab, machine: Machine): void {
     );
     bench.forget();
     const stop = feed(bench, forGuest);
-    await move('serial', devices.served.serial);
+    await move('serial', devices.served.serial, load);
     const bytes = (await load.end().finally(stop)) * KiB;
     expect(bytes).toBeGreaterThan(0);
     expect(await sumIn(guest, `head -c ${bytes} ${received}`)).toBe(sha256(forGuest.subarray(0, bytes)));
@@ -139,22 +143,22 @@ function roundTripTests(lab: Lab, machine: Machine): void {
   });
 
   describe.each<Storage>(['ram', 'file'])('nvme in %s', (storage) => {
-    const moveDisk = async (what: string): Promise<void> => {
+    const moveDisk = async (what: string, load: Load | VerifiedLoad): Promise<void> => {
       const disk = devices.disks[storage];
-      await move(what, disk.served, { ...OFTEN, destroy: () => disk.destroyContents() });
+      await move(what, disk.served, load, { destroy: () => disk.destroyContents() });
     };
 
     it('keeps what is written, and each completion of one request at a time', ONCE, async () => {
       await guest.load('nvme');
       const load = await VerifiedLoad.start(guest, devices.disks[storage], 1);
-      await moveDisk('nvme');
+      await moveDisk('nvme', load);
       console.log(await load.end());
     });
 
     it('keeps its interrupt asserted until the guest has taken everything', ONCE, async () => {
       await useIntx(guest, devices.disks[storage]);
       const load = await VerifiedLoad.start(guest, devices.disks[storage], 2);
-      await moveDisk('nvme, INTx');
+      await moveDisk('nvme, INTx', load);
       console.log(await load.end());
     });
 
@@ -168,7 +172,7 @@ function roundTripTests(lab: Lab, machine: Machine): void {
         guest,
         `head -c 500000 /dev/urandom > /tmp/data && cp /tmp/data ${file} && ${flush}; cmp /tmp/data ${file}`,
       );
-      await moveDisk('nvme, file system');
+      await moveDisk('nvme, file system', load);
       expect(await load.end()).toBeGreaterThan(0);
       await guest.run('cd /tmp/disk && sha256sum -c sums >/dev/null && cd / && umount /tmp/disk');
     });
@@ -179,7 +183,7 @@ function roundTripTests(lab: Lab, machine: Machine): void {
         guest,
         `echo 1 > ${device}/reset_controller && test "$(cat ${device}/state)" = live`,
       );
-      await moveDisk('nvme, reset by its driver');
+      await moveDisk('nvme, reset by its driver', load);
       expect(await load.end()).toBeGreaterThan(0);
     });
   });

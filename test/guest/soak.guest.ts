@@ -28,10 +28,11 @@ function soakTests(lab: Lab, machine: Machine): void {
     const loads: VerifiedLoad[] = [];
     for (const disk of disks) loads.push(await VerifiedLoad.start(guest, disk, 4));
     const reports = await Promise.all(
-      disks.map((disk) =>
+      disks.map((disk, i) =>
         roundTrips(disk.served.socketPath, {
           trips: Math.ceil((SECONDS * 1000) / EVERY_MS),
           everyMs: EVERY_MS,
+          settle: async () => loads[i]?.settle(),
           destroy: () => disk.destroyContents(),
         }),
       ),

@@ -1,4 +1,4 @@
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import type { Disk, Requests } from './disks.ts';
 import type { Guest } from './harness/guest.ts';
 import { Load } from './harness/load.ts';
@@ -8,6 +8,9 @@ import { QueueWatch } from './harness/queue-watch.ts';
 const BYTES = 4 * 2 ** 20;
 /** Linux gives up on a request after 30 s; one whose interrupt was lost takes as long. */
 const LONGEST_MS = 15_000;
+
+/** Requests that show that a guest gets on. */
+const FURTHER = 10;
 
 /** Random direct I/O in a guest that checks each block it reads; see programs/disk.c. */
 export class VerifiedLoad {
@@ -31,6 +34,13 @@ export class VerifiedLoad {
     const before = [await disk.requestsIn(guest), disk.requests] as const;
     const load = await Load.start(guest, `disk /dev/${name} $end ${workers} ${BYTES}`);
     return new VerifiedLoad(guest, disk, load, before);
+  }
+
+  /** Waits until more requests have been carried out, most of which had to wait for the end of others. */
+  async settle(): Promise<void> {
+    const done = ({ reads, writes }: Requests): number => reads + writes;
+    const enough = done(this.#disk.requests) + FURTHER;
+    await vi.waitUntil(() => done(this.#disk.requests) >= enough, { timeout: LONGEST_MS, interval: 10 });
   }
 
   /**

@@ -20,9 +20,9 @@ export class Load {
    */
   static async start(guest: Guest, command: string, first = ':'): Promise<Load> {
     const name = `/tmp/load${++count}`;
-    const repeat = `while ! test -e $end; do ${command} || exit 1; n=$((n + 1)); done`;
+    const repeat = `while ! test -e $end; do ${command} || { touch ${name}.failed; exit; }; n=$((n + 1)); echo $n > ${name}.count; done`;
     await guest.run(
-      `( ( end=${name}.end; ${first}; n=0; ${repeat}; echo $n > ${name}.count ) > ${name}.log 2>&1; touch ${name}.over ) &`,
+      `( ( end=${name}.end; ${first}; n=0; echo 0 > ${name}.count; ${repeat} ) > ${name}.log 2>&1; touch ${name}.over ) &`,
     );
     return new Load(guest, name);
   }
@@ -34,9 +34,17 @@ export class Load {
       `touch ${name}.end; until test -e ${name}.over; do usleep 20000; done`,
       END_TIMEOUT,
     );
-    const { status, output } = await this.#guest.attempt(`cat ${name}.count`);
-    if (status === 0) return Number(output);
+    const { status } = await this.#guest.attempt(`test -e ${name}.failed`);
+    if (status !== 0) return Number(await this.#guest.run(`cat ${name}.count`));
     throw new Error(`the load failed:\n${await this.output()}`);
+  }
+
+  /** Waits until another repetition is complete. Returns as well when one has failed: see {@link end}. */
+  async settle(): Promise<void> {
+    const name = this.#name;
+    await this.#guest.run(
+      `n=$(cat ${name}.count); until test -e ${name}.over || test $(cat ${name}.count) != $n; do usleep 20000; done`,
+    );
   }
 
   /** The last of what it has printed. */

@@ -16,6 +16,11 @@ export interface TripOptions {
   readonly trips: number;
   /** From the beginning of one to the beginning of the next, in milliseconds. */
   readonly everyMs: number;
+  /**
+   * Called before some: waits until the guest has got on by itself. What a trip has lost, such as an interrupt, the next
+   * trip might bring back.
+   */
+  readonly settle?: () => Promise<void>;
   /** Called before and after each; for devices whose memory a guest has mapped, which only a stopped VM leaves alone. */
   readonly pause?: () => Promise<unknown>;
   readonly resume?: () => Promise<unknown>;
@@ -25,6 +30,8 @@ export interface TripOptions {
 
 /** A hold that lasts longer, in milliseconds, expires: what a guest does then is lost. */
 export const LONGEST_HOLD = 4000;
+/** {@link TripOptions.settle} is called before every so many trips. */
+const SETTLED_EACH = 3;
 /** Bytes that one MIG_DATA_READ asks for. */
 const CHUNK = 1024 * 1024;
 const NOTHING = async (): Promise<void> => {};
@@ -34,13 +41,14 @@ const NOTHING = async (): Promise<void> => {};
  * socket. Everything that is not in the state is lost on the way.
  */
 export async function roundTrips(socketPath: string, options: TripOptions): Promise<TripReport> {
-  const { trips, everyMs, pause = NOTHING, resume = NOTHING, destroy = () => {} } = options;
+  const { trips, everyMs, settle = NOTHING, pause = NOTHING, resume = NOTHING, destroy = () => {} } = options;
   const client = await DeviceClient.connect(`${socketPath}.control`);
   const holds: number[] = [];
   let stateBytes = 0;
   try {
     for (let trip = 0; trip < trips; trip += 1) {
       const next = sleep(everyMs);
+      if (trip % SETTLED_EACH === SETTLED_EACH - 1) await settle();
       await pause();
       const begun = performance.now();
       stateBytes = await roundTrip(client, destroy);

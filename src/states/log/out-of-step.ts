@@ -23,7 +23,7 @@ export class OutOfStep {
 
   /** The device, which was in `before`, has been reset. */
   reset(before: number, at: Place): void {
-    this.#reset = before === this.#rules.resetState ? null : { at, before };
+    this.#reset = { at, before };
     this.#believed = before;
     this.#told = [];
   }
@@ -44,11 +44,12 @@ export class OutOfStep {
     );
   }
 
-  /** Why a change fails, if that is because of a reset that went unnoticed; no sentences otherwise. */
+  /** Why a change fails that would not have failed without the reset; no sentences where it would have. */
   explain(from: number, to: number, at: Place): readonly string[] {
     if (this.#reset === null) return [];
     const { at: resetAt, before } = this.#reset;
     const meant = this.#meant(from, to);
+    if (meant !== this.#believed && this.#rules.judge(this.#believed, meant).verdict === 'refused') return [];
     const last =
       meant === this.#believed
         ? `${at} asks for ${this.#name(to)}, in which it would have been already`

@@ -212,6 +212,8 @@ describe('a reset that went unnoticed', () => {
   it('is no matter in a device that runs, or once both agree again', () => {
     expect(check('v1-libvfio-user', '001 reset 000 010').notes).toEqual([]);
     expect(check('v2-7', 'RUNNING reset PRE_COPY').notes).toEqual([]);
+    expect(check('v2-7', 'STOP reset ERROR').notes).toEqual([]);
+    expect(check('v1-uapi', '011 reset 101').notes).toEqual([]);
     expect(check('v2-7', 'STOP reset PRE_COPY').notes).toEqual([]);
     expect(check('v1-libvfio-user', '001 011 reset 011 010 000 010').notes).toHaveLength(1);
   });

@@ -308,7 +308,7 @@ export class FakeEnd implements MigrationEnd {
     if (this.retired) throw refused();
     this.resets += 1;
     this.deviceState = RUNNING;
-    if (this.name === 'destination') this.content = null;
+    if (this.name.startsWith('destination')) this.content = null;
     this.#sent = 0;
   }
 }

@@ -11,6 +11,10 @@ export interface WorldOptions {
   readonly estimates?: boolean;
   /** False: the servers know no claims. */
   readonly claims?: boolean;
+  /** Calls of all worlds of a group, in order. */
+  readonly calls?: Call[];
+  /** Appended to the names of the ends. */
+  readonly suffix?: string;
   readonly faults?: ReadonlyMap<number, Fault>;
 }
 
@@ -22,7 +26,7 @@ export interface Call {
 /** Two devices, everything that was asked of them, and what may never be. */
 export class World {
   readonly clock: FakeClock;
-  readonly calls: Call[] = [];
+  readonly calls: Call[];
   readonly faults: ReadonlyMap<number, Fault>;
   readonly source: FakeEnd;
   readonly destination: FakeEnd;
@@ -32,13 +36,15 @@ export class World {
 
   constructor(clock: FakeClock, options: WorldOptions = {}) {
     this.clock = clock;
+    this.calls = options.calls ?? [];
     this.faults = options.faults ?? new Map();
+    const suffix = options.suffix ?? '';
     const chunks = { pre: options.preCopyChunks ?? 2, stop: options.stopCopyChunks ?? 2 };
     const estimates = options.estimates ?? true;
     const flags = options.sourceFlags === undefined ? 7n : options.sourceFlags;
     const otherFlags = options.destinationFlags === undefined ? 7n : options.destinationFlags;
-    this.source = new FakeEnd(this, 'source', flags, 'the guest', chunks, estimates);
-    this.destination = new FakeEnd(this, 'destination', otherFlags, null, chunks, estimates);
+    this.source = new FakeEnd(this, `source${suffix}`, flags, 'the guest', chunks, estimates);
+    this.destination = new FakeEnd(this, `destination${suffix}`, otherFlags, null, chunks, estimates);
     if (options.claims === false) return;
     this.source.knowClaims();
     this.destination.knowClaims();

@@ -23,21 +23,27 @@ export function clientEnd(client: DeviceClient, name: string = client.path): Mig
       // A reset does not end a hold, RUNNING does (docs/ownership.md): whoever uses the device next can go on.
       await client.setMigrationState(MigrationState.RUNNING);
     },
-    inspect: async () => {
-      const [description, claim] = await Promise.all([client.describe(), client.claimStatus()]);
-      return { ...inspectionOf(description), ...(claim === null ? {} : { instance: claim.instance }) };
-    },
+    inspect: async () => ({ ...inspectionOf(await client.describe()), ...(await instanceOf(client)) }),
     ...(client.agreement.claim ? claimsOf(client) : {}),
   };
 }
 
 /** What a server that knows claims can do besides. */
-function claimsOf(client: DeviceClient): Required<Pick<MigrationEnd, 'claim' | 'retire' | 'release'>> {
+export type Claims = Required<Pick<MigrationEnd, 'claim' | 'retire' | 'release'>>;
+
+/** The claims of a device whose server knows them. */
+export function claimsOf(client: DeviceClient): Claims {
   return {
     claim: async ({ token, epoch }) => void (await client.claim(token, epoch)),
     retire: async ({ token, epoch }) => void (await client.retire(token, epoch)),
     release: async ({ token, epoch }) => void (await client.release(token, epoch)),
   };
+}
+
+/** Which device it is, whatever its name, if the server says. */
+export async function instanceOf(client: DeviceClient): Promise<Pick<EndInspection, 'instance'>> {
+  const claim = await client.claimStatus();
+  return claim === null ? {} : { instance: claim.instance };
 }
 
 /** What a description says about a migration's chances. A server that is not Ferry only tells who it is. */

@@ -8,7 +8,7 @@ import {
 } from '../client/index.ts';
 import { Errno } from '../errors/index.ts';
 import { MigrationFlag, MigrationState, stateName, V1_STATE_MASK, V1State } from '../states/index.ts';
-import { field, inspectionOf } from './client-end.ts';
+import { type Claims, claimsOf, field, inspectionOf, instanceOf } from './client-end.ts';
 import type { EndInspection, MigrationEnd, PrecopyEstimate } from './migration-end.ts';
 import { V1Reader } from './v1-reader.ts';
 import { v1StateFor, v2StateOf, waysTo } from './v1-states.ts';
@@ -37,6 +37,10 @@ const FLAGS = BigInt(MigrationFlag.STOP_COPY | MigrationFlag.PRE_COPY);
  */
 export class V1End implements MigrationEnd {
   readonly name: string;
+  /** Absent where the server knows no claims, as the two that follow. */
+  readonly claim?: Claims['claim'];
+  readonly retire?: Claims['retire'];
+  readonly release?: Claims['release'];
   readonly #client: DeviceClient;
   readonly #device: V1Device;
   readonly #source: V1End | null;
@@ -51,6 +55,12 @@ export class V1End implements MigrationEnd {
     this.name = options.name ?? client.path;
     this.#client = client;
     this.#device = device;
+    if (client.agreement.claim) {
+      const { claim, retire, release } = claimsOf(client);
+      this.claim = (ticket) => this.#inOrder(() => claim(ticket));
+      this.retire = (ticket) => this.#inOrder(() => retire(ticket));
+      this.release = (ticket) => this.#inOrder(() => release(ticket));
+    }
     this.#source = source;
     this.#reader = new V1Reader(device, maxStopCopy);
     this.#writer = new V1Writer(device, source === null ? null : source.#reader.shareBoundaries());
@@ -98,12 +108,9 @@ export class V1End implements MigrationEnd {
     });
   }
 
-  /** v1 tells it only once the device has stopped. */
+  /** v1 tells it only while the device saves. */
   dataSize(): Promise<bigint | null> {
-    return this.#inOrder(async () => {
-      const state = await this.#now();
-      return state === V1State.STOP_COPY ? this.#reader.left() : null;
-    });
+    return this.#inOrder(async () => (isSaving(await this.#now()) ? this.#reader.left() : null));
   }
 
   reset(): Promise<void> {
@@ -121,9 +128,10 @@ export class V1End implements MigrationEnd {
   /** What it tells of itself. The migration region is no part of the device: its size may differ. */
   async inspect(): Promise<EndInspection> {
     const description = await this.#inOrder(() => this.#client.describe());
+    const instance = await this.#inOrder(() => instanceOf(this.#client));
     const regions = description.regions.filter((region) => !isV1Region(region));
     const inspection = inspectionOf({ ...description, regions });
-    return { ...inspection, busy: inspection.busy ?? (await this.#whyTooSmall()) };
+    return { ...inspection, ...instance, busy: inspection.busy ?? (await this.#whyTooSmall()) };
   }
 
   /** Preflight: a piece that does not fit would be noticed half-way. */

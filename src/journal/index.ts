@@ -1,4 +1,6 @@
 export { DamagedJournalError } from './damaged-journal-error.ts';
+export { journalDirectory, type Surroundings } from './directory.ts';
+export { DiskJournalFiles } from './disk-files.ts';
 export type { Journal } from './journal.ts';
 export { JournalError, type JournalErrorCode, NotDurableError } from './journal-error.ts';
 export type { JournalFile, JournalFiles, JournalKey } from './journal-file.ts';

@@ -64,6 +64,19 @@ describe.each(published.tables)('$id', ({ id, rows }) => {
   });
 });
 
+describe.each(RULE_SETS.map(({ id }) => id))('a way of several steps of %s', (id) => {
+  it('is made of steps that are allowed by themselves, and goes on as it would from there', () => {
+    const { states, judge } = rules(id);
+    for (const [from, to] of pairs(states.map(({ code }) => code))) {
+      const { verdict, path, steps } = judge(from, to);
+      const [first] = path;
+      if (verdict !== 'allowed' || first === undefined) continue;
+      expect(judge(from, first)).toMatchObject({ verdict: 'allowed', path: [first], steps: [steps[0]] });
+      expect(judge(first, to).path, `${from} to ${to}`).toEqual(path.slice(1));
+    }
+  });
+});
+
 describe('reserved bits', () => {
   it.each([
     ['v1-2019', 'allowed'],

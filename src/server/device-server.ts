@@ -1,5 +1,5 @@
 import type { BindableDevice, ServedDevice } from '../device/index.ts';
-import { FerryError } from '../errors/index.ts';
+import type { FerryError } from '../errors/index.ts';
 import { AddressSpace } from '../memory/index.ts';
 import type { Native } from '../native/index.ts';
 import { type Capabilities, DEFAULT_MAX_DATA_XFER_SIZE, OUR_CAPABILITIES } from '../protocol/index.ts';
@@ -12,12 +12,13 @@ import { Doorbells } from './doorbells.ts';
 import { Hold } from './hold.ts';
 import { HoldClock } from './hold-clock.ts';
 import { IrqEventfds } from './irq-eventfds.ts';
-import { MAX_PIECE_ON_MAIN, MessageDmaPort } from './message-dma-port.ts';
+import { MessageDmaPort } from './message-dma-port.ts';
 import { type MigrationListener, MigrationSession } from './migration-session.ts';
 import { OrphanedWrites } from './orphaned-writes.ts';
+import { ResetRun } from './reset-run.ts';
 import { Seats } from './seats.ts';
 import { type Role, ServedConnection } from './served-connection.ts';
-import { ServerError } from './server-error.ts';
+import { heldTooLong, ServerError } from './server-error.ts';
 import { V1Interface } from './v1/v1-interface.ts';
 import type { V1Options } from './v1/v1-options.ts';
 
@@ -59,7 +60,7 @@ export class DeviceServer {
   readonly #report: (error: FerryError) => void;
   readonly #seats: Seats;
   readonly #orphans: OrphanedWrites;
-  #resetting: Promise<void> | null = null;
+  readonly #resets: ResetRun;
 
   constructor(device: BindableDevice, options: DeviceServerOptions) {
     this.native = options.native;
@@ -94,6 +95,11 @@ export class DeviceServer {
       timers: options.reactor,
       mode: options.reactor.mode,
       report: this.#report,
+    });
+    this.#resets = new ResetRun(this.device, {
+      done: () => this.#wasReset(),
+      failed: (error) => this.#resetFailed(error),
+      over: () => this.#resetOver(),
     });
     const claims = new Claims<ServedConnection>();
     const listener: MigrationListener<ServedConnection> = {
@@ -133,11 +139,7 @@ export class DeviceServer {
     if (this.main !== served || served.agreed === null) return;
     // What the client takes may be more than this server has buffers for.
     const maxPiece = Math.min(served.agreed.send.maxDataXferSize, this.capabilities.maxDataXferSize);
-    const port =
-      served.twin === null
-        ? new MessageDmaPort(served.connection, this.reactor, Math.min(maxPiece, MAX_PIECE_ON_MAIN))
-        : new MessageDmaPort(served.twin, this.reactor, maxPiece);
-    this.memory.setPort(port);
+    this.memory.setPort(MessageDmaPort.over(served.connection, served.twin, this.reactor, maxPiece));
   }
 
   /** A connection is over: what it owned goes with it. */
@@ -175,21 +177,9 @@ export class DeviceServer {
     this.logging.end();
     // What a VMM has rung before its reset would reach a device that knows nothing of it.
     if (by.role === 'main') this.doorbells.takeRings();
-    if (this.#resetting !== null) return this.#resetting;
-    const pending = this.#try(() => this.device.reset());
-    if (pending === undefined) return this.#wasReset();
-    this.#resetting = pending
-      .then(
-        () => this.#wasReset(),
-        (error: unknown) => this.#resetFailed(error),
-      )
-      .finally(() => {
-        this.#resetting = null;
-        this.#replayOrphans();
-        this.#attendDoorbells();
-      });
+    const pending = this.#resets.run();
     this.#attendDoorbells();
-    return this.#resetting;
+    return pending;
   }
 
   /** Tells whoever runs the server. */
@@ -262,7 +252,7 @@ export class DeviceServer {
   /** Whatever waits is answered, and so is what comes: accesses with EBUSY, what concerns only the VMM as usual. */
   #expireHold(): void {
     this.hold.expired = true;
-    this.#report(holdExpired());
+    this.#report(heldTooLong());
     this.main?.connection.release();
   }
 
@@ -277,7 +267,7 @@ export class DeviceServer {
 
   /** Rings reach a device that runs, and that neither a hold nor a reset keeps from its VMM. */
   #attendDoorbells(): void {
-    this.doorbells.listen(isRunning(this.migration.state) && !this.hold.active && this.#resetting === null);
+    this.doorbells.listen(isRunning(this.migration.state) && !this.hold.active && !this.#resets.underWay);
   }
 
   /** A device that does not run interrupts nobody (STOP, linux/vfio.h); one that is held interrupts after the hold. */
@@ -286,15 +276,7 @@ export class DeviceServer {
   }
 
   #replayOrphans(): void {
-    if (!this.hold.active && this.#resetting === null) this.#orphans.replay();
-  }
-
-  #try(reset: () => void | Promise<void>): void | Promise<void> {
-    try {
-      return reset();
-    } catch (error) {
-      return this.#resetFailed(error);
-    }
+    if (!this.hold.active && !this.#resets.underWay) this.#orphans.replay();
   }
 
   #wasReset(): void {
@@ -305,19 +287,13 @@ export class DeviceServer {
     this.#attendDoorbells();
   }
 
-  #resetFailed(error: unknown): never {
-    const failure = error instanceof FerryError ? error : resetThrew(error);
-    this.migration.failed(failure);
+  #resetFailed(error: FerryError): void {
+    this.migration.failed(error);
     this.#attendDoorbells();
-    throw failure;
   }
-}
 
-function holdExpired(): ServerError {
-  return new ServerError('ERR_BUSY', 'the device is being moved and was held for longer than a VMM waits');
-}
-
-function resetThrew(error: unknown): ServerError {
-  const text = error instanceof Error ? error.message : String(error);
-  return new ServerError('ERR_WRONG_STATE', `the device could not be reset: ${text}`, {}, { cause: error });
+  #resetOver(): void {
+    this.#replayOrphans();
+    this.#attendDoorbells();
+  }
 }

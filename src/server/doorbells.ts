@@ -1,10 +1,12 @@
 import type { Doorbell, Region } from '../device/index.ts';
-import { Errno, FerryError } from '../errors/index.ts';
+import { FerryError } from '../errors/index.ts';
 import { check, type Native } from '../native/index.ts';
 import { littleEndian } from '../protocol/index.ts';
 import type { Closeable, Reactor } from '../transport/index.ts';
-import { ServerError } from './server-error.ts';
+import { deviceFailed } from './server-error.ts';
 import { ShadowMemory } from './shadow-memory.ts';
+
+const FAILED = 'the device failed in a write that an eventfd signalled';
 
 /** Where doorbells are heard, and who is told what nobody waits for. */
 export interface DoorbellsOptions {
@@ -150,7 +152,7 @@ export class Doorbells {
     try {
       region.write(offset, data, 0, data.length);
     } catch (error) {
-      this.#options.report(error instanceof FerryError ? error : deviceThrew(error));
+      this.#options.report(error instanceof FerryError ? error : deviceFailed(FAILED, error));
     }
   }
 }
@@ -161,10 +163,4 @@ function affordable(doorbells: readonly Doorbell[], maxFds: number): readonly Do
   const withoutShadow = doorbells.slice(0, maxFds);
   if (firstShadow < 0 || firstShadow >= withoutShadow.length) return withoutShadow;
   return doorbells.slice(0, maxFds - 1);
-}
-
-function deviceThrew(error: unknown): ServerError {
-  const text = error instanceof Error ? error.message : String(error);
-  const message = `the device failed in a write that an eventfd signalled: ${text}`;
-  return new ServerError('ERR_WRONG_STATE', message, {}, { errno: Errno.EIO, cause: error });
 }

@@ -14,7 +14,7 @@ const DMA_TIMEOUT_MS = 5_000;
  * message is read as the rest of it. What fits into one buffer of a UNIX socket (a good 36 KiB) is written whole or not
  * at all, and read so.
  */
-export const MAX_PIECE_ON_MAIN = 32 * 1024;
+const MAX_PIECE_ON_MAIN = 32 * 1024;
 
 /** How many pieces of one transfer are in flight at once: ids and memory are finite, and a piece may be one byte. */
 const MAX_PIECES_IN_FLIGHT = 32;
@@ -39,6 +39,17 @@ export class MessageDmaPort implements DmaPort {
     this.#connection = connection;
     this.#clock = clock;
     this.#maxPiece = maxPiece;
+  }
+
+  /** Over the twin where a client has one, else over its main connection, where it must not hold up the rest. */
+  static over(
+    main: Connection,
+    twin: Connection | null,
+    clock: Pick<Reactor, 'after'>,
+    maxPiece: number,
+  ): MessageDmaPort {
+    if (twin !== null) return new MessageDmaPort(twin, clock, maxPiece);
+    return new MessageDmaPort(main, clock, Math.min(maxPiece, MAX_PIECE_ON_MAIN));
   }
 
   get connected(): boolean {

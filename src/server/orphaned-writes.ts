@@ -1,11 +1,13 @@
-import { Errno, FerryError } from '../errors/index.ts';
+import { FerryError } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
 import { Command, encodeHeader, HEADER_SIZE, HeaderFlag, regionWrite } from '../protocol/index.ts';
 import { type HeldMessage, IncomingMessage } from '../transport/index.ts';
 import type { Ring } from './doorbells.ts';
 import { handlerFor } from './handlers/index.ts';
 import type { ServedConnection } from './served-connection.ts';
-import { ServerError } from './server-error.ts';
+import { deviceFailed } from './server-error.ts';
+
+const FAILED = 'the device failed in a write whose sender has gone';
 
 /** A write that a VMM sent before it went away, waiting until nothing keeps it from the device. */
 interface Orphan {
@@ -48,7 +50,7 @@ export class OrphanedWrites {
     try {
       handlerFor(from.role, message.command)(from, message);
     } catch (error) {
-      this.#report(error instanceof FerryError ? error : deviceThrew(error));
+      this.#report(error instanceof FerryError ? error : deviceFailed(FAILED, error));
     }
   }
 }
@@ -74,10 +76,4 @@ function point(bytes: Uint8Array): IncomingMessage {
   const message = new IncomingMessage();
   message.point(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length, []);
   return message;
-}
-
-function deviceThrew(error: unknown): ServerError {
-  const text = error instanceof Error ? error.message : String(error);
-  const message = `the device failed in a write whose sender has gone: ${text}`;
-  return new ServerError('ERR_WRONG_STATE', message, {}, { errno: Errno.EIO, cause: error });
 }

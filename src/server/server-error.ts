@@ -32,6 +32,17 @@ const kinds = {
 /** Stable codes of {@link ServerError}. */
 export type ServerErrorCode = keyof typeof kinds;
 
+/** The device has thrown; `what` says in doing what. */
+export function deviceFailed(what: string, cause: unknown): ServerError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  return new ServerError('ERR_WRONG_STATE', `${what}: ${text}`, {}, { errno: Errno.EIO, cause });
+}
+
+/** A hold has lasted longer than a VMM waits. */
+export function heldTooLong(): ServerError {
+  return new ServerError('ERR_BUSY', 'the device is being moved and was held for longer than a VMM waits');
+}
+
 /** A request that the server refuses, or something that failed on its way. */
 export class ServerError extends FerryError {
   constructor(

@@ -1,7 +1,7 @@
 import { Errno, FerryError } from '../../errors/index.ts';
 import type { IncomingMessage, ReplyTicket } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
-import { ServerError } from '../server-error.ts';
+import { deviceFailed, ServerError } from '../server-error.ts';
 
 /** Handles one command of one connection. False parks it (see Connection). A FerryError thrown is the error reply. */
 export type Handler = (served: ServedConnection, message: IncomingMessage) => boolean;
@@ -45,7 +45,7 @@ export function answerWhenDone(
   work
     .then(() => succeed(ticket))
     .catch((error: unknown) => {
-      if (!(error instanceof FerryError)) served.server.report(unforeseen(error));
+      if (!(error instanceof FerryError)) served.server.report(deviceFailed('the device failed', error));
       connection.replyError(ticket, error instanceof FerryError ? error.errno : Errno.EIO);
     })
     .finally(() => connection.release());
@@ -67,14 +67,4 @@ export function requireV2({ server }: ServedConnection): void {
 function neverInDedicatedMode(): ServerError {
   const message = 'the device answers asynchronously, which never completes in dedicated mode';
   return new ServerError('ERR_ASYNCHRONOUS', message);
-}
-
-function unforeseen(error: unknown): ServerError {
-  const text = error instanceof Error ? error.message : String(error);
-  return new ServerError(
-    'ERR_WRONG_STATE',
-    `the device failed: ${text}`,
-    {},
-    { errno: Errno.EIO, cause: error },
-  );
 }

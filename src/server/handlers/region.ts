@@ -4,7 +4,7 @@ import { RegionIndex } from '../../protocol/index.ts';
 import { isRunning, stateName } from '../../states/index.ts';
 import { accessVerdict } from '../access-rules.ts';
 import type { ServedConnection } from '../served-connection.ts';
-import { ServerError } from '../server-error.ts';
+import { heldTooLong, ServerError } from '../server-error.ts';
 
 /** The region with this index. @throws ServerError EINVAL when there is none (linux vfio_pci_core.c) */
 export function regionAt(served: ServedConnection, index: number): Region {
@@ -56,7 +56,7 @@ function mayAccessByRule(served: ServedConnection, region: Region, write: boolea
   if (verdict === 'park') return false;
   if (verdict === 'busy') {
     if (posted) hold.droppedWrites += 1;
-    throw new ServerError('ERR_BUSY', 'the device is being moved and was held for longer than a VMM waits');
+    throw heldTooLong();
   }
   throw new ServerError(
     'ERR_WRONG_STATE',

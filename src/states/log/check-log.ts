@@ -1,5 +1,6 @@
 import { ruleStateText } from '../rules/catalogue.ts';
 import type { Judgement, RuleSet } from '../rules/rule-set.ts';
+import { V1_STATE_MASK } from '../v1/device-state.ts';
 import type { LogEvent, LogSequence, Place } from './log.ts';
 import { type LogState, stateCode } from './log-state.ts';
 import { OutOfStep } from './out-of-step.ts';
@@ -71,24 +72,8 @@ class Check {
     const to = stateCode(this.#rules, event.to);
     const judgement = to === null ? null : this.#rules.judge(this.#now, to);
     if (event.kind === 'failure') return this.#takeFailure(event, to, judgement);
-    if (to === null || judgement === null) {
-      return this.#refuse(event.at, this.#name(), event.to.text, `there is no state ${event.to.text}`);
-    }
-    if (judgement.verdict !== 'allowed') this.#explain(event.at, to);
-    if (judgement.verdict === 'refused') {
-      return this.#refuse(
-        event.at,
-        this.#name(),
-        this.#text(to),
-        judgement.reason ?? 'refused',
-        judgement.remarks,
-      );
-    }
-    if (judgement.verdict === 'unlisted' && this.#unlisted === null) {
-      this.#unlisted = finding(event.at, this.#name(), this.#text(to), judgement);
-    }
-    this.#move(event, to, judgement);
-    return true;
+    if (to !== null && judgement !== null) return this.#takeChange(to, judgement, event.at);
+    return this.#refuse(event.at, this.#name(), event.to.text, `there is no state ${event.to.text}`);
   }
 
   verdict(): SequenceVerdict {
@@ -97,10 +82,20 @@ class Check {
     return { rules: this.#rules, verdict, refusal, unlisted, notes: this.#notes };
   }
 
-  #move(event: LogEvent, to: number, judgement: Judgement): void {
-    const note = this.#outOfStep.move(this.#now, to, judgement, event.at);
+  #takeChange(to: number, judgement: Judgement, at: Place): boolean {
+    const { verdict, reason, remarks } = judgement;
+    if (verdict !== 'allowed') this.#explain(at, to);
+    if (verdict === 'refused') {
+      return this.#refuse(at, this.#name(), this.#text(to), reason ?? 'refused', remarks);
+    }
+    if (verdict === 'unlisted' && this.#unlisted === null) {
+      const names = { from: this.#name(), to: this.#text(to) };
+      this.#unlisted = { at, ...names, reason: reason ?? 'not listed', remarks };
+    }
+    const note = this.#outOfStep.move(this.#now, this.#plain(to), judgement, at);
     if (note !== null) this.#notes.push(note);
-    this.#now = to;
+    this.#now = this.#plain(to);
+    return true;
   }
 
   /** A device may refuse what the rules refuse, and fail at anything else; what it then reports is ruled. */
@@ -144,7 +139,13 @@ class Check {
   #codeOf(state: LogState): number | null {
     const code = stateCode(this.#rules, state);
     if (code === null) return null;
-    return this.#rules.states.some((known) => known.code === code && !known.valid) ? null : code;
+    const plain = this.#plain(code);
+    return this.#rules.states.some((known) => known.code === plain && known.valid) ? plain : null;
+  }
+
+  /** The state without v1's reserved bits, which are read as 0 whatever was written. */
+  #plain(code: number): number {
+    return this.#rules.interface === 'v1' ? code & V1_STATE_MASK : code;
   }
 
   #name(): string {
@@ -165,8 +166,4 @@ class Check {
     this.#refusal = { at, from, to, reason, remarks };
     return false;
   }
-}
-
-function finding(at: Place, from: string, to: string, judgement: Judgement): Finding {
-  return { at, from, to, reason: judgement.reason ?? 'not listed', remarks: judgement.remarks };
 }

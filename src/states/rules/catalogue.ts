@@ -1,5 +1,5 @@
-import type { SessionKind } from '../migration-state.ts';
-import { v1Bits } from '../v1/device-state.ts';
+import { type SessionKind, stateName } from '../migration-state.ts';
+import { v1Bits, v1Name, v1ReservedBits } from '../v1/device-state.ts';
 import { V1_RULES } from '../v1/rules.ts';
 import type { RuleSet } from './rule-set.ts';
 import { V2_RULES } from './v2-rules.ts';
@@ -14,9 +14,11 @@ export function ruleSet(id: string): RuleSet | null {
   return byId.get(id) ?? null;
 }
 
-/** The name of a state in a rule set; `unknown state 9` for a number that it does not have. */
+/** The name of a state in a rule set; v1's name with its reserved bits, or `unknown state 9`, for any other number. */
 export function ruleStateName(rules: RuleSet, code: number): string {
-  return rules.states.find((state) => state.code === code)?.name ?? `unknown state ${code}`;
+  const known = rules.states.find((state) => state.code === code);
+  if (known !== undefined) return known.name;
+  return rules.interface === 'v1' ? v1Name(code) : stateName(code);
 }
 
 /** The kind of data session that is open in a state of this name, or null; all rule sets name states alike. */
@@ -28,5 +30,6 @@ export function sessionOfName(name: string): SessionKind | null {
 /** The same with the bits of v1, as in `PRE_COPY (011)`: a state of v1 goes by either. */
 export function ruleStateText(rules: RuleSet, code: number): string {
   const name = ruleStateName(rules, code);
-  return rules.interface === 'v1' && !name.startsWith('invalid') ? `${name} (${v1Bits(code)})` : name;
+  const hasBits = rules.interface === 'v1' && v1ReservedBits(code) === 0 && !name.startsWith('invalid');
+  return hasBits ? `${name} (${v1Bits(code)})` : name;
 }

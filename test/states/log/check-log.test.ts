@@ -164,6 +164,18 @@ describe('a sequence', () => {
     expect(check('v1-uapi', '100 001!110 reset 001 011').verdict).toBe('unlisted');
   });
 
+  it('may have reserved bits, which a device does not keep', () => {
+    const log = '0xf001 0xf003 0xf002 0 1!0xf000';
+    expect(check('v1-2021-12', log, 'v1').verdict).toBe('accepted');
+    expect(check('v1-2021-09', log, 'v1').refusal).toEqual({
+      at: 'word 2 of line 1',
+      from: 'RUNNING (001)',
+      to: 'PRE_COPY with reserved bits 0xf000',
+      reason: 'bits 3 to 31 are beyond the table',
+      remarks: [],
+    });
+  });
+
   it('reads names and bits by either interface', () => {
     expect(check('v2-7', '001 011 010 000').verdict).toBe('accepted');
     expect(check('v1-2022-01', '001 101 010').verdict).toBe('accepted');

@@ -166,6 +166,13 @@ describe("what is wrong with an author's module", () => {
       'correct what threw',
     ],
     [
+      'declares what Ferry refuses',
+      `${IMPORT}export default class extends PciDevice {\n  a = this.migratable({});\n  b = this.migratable({});\n}\n`,
+      4,
+      "the device can't be made: a device declares its state once",
+      'correct what threw',
+    ],
+    [
       'exports a function that throws',
       'export default () => {\n  throw "a string";\n};\n',
       null,

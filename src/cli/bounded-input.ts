@@ -2,9 +2,8 @@ import { createReadStream } from 'node:fs';
 import { Errno, FerryError } from '../errors/index.ts';
 
 /**
- * Reads a file, or standard input for `-`, to its end as UTF-8. Throws FerryError EFBIG (ERR_INPUT_SIZE) as soon as there is
- * more than `limit` bytes, and
- * with the system's errno (ERR_INPUT) when it can't be read.
+ * Reads a file, or standard input for `-`, to its end as UTF-8. Throws FerryError: EFBIG (ERR_INPUT_SIZE) as soon as
+ * there are more than `limit` bytes, the system's errno (ERR_INPUT) when it can't be read.
  */
 export async function readBounded(path: string, limit: number): Promise<string> {
   const stream = path === '-' ? process.stdin : createReadStream(path);

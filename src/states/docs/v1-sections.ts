@@ -49,7 +49,8 @@ was restored is validated (010) or traced (011).
 Quiesce and freeze are two levels: a quiesced device starts no DMA, a frozen one also takes none. Devices stop one after
 the other, so one that is frozen may still be the target of another's peer-to-peer DMA. The bit NDMA (8), proposed in
 December 2021 with a region capability and never merged, let a VMM quiesce all devices before it froze the first. It
-became the states RUNNING_P2P and PRE_COPY_P2P of v2: there quiesce and freeze are two arcs.`;
+became the states RUNNING_P2P and PRE_COPY_P2P of v2: there quiesce and freeze are two arcs. A VMM brings all devices to
+a P2P state before it stops the first, and on the way back all to RUNNING_P2P before the first runs fully.`;
 
 const ALGORITHMS = `## Two algorithms for changes of several bits
 

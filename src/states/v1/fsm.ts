@@ -34,13 +34,21 @@ const NEXT_STATE = [
   [0, 1, 0, 1, 0, 5, 6, 7],
 ] as const satisfies readonly (readonly FsmState[])[];
 
-const NAMES = new Map<number, keyof typeof FsmState>(
-  (Object.keys(FsmState) as (keyof typeof FsmState)[]).map((name) => [FsmState[name], name]),
-);
+/** Their names, in the order of their numbers. */
+const NAMES = [
+  'STOP',
+  'RUNNING',
+  'STOP_COPY',
+  'PRE_COPY',
+  'RESUMING',
+  'PRE_COPY_P2P',
+  'ERROR',
+  'RUNNING_P2P',
+] as const satisfies readonly (keyof typeof FsmState)[];
 
 /** The name of one of the machine's states, or null for a number that is none. */
 export function fsmStateName(code: number): keyof typeof FsmState | null {
-  return NAMES.get(code) ?? null;
+  return NAMES[code] ?? null;
 }
 
 /** The number that the same state has in v2, or null for a number that is none. */
@@ -51,8 +59,7 @@ export function renumberToV2(code: number): MigrationState | null {
 
 /** The number in this machine of a state of v2; -1 for a number that is none. */
 export function renumberFromV2(state: number): number {
-  for (const [code, name] of NAMES) if (MigrationState[name] === state) return code;
-  return -1;
+  return NAMES.findIndex((name) => MigrationState[name] === state);
 }
 
 /** The bits that the state would have with the proposed bit NDMA instead of the P2P states. */

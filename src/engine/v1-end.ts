@@ -101,10 +101,11 @@ export class V1End implements MigrationEnd {
     });
   }
 
+  /** v1 does not tell what has to be loaded first: nothing has. */
   precopyInfo(): Promise<PrecopyEstimate | null> {
     return this.#inOrder(async () => {
-      const initialBytes = await this.#reader.left();
-      return initialBytes === null ? null : { initialBytes, dirtyBytes: 0n };
+      const dirtyBytes = await this.#reader.left();
+      return dirtyBytes === null ? null : { initialBytes: 0n, dirtyBytes };
     });
   }
 

@@ -88,7 +88,7 @@ describe('a v1 device as an end', () => {
     const { end } = await open({ pieces: [bytes(100), bytes(50)] });
     expect(await end.dataSize()).toBe(null);
     await end.setState(PRE_COPY);
-    expect(await end.precopyInfo()).toEqual({ initialBytes: 150n, dirtyBytes: 0n });
+    expect(await end.precopyInfo()).toEqual({ initialBytes: 0n, dirtyBytes: 150n });
     expect(await end.dataSize()).toBe(150n);
     await end.setState(STOP_COPY);
     expect(await end.dataSize()).toBe(150n);

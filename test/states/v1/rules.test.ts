@@ -186,6 +186,8 @@ describe('remarks', () => {
     ['v1-2021-09', '100', '010', /validate what was restored/],
     ['v1-libvfio-user', '011', '001', /^Not meant: /],
     ['v1-libvfio-user', '000', '010', /issue #853/],
+    ['v1-2021-12', '000', '011', /prefers that logging begins before/],
+    ['v1-2021-12', '010', '011', /^Answered: it is of no use/],
     ['v1-2019', '000', '100', /^Transition 7/],
     ['v1-uapi', '100', '010', /^A case of its own: /],
     ['v1-uapi', '100', '011', /^A case of its own: /],

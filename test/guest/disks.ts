@@ -5,7 +5,7 @@ import type { AttachedDevice, Guest } from './harness/guest.ts';
 import type { Lab, Served } from './harness/lab.ts';
 
 const MiB = 2 ** 20;
-const SIZE = 64 * MiB;
+const SIZE = 32 * MiB;
 /** How a guest tells which of its disks is which. */
 const SERIALS = { ram: 'FERRYRAM', file: 'FERRYFILE' } as const;
 

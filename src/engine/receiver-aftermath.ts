@@ -7,7 +7,7 @@ import type { ReceiverCourse, ReceiverDevice } from './receiver-course.ts';
 import { reasonToJson } from './side-report.ts';
 import { ask, find as findMessage, journal, type Sequence, send, succeeds } from './step.ts';
 import { StepError } from './step-error.ts';
-import { asTyped, grammarOf, whereabouts } from './words.ts';
+import { asTyped, grammarOf, lossByReset, whereabouts } from './words.ts';
 
 /** What was found and done, before it is put together with the phase and the states. */
 type Finding = Pick<Aftermath, 'owner' | 'outcome' | 'nextSteps'>;
@@ -32,7 +32,7 @@ export function* finishReceiver(
 }
 
 function* find(course: ReceiverCourse, plan: SidePlan, reason: StepError): Sequence<Finding> {
-  if (course.committed) return afterCommit(course, plan);
+  if (course.committed) return afterCommit(course, plan, reason);
   const isTouched = course.begun || course.devices.some(({ touched }) => touched);
   if (!isTouched) return yield* untouched(plan, reason);
   yield* begin(course, 'roll-back');
@@ -111,14 +111,15 @@ function stepsFromDoubt({ names, peer }: SidePlan): readonly string[] {
 }
 
 /** Given to the destination for good. */
-function afterCommit(course: ReceiverCourse, plan: SidePlan): Finding {
+function afterCommit(course: ReceiverCourse, plan: SidePlan, reason: StepError): Finding {
   const { subject, s } = grammarOf(course.devices.length);
   const away = course.devices.filter(({ state, isToRun }) => isToRun && state !== MigrationState.RUNNING);
-  if (away.length === 0 && course.devices.every(({ state }) => isUsable(state))) {
+  const lost = lossByReset(reason);
+  if (lost === '' && away.length === 0 && course.devices.every(({ state }) => isUsable(state))) {
     const vcpus = course.started ? '' : ". The guest's vCPUs have not been started";
     return { owner: 'destination', outcome: `${subject} run${s} at the destination${vcpus}`, nextSteps: [] };
   }
-  const outcome = `${subject} belong${s} to the destination. ${whereabouts('destination', course.devices)}`;
+  const outcome = `${subject} belong${s} to the destination. ${whereabouts('destination', course.devices)}${lost}`;
   const steps = away.map(({ name }) => `ferry state ${asTyped(name)} --set RUNNING --force`);
   return {
     owner: 'destination',

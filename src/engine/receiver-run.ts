@@ -7,6 +7,7 @@ import { isLost } from './sender-commit.ts';
 import { runningToJson } from './side-report.ts';
 import { ask, carryOut, hook, journal, listenFor, perform, type Sequence, send, succeeds } from './step.ts';
 import { messageOf, StepError } from './step-error.ts';
+import { lossByReset } from './words.ts';
 
 const { STOP, RUNNING, RUNNING_P2P } = MigrationState;
 
@@ -19,7 +20,7 @@ export function* run(course: ReceiverCourse, id: MigrationId): Sequence<void> {
     yield* forward(course, false);
   } catch (error) {
     yield* look(course.devices);
-    yield* succeeds(tell(course, id, messageOf(error)));
+    yield* succeeds(tell(course, id, `${messageOf(error)}${lossByReset(error)}`));
     throw error;
   }
   yield* releaseAll(course.devices);

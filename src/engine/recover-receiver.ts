@@ -9,7 +9,7 @@ import { forward } from './receiver-run.ts';
 import type { Recovery, RecoveryPlan } from './recovery.ts';
 import { journal, type Sequence, succeeds } from './step.ts';
 import { messageOf } from './step-error.ts';
-import { asTyped, grammarOf, lossOf, whereabouts } from './words.ts';
+import { asTyped, grammarOf, lossByReset, lossOf, whereabouts } from './words.ts';
 
 const { STOP, RUNNING } = MigrationState;
 
@@ -110,7 +110,7 @@ function* run(course: ReceiverCourse, plan: RecoveryPlan): Sequence<Recovery> {
     yield* succeeds(journal('DONE'));
   } catch (error) {
     yield* look(course.devices);
-    const outcome = `${subject} belong${s} to the destination, and could not be started: ${messageOf(error)}`;
+    const outcome = `${subject} belong${s} to the destination, and could not be started: ${messageOf(error)}${lossByReset(error)}`;
     const nextSteps = plan.peer.recover === null ? [] : [plan.peer.recover];
     return { ...told(course, 'destination', outcome), acted: true, nextSteps };
   }

@@ -8,7 +8,7 @@ import type { SenderCourse, SenderDevice } from './sender-course.ts';
 import { reasonToJson } from './side-report.ts';
 import { ask, carryOut, find as findMessage, hook, journal, type Sequence, send, succeeds } from './step.ts';
 import { messageOf, type StepError } from './step-error.ts';
-import { asTyped, grammarOf, whereabouts } from './words.ts';
+import { asTyped, grammarOf, lossOf, whereabouts } from './words.ts';
 
 const { RUNNING, RUNNING_P2P, PRE_COPY } = MigrationState;
 
@@ -125,10 +125,12 @@ function* untouched(
   if (course.guestStopped) yield* succeeds(hook('resume'));
   if (course.begun) yield* succeeds(journal('ABORT'));
   yield* releaseAll(course.devices);
+  if (reason.culprit === 'source') yield* look(course.devices);
+  const silent = reason.culprit === 'source' ? lossOf(course.devices, []) : null;
   const asBefore = course.devices.every(({ state, home }) => state === null || runs(state) || state === home);
   return {
     owner: asBefore ? 'source' : 'in doubt',
-    outcome: 'Nothing was changed',
+    outcome: silent === null ? 'Nothing was changed' : `Nothing was changed. ${silent}`,
     nextSteps: asBefore ? [] : course.devices.map(({ name }) => `ferry inspect ${asTyped(name)}`),
   };
 }
@@ -137,7 +139,8 @@ function* untouched(
 function* committed(course: SenderCourse, plan: SenderPlan): Sequence<Finding> {
   yield* look(course.devices);
   const { subject, s, is } = grammarOf(course.devices.length);
-  const outcome = `${subject} belong${s} to the destination, whether or not ${is === 'is' ? 'it runs' : 'they run'} there; the source has stopped for good`;
+  const kept = course.devices.every(({ state }) => isStopped(state)) ? ', with the state still in it' : '';
+  const outcome = `${subject} belong${s} to the destination, whether or not ${is === 'is' ? 'it runs' : 'they run'} there; the source has stopped for good${kept}`;
   return { owner: 'destination', outcome, nextSteps: stepsForward(plan) };
 }
 

@@ -1,5 +1,6 @@
 import { stateName } from '../states/index.ts';
 import type { DeviceCourse } from './course.ts';
+import { StepError } from './step-error.ts';
 
 /** "The device runs" or "The devices run": a noun and the ending of its verb. */
 export interface Grammar {
@@ -50,4 +51,10 @@ export function lossOf(devices: readonly DeviceCourse[], replaced: readonly bool
     ? `${names} can't be reached. If its server has been killed, the`
     : `The server of ${names} has been killed: the`;
   return `${silent} state that existed only there is lost`;
+}
+
+/** What follows when somebody else has reset a device that had been given a state: '' when nobody has. */
+export function lossByReset(error: unknown): string {
+  const isReset = error instanceof StepError && error.code === 'ERR_SESSION_ABORTED';
+  return isReset ? '. What it was given is lost there; the source still has it, stopped' : '';
 }

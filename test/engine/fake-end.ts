@@ -13,6 +13,8 @@ const { ERROR, STOP, RUNNING, STOP_COPY, RESUMING } = MigrationState;
 
 const CHUNK = 8;
 
+let instances = 0n;
+
 /** One device in memory, with its state machine, and everything that may go wrong with a call. */
 export class FakeEnd implements MigrationEnd {
   readonly name: string;
@@ -29,6 +31,10 @@ export class FakeEnd implements MigrationEnd {
   identity: EndInspection['identity'] = { vendor: 1, device: 2 };
   busy: string | null = null;
   resets = 0;
+  /** Names this device, whatever it is called. */
+  readonly instance = ++instances;
+  /** The connection that claimed last. */
+  holder: object | null = null;
   /** Somebody else threw the guest's state away while it was stopped here. */
   discarded = false;
   /** It was told to reset while it ran the guest. */

@@ -32,6 +32,8 @@ export class World {
   readonly destination: FakeEnd;
   /** The worst that was ever seen. */
   violation: string | null = null;
+  /** Called after every change, for whoever looks at several worlds. */
+  onCheck: () => void = () => {};
   #passing = false;
 
   constructor(clock: FakeClock, options: WorldOptions = {}) {
@@ -63,6 +65,7 @@ export class World {
 
   /** Looks at both devices at once, as nobody inside can. */
   check(): void {
+    this.onCheck();
     if (!this.source.runsGuest || !this.destination.runsGuest) return;
     this.violation ??= `both run after ${this.calls.length} calls`;
   }

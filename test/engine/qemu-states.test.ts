@@ -18,7 +18,8 @@ function recorded(name: string): Stay[] {
   const devices: string[] = [];
   const stays: Stay[] = [];
   for (const line of lines) {
-    const [, uuid = '', state = ''] = /^vfio_migration_set_device_state +\(([-\w]+)\) state (\w+)/.exec(line) ?? [];
+    const [, uuid = '', state = ''] =
+      /^vfio_migration_set_device_state +\(([-\w]+)\) state (\w+)/.exec(line) ?? [];
     if (uuid === '') continue;
     if (!devices.includes(uuid)) devices.push(uuid);
     stays.push([devices.indexOf(uuid), state]);
@@ -69,7 +70,13 @@ function group(count: number) {
       if (state === undefined || !name.startsWith(end)) return [];
       return [[Number(name.slice(end.length)), nameOf(Number(state))]];
     });
-  return { clock, worlds, requests, from: worlds.map(({ source }) => source), to: worlds.map(({ destination }) => destination) };
+  return {
+    clock,
+    worlds,
+    requests,
+    from: worlds.map(({ source }) => source),
+    to: worlds.map(({ destination }) => destination),
+  };
 }
 
 describe.each([
@@ -133,6 +140,11 @@ describe('going back, where QEMU does it differently', () => {
     expect(requests('source')).toEqual([[0, 'PRE_COPY']]);
     control.resume();
     await moved;
-    expect(requests('source').map(([, state]) => state)).toEqual(['PRE_COPY', 'PRE_COPY_P2P', 'STOP_COPY', 'STOP']);
+    expect(requests('source').map(([, state]) => state)).toEqual([
+      'PRE_COPY',
+      'PRE_COPY_P2P',
+      'STOP_COPY',
+      'STOP',
+    ]);
   });
 });

@@ -1,6 +1,5 @@
 /* eventfds, and what concerns any file descriptor. */
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -9,6 +8,10 @@
 #include <unistd.h>
 
 #include "arguments.h"
+
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 0x00000008 /* linux/fs.h, which not every C library comes with */
+#endif
 
 static napi_value create_eventfd(napi_env env, napi_callback_info info) {
   napi_value argv[1];
@@ -21,7 +24,8 @@ static napi_value create_eventfd(napi_env env, napi_callback_info info) {
 /*
  * Whether a write returns at once. O_NONBLOCK belongs to whoever made the eventfd, since all its duplicates share it,
  * and most set it; asking for it is cheaper than poll. There is no way to write without waiting: eventfd has no
- * write_iter, so pwritev2(RWF_NOWAIT) is -EOPNOTSUPP (fs/eventfd.c).
+ * write_iter, so pwritev2(RWF_NOWAIT) is -EOPNOTSUPP (fs/eventfd.c). So a peer that fills the counter of a blocking
+ * eventfd just between the two calls makes us wait until it reads; nobody but such a peer's own device is kept waiting.
  */
 static bool never_waits(int fd) {
   int flags = fcntl(fd, F_GETFL);

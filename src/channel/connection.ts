@@ -55,6 +55,7 @@ export class Connection {
   /** What the link has not taken yet. */
   readonly #pending: Uint8Array[] = [];
   #pendingBytes = 0;
+  #spare: Uint8Array | null = null;
   #seed = 0;
   #place = 0;
   #window = 0;
@@ -91,6 +92,11 @@ export class Connection {
   /** Bytes that the link has not taken yet. */
   get pendingBytes(): number {
     return this.#pendingBytes;
+  }
+
+  /** Whether a frame would have to wait here, or has too many before it in the link. */
+  get blocked(): boolean {
+    return this.#pendingBytes > 0 || this.link.full;
   }
 
   /** Bytes that the link has taken so far. */
@@ -205,14 +211,22 @@ export class Connection {
   #push(head: Uint8Array, body: Uint8Array | null): void {
     const taken = this.#pending.length > 0 ? 0 : this.link.write(head, body);
     if (taken > 0) this.#movedLately = true;
-    if (taken < head.length) this.#keep(copyOf(head, taken));
-    if (body !== null) this.#keep(copyOf(body, Math.max(0, taken - head.length)));
+    if (taken < head.length) this.#keep(head.subarray(taken));
+    if (body !== null) this.#keep(body.subarray(Math.max(0, taken - head.length)));
   }
 
   #keep(rest: Uint8Array): void {
     if (rest.length === 0) return;
-    this.#pending.push(rest);
+    this.#pending.push(this.#pendingBytes === 0 ? this.#inSpare(rest) : copyOf(rest));
     this.#pendingBytes += rest.length;
+  }
+
+  /** A copy in memory that is used again and again: it is free whenever nothing is pending. */
+  #inSpare(rest: Uint8Array): Uint8Array {
+    this.#spare ??= new Uint8Array(MAX_FRAME);
+    if (rest.length > this.#spare.length) return copyOf(rest);
+    this.#spare.set(rest);
+    return this.#spare.subarray(0, rest.length);
   }
 
   #flush(): void {

@@ -106,7 +106,7 @@ export class Dispatch {
     if (this.#mustPause()) return null;
     let best: Connection | null = null;
     for (const connection of this.#options.connections) {
-      if (connection.pendingBytes > 0 || connection.credit < FRAME_HEADER_SIZE + size) continue;
+      if (connection.blocked || connection.credit < FRAME_HEADER_SIZE + size) continue;
       if (best === null || connection.onTheWay < best.onTheWay) best = connection;
     }
     return best;
@@ -131,9 +131,7 @@ export class Dispatch {
     if (this.#stopped) return false;
     if (this.#outbox.bytes > (this.#outbox.compressing ? COMPRESSION_QUEUE : 0)) return true;
     if (this.#mustPause()) return true;
-    return this.#options.connections.every(
-      ({ pendingBytes, credit }) => pendingBytes > 0 || credit < MAX_FRAME,
-    );
+    return this.#options.connections.every(({ blocked, credit }) => blocked || credit < MAX_FRAME);
   }
 
   /** Bytes per millisecond that can leave; null: not known. */

@@ -9,6 +9,8 @@ const FD_ROOM = 4;
 /** A UNIX or TCP socket that the addon serves: received where the reader wants it, sent from where the sender has it. */
 export class FdLink implements Link {
   readonly peer: LinkPeer;
+  /** The kernel says by what it takes. */
+  readonly full = false;
   readonly #native: Native;
   readonly #reactor: EventLoopReactor;
   readonly #fd: number;

@@ -36,6 +36,8 @@ export interface Link {
   readonly peer: LinkPeer;
   /** Begins to receive. May be called again, to go on with another buffer and other events. */
   start(into: LinkBuffer, events: LinkEvents): void;
+  /** Whether it holds so much already that it should be given nothing more before `writable`. */
+  readonly full: boolean;
   /**
    * Takes as much as it can of `head` and then of `body` (or null) without waiting, and returns how much. When that is
    * not all, `writable` follows. The bytes may be reused when it returns.

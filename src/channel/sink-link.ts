@@ -1,7 +1,7 @@
 import type { Sink } from './file-sink.ts';
 import type { Link, LinkBuffer, LinkEvents, LinkPeer } from './link.ts';
 
-/** How much may wait to be written, in bytes. */
+/** From how much on that waits to be written it is full, in bytes. */
 const HIGH = 2 * 1024 * 1024;
 
 /** A sink as a link that only takes. */
@@ -11,7 +11,7 @@ export class SinkLink implements Link {
   #events: LinkEvents | null = null;
   #writing: Promise<void> = Promise.resolve();
   #outstanding = 0;
-  #refused = false;
+  #full = false;
   #broken = false;
 
   constructor(sink: Sink) {
@@ -19,19 +19,20 @@ export class SinkLink implements Link {
     this.peer = { carrier: 'file', address: sink.name, identity: null, fingerprint: null };
   }
 
+  get full(): boolean {
+    return this.#full;
+  }
+
   start(_into: LinkBuffer, events: LinkEvents): void {
     this.#events = events;
   }
 
   write(head: Uint8Array, body: Uint8Array | null): number {
-    if (this.#outstanding >= HIGH) {
-      this.#refused = true;
-      return 0;
-    }
     const bytes = new Uint8Array(head.length + (body?.length ?? 0));
     bytes.set(head);
     if (body !== null) bytes.set(body, head.length);
     this.#outstanding += bytes.length;
+    if (this.#outstanding >= HIGH) this.#full = true;
     this.#writing = this.#writing.then(() => this.#write(bytes));
     return bytes.length;
   }
@@ -56,8 +57,8 @@ export class SinkLink implements Link {
       this.#events?.failed(error instanceof Error ? error : new Error(String(error)));
     }
     this.#outstanding -= bytes.length;
-    if (!this.#refused || this.#outstanding >= HIGH / 2) return;
-    this.#refused = false;
+    if (!this.#full || this.#outstanding >= HIGH / 2) return;
+    this.#full = false;
     this.#events?.writable();
   }
 }

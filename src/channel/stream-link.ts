@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Link, LinkBuffer, LinkEvents, LinkPeer } from './link.ts';
 
-/** How much the stream may hold that is not out yet, in bytes. */
+/** From how much on that is not out yet the stream is full, and when it is no longer, in bytes. */
 const HIGH = 2 * 1024 * 1024;
 const LOW = HIGH / 2;
 /** Buffers of this size are kept for the next write, and so many of them. */
@@ -16,7 +16,7 @@ export class StreamLink implements Link {
   #into: LinkBuffer | null = null;
   #events: LinkEvents | null = null;
   #outstanding = 0;
-  #refused = false;
+  #full = false;
   #ended = false;
   #destroyed = false;
 
@@ -26,6 +26,10 @@ export class StreamLink implements Link {
     stream.on('error', (error) => this.#live?.failed(error));
     stream.on('end', () => this.#over());
     stream.on('close', () => this.#over());
+  }
+
+  get full(): boolean {
+    return this.#full;
   }
 
   start(into: LinkBuffer, events: LinkEvents): void {
@@ -39,16 +43,13 @@ export class StreamLink implements Link {
 
   write(head: Uint8Array, body: Uint8Array | null): number {
     if (this.#destroyed) return 0;
-    if (this.#outstanding >= HIGH) {
-      this.#refused = true;
-      return 0;
-    }
     const size = head.length + (body?.length ?? 0);
     const buffer = size <= POOLED_SIZE ? (this.#pool.pop() ?? Buffer.allocUnsafeSlow(POOLED_SIZE)) : null;
     const copy = (buffer ?? Buffer.allocUnsafeSlow(size)).subarray(0, size);
     copy.set(head);
     if (body !== null) copy.set(body, head.length);
     this.#outstanding += size;
+    if (this.#outstanding >= HIGH) this.#full = true;
     this.#stream.write(copy, () => this.#written(size, buffer));
     return size;
   }
@@ -100,8 +101,8 @@ export class StreamLink implements Link {
   #written(size: number, buffer: Buffer | null): void {
     this.#outstanding -= size;
     if (buffer !== null && this.#pool.length < POOLED) this.#pool.push(buffer);
-    if (!this.#refused || this.#outstanding > LOW) return;
-    this.#refused = false;
+    if (!this.#full || this.#outstanding > LOW) return;
+    this.#full = false;
     this.#live?.writable();
   }
 }

@@ -7,6 +7,7 @@ export class FakeLink implements Link {
   readonly written: Uint8Array[] = [];
   /** How many bytes it takes before it refuses; the test raises it. */
   capacity = Number.POSITIVE_INFINITY;
+  full = false;
   destroyed = false;
   ended = false;
   #into: LinkBuffer | null = null;

@@ -7,6 +7,7 @@ export type { JournalFile, JournalFiles, JournalKey } from './journal-file.ts';
 export { Journals, type KeptJournal } from './journals.ts';
 export { FOLLOWING, mayFollow, type Position, positionOf, SIDE } from './legality.ts';
 export { type Fault, type FaultPlan, type FileOperation, MemoryJournalFiles } from './memory-files.ts';
+export { type Journaled, type Owner, type OwnerReason, ownerOf, STANCES, type Stance } from './owner.ts';
 export { type JournalReading, readJournal } from './reader.ts';
 export type {
   BeginRecord,
@@ -17,3 +18,5 @@ export type {
   OwningSide,
   RecordKind,
 } from './record.ts';
+export type { DeviceCondition, RecoveryAction, Situation } from './recovery-actions.ts';
+export { judge, judgeByForce, type Verdict } from './verdict.ts';

@@ -197,6 +197,14 @@ function writer(prefix: readonly string[], ...args: string[]): ChildProcess & { 
   return Object.assign(child, { lines: () => text.split('\n').filter((line) => line !== '') });
 }
 
+/** Waits until it has printed so many lines. */
+async function printed(child: ReturnType<typeof writer>, count: number): Promise<void> {
+  while (child.lines().length < count) {
+    if (child.exitCode !== null) throw new Error('the program has ended');
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
 const ended = (child: ChildProcess): Promise<void> =>
   new Promise((resolve) => child.once('close', () => resolve()));
 
@@ -204,7 +212,7 @@ describe.runIf(built)('a process that writes a journal', () => {
   it('is killed at any moment: what it knew to be durable is there, and no more than one record beyond', async () => {
     for (let round = 0; round < 6; round += 1) {
       const child = writer([], 'many');
-      while (child.lines().length < 3 + round * 5) await new Promise((resolve) => setTimeout(resolve, 1));
+      await printed(child, 3 + round * 5);
       child.kill('SIGKILL');
       await ended(child);
       const known = child.lines().length;
@@ -220,7 +228,7 @@ describe.runIf(built)('a process that writes a journal', () => {
 
   it('keeps others out as long as it lives, also while it is stopped', async () => {
     const child = writer([], 'wait');
-    while (child.lines().length < 1) await new Promise((resolve) => setTimeout(resolve, 1));
+    await printed(child, 1);
     child.kill('SIGSTOP');
     expect(await refusal(journals.open(key))).toMatchObject({ code: 'ERR_JOURNAL_BUSY' });
     child.kill('SIGKILL');

@@ -1,7 +1,7 @@
 import { flags } from '../protocol/index.ts';
 import { codecOf, type ValueOfTable } from './codec.ts';
 import { type KindDeclaration, kind, text } from './kind.ts';
-import { bits, id, u8, u16, u32, u64 } from './layout.ts';
+import { id, u8, u16, u32, u64 } from './layout.ts';
 import { MAX_FAILURE_TEXT } from './limits.ts';
 
 /** What a side can do beyond the basic format. It is used when both can. */
@@ -15,7 +15,8 @@ const greeting = {
   role: u8('who speaks: 1 the sender of the state, 2 its receiver'),
   index: u8('number of this connection, from 0'),
   connections: u8('connections of the channel'),
-  features: bits('what the speaker can do', ChannelFeature),
+  // What a newer side has besides is not used, and no reason to refuse it.
+  features: { ...u32('what the speaker can do; unknown bits are ignored'), flags: ChannelFeature },
   window: u32('bytes of frames that the other side may have on the way on this connection'),
   session: id('of the channel, random'),
   token: id('the secret of the session: zero in the HELLO of connection 0 and in all but the first WELCOME'),

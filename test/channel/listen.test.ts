@@ -236,6 +236,25 @@ describe('a session', () => {
   });
 });
 
+it('does not mind features that it does not know', async () => {
+  const { endpoint, accepted } = await listening(tcp);
+  const about = { kind: 'HELLO', index: 0, connections: 1, window: MIN_WINDOW, token: NO_ID } as const;
+  const greeting = greetingOf({ role: 'sender', group, epoch }, { ...about, session: 'c1'.repeat(16) });
+  const socket = await dial(endpoint);
+  socket.write(encodeGreeting({ ...greeting, features: 0xffff_fffe }, 'sender', crc32));
+  await until(() => accepted.length === 1);
+});
+
+it('refuses another version of the format with words that say so', async () => {
+  const { endpoint } = await listening(tcp);
+  const about = { kind: 'HELLO', index: 0, connections: 1, window: MIN_WINDOW, token: NO_ID } as const;
+  const greeting = greetingOf({ role: 'sender', group, epoch }, { ...about, session: 'c1'.repeat(16) });
+  const socket = await dial(endpoint);
+  const answer = new Promise<Buffer>((resolve) => socket.once('data', resolve));
+  socket.write(encodeGreeting({ ...greeting, version: 2 }, 'sender', crc32));
+  expect((await answer).toString()).toContain('the other side has version 2 of the channel, this one 1');
+});
+
 describe('a listener', () => {
   it.each<[string, Uint8Array, string]>([
     [

@@ -12,6 +12,12 @@ const advice: readonly (readonly [code: string, errno: number | null, next: stri
   ['ERR_SOCKET_IN_USE', null, 'choose another --socket-path, or end the server that listens there'],
   ['ERR_SOCKET_PATH', null, 'choose a shorter path, such as one in /tmp or /run'],
   ['ERR_TIMEOUT', null, 'look whether the server process is alive and not stopped'],
+  ['ERR_CLAIMED', null, 'ferry recover, which tells who has the device'],
+  [
+    'ERR_CLAIMED',
+    null,
+    'or, when you are certain that its state runs nowhere else: the same command with --force',
+  ],
   ['ERR_CLAIM_STALE', null, 'ferry recover, which tells who has the device'],
   ['ERR_RETIRED', null, 'ferry recover, which tells who has the device'],
   ['ERR_SESSION_BUSY', null, 'wait for the other controller to finish, or end it'],
@@ -36,6 +42,7 @@ const OCCUPIED = 'another client is connected there: use the control socket, or 
 /** What to do next; empty where nobody can say in general. */
 export function adviceFor({ code, errno, context }: FerryError): readonly string[] {
   if (errno === Errno.EBUSY && context['command'] === 'VERSION') return [OCCUPIED];
-  const found = advice.find(([wanted, number]) => wanted === code && (number === null || number === errno));
-  return found === undefined ? [] : [found[2]];
+  const applies = ([wanted, number]: (typeof advice)[number]): boolean =>
+    wanted === code && (number === null || number === errno);
+  return advice.filter(applies).map(([, , next]) => next);
 }

@@ -2,14 +2,17 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { DeviceClient } from '../client/index.ts';
 import { deviceEnd } from '../engine/index.ts';
 import { MigrationState, stateName } from '../states/index.ts';
+import { takeFromMigration } from './claimed-device.ts';
 import { withControl } from './control.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { describeServer, field } from './server-report.ts';
 import { print, toJson } from './terminal.ts';
+import { UsageError } from './usage-error.ts';
 
 interface Options {
   readonly set?: MigrationState;
   readonly reset?: boolean;
+  readonly force?: boolean;
   readonly json?: boolean;
 }
 
@@ -18,6 +21,10 @@ After a controller has died half-way, both devices stay where they are, and this
   RUNNING at the source and a reset destination   undo the migration
   RUNNING at the destination                      finish it, if it holds the whole state (it is in STOP)
 Never let both run: the one that you do not choose stays stopped, or is reset.
+
+A device that a migration has claimed is not changed: ferry recover knows from the journals who has it. --force takes it
+from the migration all the same, and a controller that wakes up late can do nothing more to it. Only do that when you
+are certain that the state runs nowhere else and never will: two copies of one device destroy what they share.
 
 Examples:
   ferry state /tmp/a.sock
@@ -34,16 +41,19 @@ export function stateCommand(): Command {
       new Option('--set <state>', `go to a state: ${settable().join(', ')}`).argParser(parseStateName),
     )
     .addOption(new Option('--reset', 'reset the device: it runs, with its state lost').conflicts('set'))
+    .option('--force', 'also when a migration has claimed the device, which is then taken from it')
     .option('--json', 'print JSON')
     .addHelpText('after', HELP)
     .action(state);
 }
 
 async function state(path: string, options: Options): Promise<void> {
+  requireChange(options);
   // RUNNING also ends a hold, which a reset does not.
   const target = options.reset === true ? MigrationState.RUNNING : options.set;
   if (target !== undefined) {
     await withControl(path, async (client) => {
+      await takeFromMigration(client, options.force === true);
       const end = await deviceEnd(client);
       if (options.reset === true) await end.reset();
       await end.setState(target);
@@ -53,11 +63,18 @@ async function state(path: string, options: Options): Promise<void> {
   await withControl(path, (client) => show(client, options.json === true));
 }
 
+function requireChange({ force, set, reset }: Options): void {
+  if (force === true && set === undefined && reset !== true) {
+    throw new UsageError('--force goes with --set or --reset');
+  }
+}
+
 async function show(client: DeviceClient, json: boolean): Promise<void> {
   const now = stateName(await (await deviceEnd(client)).state());
   const report = await client.inspectServer();
-  const [migration, hold] = [field(report, 'migration') ?? null, field(report, 'hold') ?? null];
-  if (json) print(toJson({ state: now, migration, hold }));
+  const part = (name: string): unknown => field(report, name) ?? null;
+  const [migration, claim, hold] = [part('migration'), part('claim'), part('hold')];
+  if (json) print(toJson({ state: now, migration, claim, hold }));
   else for (const line of [now, ...describeServer(report)]) print(line);
 }
 

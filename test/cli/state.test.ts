@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceClient } from '../../src/client/index.ts';
 import { MemoryRegister } from '../../src/devices/index.ts';
+import { Errno } from '../../src/errors/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { lastJson, Shell } from './ferry.ts';
 
@@ -72,5 +73,68 @@ describe('ferry state', () => {
       other.close();
     }
     expect((await shell.run('state', control, '--reset')).status).toBe(0);
+  });
+});
+
+describe('ferry state on a device that a migration has claimed', () => {
+  const token = new Uint8Array(16).fill(7);
+
+  /** Claims and retires the device, and is gone: what a migration leaves at its source. */
+  async function handOver(): Promise<DeviceClient> {
+    const migration = await DeviceClient.connect(control);
+    await migration.claim(token, 3n);
+    await migration.setMigrationState(MigrationState.STOP_COPY);
+    await migration.retire(token, 3n);
+    return migration;
+  }
+
+  it.each([['--set', 'RUNNING'], ['--set', 'STOP'], ['--reset']])(
+    'refuses %s %s, and says whose it is and what to do',
+    async (...args) => {
+      (await handOver()).close();
+      const { status, stderr } = await shell.run('state', control, ...args);
+      expect(status).toBe(1);
+      expect(stderr).toMatch(/belongs to migration [0-9a-f]{16} since 20\d\d-.* \(epoch 3, retired/);
+      expect(stderr).toContain('ferry recover');
+      expect(stderr).toContain('--force');
+      expect((await shell.run('state', control)).stdout).toMatch(/^STOP_COPY\n/);
+    },
+  );
+
+  it('shows the claim, in words and as JSON', async () => {
+    const migration = await handOver();
+    try {
+      expect((await shell.run('state', control)).stdout).toMatch(
+        /claim: belongs to migration [0-9a-f]{16} since .*, epoch 3; retired: the state has been handed over\n/,
+      );
+      expect((await shell.run('inspect', control)).stdout).toContain('claim: belongs to migration');
+      const { stdout } = await shell.run('state', control, '--json');
+      expect(lastJson(stdout)).toMatchObject({ claim: { epoch: '3', retired: true, attended: true } });
+    } finally {
+      migration.close();
+    }
+  });
+
+  it.each([['--set', 'RUNNING'], ['--reset']])('takes it over with --force: %s %s', async (...args) => {
+    const asleep = await handOver();
+    try {
+      const { status, stdout } = await shell.run('state', control, ...args, '--force');
+      expect(stdout).toMatch(/^RUNNING\nmigration: driven by nobody\n/);
+      expect(status).toBe(0);
+      for (const late of [
+        () => asleep.setMigrationState(MigrationState.STOP),
+        () => asleep.retire(token, 3n),
+        () => asleep.claim(token, 4n),
+        () => asleep.reset(),
+      ])
+        await expect(late()).rejects.toMatchObject({ code: 'ERR_CLAIM_STALE', errno: Errno.ESTALE });
+      expect((await shell.run('state', control)).stdout).toMatch(/^RUNNING\n/);
+    } finally {
+      asleep.close();
+    }
+  });
+
+  it('wants to know what to force', async () => {
+    expect((await shell.run('state', control, '--force')).status).toBe(2);
   });
 });

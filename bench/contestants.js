@@ -9,6 +9,7 @@ import { buildPeers } from './peers/build.js';
 
 const run = promisify(execFile);
 const peers = buildPeers();
+const channelScript = fileURLToPath(new URL('channel.js', import.meta.url));
 const serveScript = fileURLToPath(new URL('serve.js', import.meta.url));
 
 /** The command of a contestant's server, on the given CPU. */
@@ -77,6 +78,9 @@ export class Contestant {
   }
 
   async #program(load) {
+    if (this.#spec.program === 'channel') {
+      return this.#json('taskset', ['-c', load[2], process.execPath, channelScript, ...load]);
+    }
     return this.#json(peers[this.#spec.program], load);
   }
 

@@ -101,6 +101,31 @@ const streams = [
   },
 ];
 
+/** The channel between two processes against the same bytes, with the same checksum, through the same sockets. */
+function channels(name, aims, contestants, [where, cpus]) {
+  return {
+    name: `${name}, messages of 1 MiB and crc32, ${where}`,
+    unit: 'GB/s',
+    cpus,
+    higherIsBetter: true,
+    contestants: Object.entries(contestants).map(([label, kind]) => ({
+      name: label,
+      program: 'channel',
+      load: (n) => [kind, n(4 * GiB), ...cpus.toReversed()],
+      field: 'gbps',
+    })),
+    aims,
+  };
+}
+
+const tcpContestants = {
+  'plain copy and crc32': 'plain-tcp',
+  'plain copy by node:net': 'net-tcp',
+  channel: 'channel-tcp',
+  'channel, 4 connections': 'channel-tcp-4',
+};
+const tlsContestants = { 'plain node:tls and crc32': 'plain-tls', channel: 'channel-tls' };
+
 const EDU_DMA = ['--irq', 1, '--guest', MiB, '--put', '0x90:8:4096', '--offset', '0x98'];
 const toDevice = [...EDU_DMA, '--put', '0x80:8:0', '--put', '0x88:8:0x40000', '--value', 5];
 const toGuest = [...EDU_DMA, '--put', '0x80:8:0x40000', '--put', '0x88:8:0', '--value', 7];
@@ -206,6 +231,8 @@ export function scenarios(peerCommand) {
       aims: {},
     })),
     ...streams.flatMap((each) => PLACES.map((place) => stream(each, place))),
+    ...PLACES.map((place) => channels('channel over TCP', { channel: 0.8 }, tcpContestants, place)),
+    ...PLACES.map((place) => channels('channel over TLS', { channel: 0.9 }, tlsContestants, place)),
     ...PLACES.map(([where, cpus]) => ({
       name: `doorbell to interrupt, ${where}`,
       unit: 'us',

@@ -1,9 +1,9 @@
 import { MigrationState, parseState } from '../states/index.ts';
 import { releaseAll } from './claiming.ts';
-import { begin, look, runs } from './course.ts';
+import { begin, type DeviceCourse, look, runs } from './course.ts';
 import { type Aftermath, MigrationError, migrationCode } from './migration-error.ts';
 import type { MigrationId, SidePlan } from './plan.ts';
-import type { ReceiverCourse, ReceiverDevice } from './receiver-course.ts';
+import type { ReceiverCourse } from './receiver-course.ts';
 import { reasonToJson } from './side-report.ts';
 import { ask, find as findMessage, journal, type Sequence, send, succeeds } from './step.ts';
 import { StepError } from './step-error.ts';
@@ -51,7 +51,7 @@ function* mayDiscard(course: ReceiverCourse, id: MigrationId, reason: StepError)
   if (reason.code === 'ERR_PEER_LEFT') return !course.moved;
   yield* look(course.devices);
   // A device that somebody else has set running must not run beside the source's.
-  if (course.devices.some(({ touched, state }) => touched && runs(state))) yield* resetAll(course);
+  if (course.devices.some(({ touched, state }) => touched && runs(state))) yield* resetAll(course.devices);
   try {
     yield* send({ kind: 'ABORT', group, epoch, reason: reasonToJson(reason) });
     if (course.moved) yield* findMessage('ABORT');
@@ -62,7 +62,7 @@ function* mayDiscard(course: ReceiverCourse, id: MigrationId, reason: StepError)
 }
 
 function* discard(course: ReceiverCourse, { group, epoch, ...plan }: SidePlan): Sequence<Finding> {
-  const left = yield* resetAll(course);
+  const left = yield* resetAll(course.devices);
   yield* releaseAll(course.devices);
   if (course.begun) yield* succeeds(journal('ABORT'));
   if (left.length === 0) {
@@ -79,8 +79,8 @@ function* discard(course: ReceiverCourse, { group, epoch, ...plan }: SidePlan): 
 const ATTEMPTS = 2;
 
 /** Those that could not be reset. A device that runs is no proof: it may never have left RUNNING. */
-export function* resetAll(course: ReceiverCourse): Sequence<readonly ReceiverDevice[]> {
-  let left = course.devices.filter(({ touched }) => touched);
+export function* resetAll(devices: readonly DeviceCourse[]): Sequence<readonly DeviceCourse[]> {
+  let left = devices.filter(({ touched }) => touched);
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const answers = yield* ask(left.map(({ index }) => ({ ask: 'reset', device: index })));
     const failed = left.filter((_, i) => answers[i]?.is === 'failed');
@@ -88,7 +88,7 @@ export function* resetAll(course: ReceiverCourse): Sequence<readonly ReceiverDev
     left = left.filter((device) => failed.includes(device) || device.state !== MigrationState.RUNNING);
     if (left.every(({ state }) => state === null)) break;
   }
-  for (const device of course.devices) device.touched = left.includes(device);
+  for (const device of devices) device.touched = left.includes(device);
   return left;
 }
 

@@ -17,7 +17,7 @@ const ATTEMPTS = 3;
 /** The devices are the destination's: from here on there is only forward. The source is told how it went, in any case. */
 export function* run(course: ReceiverCourse, id: MigrationId): Sequence<void> {
   try {
-    yield* forward(course, false);
+    yield* start(course);
   } catch (error) {
     yield* look(course.devices);
     yield* succeeds(tell(course, id, `${messageOf(error)}${lossByReset(error)}`));
@@ -28,18 +28,18 @@ export function* run(course: ReceiverCourse, id: MigrationId): Sequence<void> {
   yield* conclude(course, id);
 }
 
-/**
- * Sets the devices running that have been given to the destination. `decided`: RUN is in the journal already, and they
- * may have come any way.
- */
-export function* forward(course: ReceiverCourse, decided: boolean): Sequence<void> {
-  const devices = course.devices.filter(({ isToRun }) => isToRun);
-  if (!decided) {
-    yield* insist(() => requireState(course, course.devices, () => STOP), true);
-    yield* journal('RUN');
-  }
+/** RUN is durable before anything runs; the devices are read once more before. */
+function* start(course: ReceiverCourse): Sequence<void> {
+  yield* insist(() => requireState(course, course.devices, () => STOP), true);
+  yield* journal('RUN');
   yield* begin(course, 'run');
   yield* arm(course.devices);
+  yield* setRunning(course);
+}
+
+/** All devices that are to run reach their P2P state before any runs; then the vCPUs do. */
+export function* setRunning(course: ReceiverCourse): Sequence<void> {
+  const devices = course.devices.filter(({ isToRun }) => isToRun);
   const waiting = devices.filter((device) => hasP2p(device) && device.state !== RUNNING);
   yield* go(course, waiting, () => RUNNING_P2P);
   yield* go(course, devices, () => RUNNING);
@@ -49,7 +49,7 @@ export function* forward(course: ReceiverCourse, decided: boolean): Sequence<voi
 }
 
 /** Interrupts only now: the caller says when the interrupt controller is there to take them. */
-function* arm(devices: readonly ReceiverDevice[]): Sequence<void> {
+export function* arm(devices: readonly ReceiverDevice[]): Sequence<void> {
   yield* hook('armInterrupts');
   const due = devices.filter(({ actions }) => actions !== 0);
   yield* insist(function* () {

@@ -6,15 +6,12 @@ import {
   type JournalReading,
   type JournalRole,
   type Journals,
-  positionOf,
 } from '../journal/index.ts';
 import { MigrationControl } from './control.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
 import type { MigrationEnd } from './migration-end.ts';
 import { ReceiverPerformer } from './receiver-performer.ts';
-import { recoverReceiver } from './recover-receiver.ts';
-import { recoverSender } from './recover-sender.ts';
-import type { Recovery, RecoveryPlan } from './recovery.ts';
+import { type Recovery, type RecoveryPlan, recovery } from './recovery.ts';
 import { SenderPerformer } from './sender-performer.ts';
 import { DEFAULT_WINDOW, type RunSideOptions, sideOptions } from './side-options.ts';
 import type { SidePerformer } from './side-performer.ts';
@@ -61,6 +58,8 @@ export async function recover(options: RecoverOptions): Promise<Recovery> {
 const NOTHING: Recovery = {
   owner: 'source',
   acted: false,
+  complete: true,
+  lost: [],
   states: [],
   outcome: 'Nothing was begun',
   nextSteps: [],
@@ -69,9 +68,8 @@ const NOTHING: Recovery = {
 async function recoverFrom(journal: Journal, begin: BeginRecord, options: RecoverOptions): Promise<Recovery> {
   const plan = await planFor(journal, begin, options);
   const performer = performerFor(journal, begin, plan, options);
-  const sequence = begin.role === 'sender' ? recoverSender(plan) : recoverReceiver(plan);
   try {
-    return await conduct(sequence, (step) => performer.perform(step));
+    return await conduct(recovery(plan), (step) => performer.perform(step));
   } finally {
     await performer.close();
   }
@@ -79,12 +77,10 @@ async function recoverFrom(journal: Journal, begin: BeginRecord, options: Recove
 
 async function planFor(journal: Journal, begin: BeginRecord, options: RecoverOptions): Promise<RecoveryPlan> {
   const { devices, peerJournal = null, channel = null, force = null } = options;
-  const [position, peerPosition] = [
-    positionOf(begin.role, journal.entries),
-    peerPositionOf(begin, peerJournal),
-  ];
+  const [own, peer] = [journal.entries, peerJournal?.entries ?? null];
   return {
-    ...{ position, peerPosition },
+    role: begin.role,
+    journals: begin.role === 'sender' ? { sender: own, receiver: peer } : { sender: peer, receiver: own },
     group: begin.group,
     epoch: (journal.entries.at(-1)?.record.epoch ?? begin.epoch) + 1n,
     begunEpoch: begin.epoch,
@@ -99,10 +95,6 @@ async function planFor(journal: Journal, begin: BeginRecord, options: RecoverOpt
     ),
     paused: options.paused ?? false,
   };
-}
-
-function peerPositionOf({ role }: BeginRecord, reading: JournalReading | null): RecoveryPlan['peerPosition'] {
-  return reading === null ? null : positionOf(role === 'sender' ? 'receiver' : 'sender', reading.entries);
 }
 
 /** Another server listens in the place of the one that held the device. One that can't be asked may still be it. */

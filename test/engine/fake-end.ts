@@ -32,7 +32,7 @@ export class FakeEnd implements MigrationEnd {
   busy: string | null = null;
   resets = 0;
   /** Names this device, whatever it is called. */
-  readonly instance = ++instances;
+  instance = ++instances;
   /** The connection that claimed last. */
   holder: object | null = null;
   /** Somebody else threw the guest's state away while it was stopped here. */
@@ -143,6 +143,19 @@ export class FakeEnd implements MigrationEnd {
   claim?: (ticket: ClaimTicket) => Promise<void>;
   retire?: (ticket: ClaimTicket) => Promise<void>;
   release?: (ticket: ClaimTicket) => Promise<void>;
+
+  /** Another server is started in the place of one that was killed: what was in that is gone. */
+  restart(): void {
+    this.alive = true;
+    this.connected = true;
+    this.instance = ++instances;
+    this.content = null;
+    this.deviceState = RUNNING;
+    this.retired = false;
+    this.holder = null;
+    this.#owner = null;
+    this.#aborted = false;
+  }
 
   /** From now on it belongs to whoever claims it. */
   knowClaims(): void {

@@ -25,7 +25,7 @@ export const BLOWS: readonly Blow[] = [
     name: 'death of the source host',
     harmless: false,
     strike: (stage) => {
-      stage.worlds.forEach((_, i) => stage.killDevice('sender', i));
+      for (const i of stage.worlds.keys()) stage.killDevice('sender', i);
       stage.kill('sender');
     },
   },
@@ -33,7 +33,7 @@ export const BLOWS: readonly Blow[] = [
     name: 'death of the destination host',
     harmless: false,
     strike: (stage) => {
-      stage.worlds.forEach((_, i) => stage.killDevice('receiver', i));
+      for (const i of stage.worlds.keys()) stage.killDevice('receiver', i);
       stage.kill('receiver');
     },
   },

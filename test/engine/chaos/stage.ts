@@ -137,6 +137,13 @@ export class Stage {
     device.connected = false;
   }
 
+  /** Servers are started in the place of those that were killed. */
+  restartDevices(): void {
+    for (const { source, destination } of this.worlds) {
+      for (const device of [source, destination]) if (!device.alive) device.restart();
+    }
+  }
+
   /** The process of a role is killed: its connections end, its journal is no longer locked. */
   kill(role: JournalRole): void {
     this.processes[role].kill();

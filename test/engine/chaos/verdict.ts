@@ -13,10 +13,14 @@ export interface Statement {
   readonly nextSteps: readonly string[];
 }
 
-/** Recovers as an operator would: each side twice, since what one decides may be what the other waits for. */
+/**
+ * Recovers as an operator would: each side twice, since what one decides may be what the other waits for. Before the
+ * second time, servers that had been killed are started again.
+ */
 export async function recoverAll(stage: Stage): Promise<readonly Statement[]> {
   const said: Statement[] = [];
   for (let round = 1; round <= 2; round += 1) {
+    if (round === 2) stage.restartDevices();
     for (const role of ROLES) {
       const recovery = await stage.recover(role);
       if (recovery !== null) said.push(statement(`recovery ${round} of the ${role}`, recovery));

@@ -58,6 +58,21 @@ describe('what a server tells of itself', () => {
     ]);
   });
 
+  it('says to which migration the device belongs', () => {
+    const claim = { id: '00000000000000ab', epoch: '3', retired: false, sinceMs: 0, attended: true };
+    const line = (changes: object) =>
+      describeServer({ migration, main, hold: idle, claim: { ...claim, ...changes } })[2];
+    expect(line({})).toBe(
+      'claim: belongs to migration 00000000000000ab since 1970-01-01T00:00:00.000Z, epoch 3',
+    );
+    expect(line({ attended: false, retired: true })).toMatch(
+      /epoch 3, nobody acts for it now; retired: the state has been handed over$/,
+    );
+    expect(line({ sinceMs: 1e300, id: 'a\u001b[31m' }), 'whatever a server says').toMatch(
+      /^claim: belongs to migration [^\u001b]+ since an unknown time/,
+    );
+  });
+
   it('is nothing for a server that is not Ferry', () => {
     expect(describeServer(null)).toEqual([]);
   });

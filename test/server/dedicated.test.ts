@@ -137,6 +137,30 @@ describe.skipIf(!built)(
       for (const read of await Promise.all(rounds)) expect(Buffer.compare(read, bytes)).toBe(0);
     });
 
+    it('knows claims: a retired device waits for its VMM, and runs again only once it is released', async () => {
+      await listening();
+      const token = new Uint8Array(16).fill(3);
+      const control = await connect(`${socketPath}.control`);
+      const stranger = await connect(`${socketPath}.control`);
+      const vmm = await connect();
+      await control.claim(token, 1n);
+      await expect(stranger.setMigrationState(STOP)).rejects.toMatchObject({ errno: Errno.EBUSY });
+      await control.setMigrationState(STOP_COPY);
+      await control.retire(token, 1n);
+      await expect(control.setMigrationState(RUNNING)).rejects.toMatchObject({ code: 'ERR_RETIRED' });
+      let answered = false;
+      const reset = vmm.reset().then(() => {
+        answered = true;
+      });
+      await stranger.claim(token, 2n);
+      await expect(control.retire(token, 1n)).rejects.toMatchObject({ code: 'ERR_CLAIM_STALE' });
+      expect([answered, await stranger.migrationState()]).toEqual([false, STOP_COPY]);
+      await stranger.release(token, 2n);
+      await stranger.setMigrationState(RUNNING);
+      await reset;
+      expect(await stranger.claimStatus()).toMatchObject({ claimed: false, resets: 1n, state: RUNNING });
+    });
+
     it('keeps the clock of the device going, with nobody there, with a client that is idle and with a busy one', async () => {
       await listening();
       const client = await connect();

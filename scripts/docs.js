@@ -4,6 +4,7 @@ import { renderFeatures } from './feature-docs.js';
 import { fillListings } from './listings.js';
 import './protocol-docs.js';
 import './states-docs.js';
+import './channel-docs.js';
 
 /** @param {string} path from the root of the project @returns {URL} */
 const at = (path) => new URL(`../${path}`, import.meta.url);

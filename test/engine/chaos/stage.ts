@@ -9,6 +9,7 @@ import {
   Journals,
   MemoryJournalFiles,
 } from '../../../src/journal/index.ts';
+import { MigrationState } from '../../../src/states/index.ts';
 import { FakeClock } from '../fake-clock.ts';
 import type { FakeEnd } from '../fake-end.ts';
 import { type Call, World, type WorldOptions } from '../fake-world.ts';
@@ -53,6 +54,9 @@ export class Stage {
   #offer: ((channel: Channel) => void) | null = null;
   #activity = 0;
   violation: string | null = null;
+  /** Somebody has been put to sleep once. */
+  hasSlept = false;
+  #playing: Promise<unknown> = Promise.resolve();
 
   constructor(options: StageOptions = {}) {
     this.#options = options;
@@ -83,11 +87,31 @@ export class Stage {
   /** Runs both sides until both have ended, one way or another. */
   async play(): Promise<void> {
     const { sender, receiver } = this.processes;
-    await this.#passing(Promise.all([sender.start(), receiver.start()]));
+    this.#playing = Promise.all([sender.start(), receiver.start()]);
+    await this.#passing(this.#playing);
+  }
+
+  /** Until those have ended, too, who slept. */
+  async finish(): Promise<void> {
+    await this.#passing(this.#playing);
+  }
+
+  /** An operator gives the source back to its guest: claims it anew, releases it, and sets it running. */
+  async takeSourceBack(): Promise<boolean> {
+    const token = randomBytes(16);
+    try {
+      for (const handle of this.handles('sender')) {
+        await handle.claim({ token, epoch: 9n });
+        await handle.setState(MigrationState.RUNNING);
+      }
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** Lets somebody do something, and time pass as far as it takes. */
-  async #passing<T>(work: Promise<T>): Promise<T> {
+  async #passing<T>(work: Promise<T>): Promise<T | undefined> {
     let ended = false;
     void work
       .catch(() => {})
@@ -102,7 +126,9 @@ export class Stage {
       seen = this.#activity + this.calls.length;
       if (quiet < QUIET_TURNS || ended) continue;
       quiet = 0;
-      if (!this.clock.step()) throw new Error(`at rest, and somebody still waits: ${this.#stuck()}`);
+      if (this.clock.step()) continue;
+      if (Object.values(this.processes).some(({ isAsleep }) => isAsleep)) return undefined;
+      throw new Error(`at rest, and somebody still waits: ${this.#stuck()}`);
     }
     return work;
   }
@@ -203,7 +229,7 @@ export class Stage {
     const journals = new Journals(this.files[role]);
     const known = await journals.list();
     if (known.length === 0) return null;
-    return this.#passing(
+    const recovery = await this.#passing(
       recover({
         ...{ group: this.group, role, journals, clock: this.clock },
         devices: this.handles(role).map((handle) => present(handle)),
@@ -212,6 +238,7 @@ export class Stage {
         peer: { devices: null, recover: 'ferry recover' },
       }),
     );
+    return recovery ?? null;
   }
 
   async #read(role: JournalRole): Promise<JournalReading | null> {

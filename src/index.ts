@@ -1,6 +1,6 @@
 /**
  * What a program embeds: write a device, serve it, drive one, move one. The rooms have more: `vfio-ferry/device`,
- * `/client`, `/server`, `/engine`, `/protocol`, `/states`, `/devices`.
+ * `/client`, `/server`, `/engine`, `/journal`, `/protocol`, `/states`, `/devices`.
  */
 export { DeviceClient, GuestMemory, SyncDeviceClient } from './client/index.ts';
 export { PciDevice } from './device/index.ts';

@@ -1,5 +1,5 @@
 import { FerryError } from '../../errors/index.ts';
-import { negotiate, version } from '../../protocol/index.ts';
+import { type Capabilities, negotiate, type Version, version } from '../../protocol/index.ts';
 import type { IncomingMessage, ReplyTicket } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
@@ -13,9 +13,7 @@ export function handleVersion(served: ServedConnection, message: IncomingMessage
   try {
     const { server } = served;
     const proposal = version.request.decode(message.payload(), message.fds.length);
-    const mayTwin = served.role === 'main' && proposal.capabilities?.maxMsgFds !== 0;
-    const ours = mayTwin ? server.capabilities : { ...server.capabilities, twinSocket: { supported: false } };
-    const { reply, agreed } = negotiate(proposal, ours);
+    const { reply, agreed } = negotiate(proposal, offeredTo(served, proposal));
     server.admit(served, (refusal) => {
       if (refusal !== null) return refuse(served, ticket, refusal);
       const twin = agreed.twinSocket ? openTwin(served) : null;
@@ -28,6 +26,17 @@ export function handleVersion(served: ServedConnection, message: IncomingMessage
     refuse(served, ticket, error);
   }
   return true;
+}
+
+/** A second socket is for a VMM that takes descriptors; claims are made on the control socket only. */
+function offeredTo({ role, server }: ServedConnection, proposal: Version): Capabilities {
+  const { capabilities } = server;
+  const mayTwin = role === 'main' && proposal.capabilities?.maxMsgFds !== 0;
+  return {
+    ...capabilities,
+    ...(mayTwin ? {} : { twinSocket: { supported: false } }),
+    ...(role === 'main' && capabilities.ferry ? { ferry: { ...capabilities.ferry, claim: false } } : {}),
+  };
 }
 
 function refuse(served: ServedConnection, ticket: ReplyTicket, why: FerryError): void {

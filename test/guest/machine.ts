@@ -7,6 +7,9 @@ import { MATRIX, MEMORY, type Now } from './matrix.ts';
 import { expectFiles } from './nvme.ts';
 import { VerifiedLoad } from './verified-load.ts';
 
+/** Where a guest boots once more. */
+const REBOOT = { timeout: 240_000 };
+
 /** All devices of the matrix in one guest: each by itself, then what belongs to all of them. */
 export function machineTests(lab: Lab, machine: Machine, further: (now: Now) => void): void {
   let devices: Devices;
@@ -33,7 +36,7 @@ export function machineTests(lab: Lab, machine: Machine, further: (now: Now) => 
 
   it('leaves the kernel and QEMU with nothing to complain of', () => expectNoComplaints(now));
 
-  it('resets all devices when it reboots, and uses them again', async () => {
+  it('resets all devices when it reboots, and uses them again', REBOOT, async () => {
     await leaveMark(guest);
     await guest.reboot();
     await expectFresh(now);
@@ -41,7 +44,7 @@ export function machineTests(lab: Lab, machine: Machine, further: (now: Now) => 
     await expectNoComplaints(now);
   });
 
-  it('resets all devices in the middle of requests, and uses them again', async () => {
+  it('resets all devices in the middle of requests, and uses them again', REBOOT, async () => {
     for (const disk of Object.values(devices.disks)) await VerifiedLoad.start(guest, disk, 2);
     await leaveMark(guest);
     await sleep(300);

@@ -24,6 +24,7 @@ export function* describeSide(course: Course, frame: ManifestFrame): Sequence<Ma
       identity: inspection?.identity ?? null,
       busy: inspection?.busy ?? null,
       backEnds: inspection?.backEnds ?? [],
+      ...(inspection?.largestPiece === undefined ? {} : { largestPiece: inspection.largestPiece }),
       instance: (inspection?.instance ?? 0n).toString(16).padStart(16, '0'),
       configuration: needs[i]?.need ?? null,
       claims: device.claimable,

@@ -5,6 +5,8 @@
 export interface GuestMemorySource {
   /** Sizes of the regions, in bytes, in the order of their numbers. */
   readonly regions: readonly number[];
+  /** What is worth knowing of how it went, in sentences. */
+  readonly notes?: readonly string[];
   /** Watches writes from now on; all of it is to be sent. */
   start(): Promise<void>;
   /** About how many bytes are to be sent now. */

@@ -13,6 +13,8 @@ export interface ManifestDevice {
   /** Why it can't take part now; null when it can. */
   readonly busy: string | null;
   readonly backEnds: readonly string[];
+  /** The longest piece that it gives or takes, in bytes; absent where the sizes of pieces do not matter. */
+  readonly largestPiece?: number;
   /** Which device it is whatever its name, as 16 hex digits; zeros: unknown. */
   readonly instance: string;
   /** How its configuration space has to travel; null: it does not. */
@@ -69,6 +71,8 @@ function deviceFromJson(json: Json | undefined): ManifestDevice | null {
   const { name, flags, state, busy, instance, configuration, claims } = fields;
   const backEnds = listOf(fields['backEnds'], MAX_ENTRIES, textOf);
   const identity = identityOf(fields['identity']);
+  const { largestPiece } = fields;
+  if (largestPiece !== undefined && !isCount(largestPiece)) return null;
   if (textOf(name) === null || backEnds === null || identity === undefined) return null;
   if (flags !== null && !isCount(flags)) return null;
   if (!isCount(state) || (busy !== null && textOf(busy) === null)) return null;
@@ -81,6 +85,7 @@ function deviceFromJson(json: Json | undefined): ManifestDevice | null {
     identity,
     busy: textOf(busy),
     backEnds,
+    ...(largestPiece === undefined ? {} : { largestPiece: Number(largestPiece) }),
     instance,
     configuration,
     claims,

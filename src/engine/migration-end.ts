@@ -31,6 +31,11 @@ export interface EndInspection {
   readonly backEnds?: readonly string[];
   /** Which device it is, whatever its name: two ends with the same number are one device. Absent or 0: unknown. */
   readonly instance?: bigint;
+  /**
+   * The longest piece that it gives or takes, in bytes, where the sizes of pieces matter (v1). Absent: its state is a
+   * stream, which may be cut anywhere.
+   */
+  readonly largestPiece?: number;
   /** Why this end can't take part in a migration now, such as another session under way; null when it can. */
   readonly busy: string | null;
 }

@@ -87,7 +87,12 @@ function comparePair(
   const different = differences(here, there).map(
     (difference) => `the two devices are not the same${which}: ${difference}`,
   );
-  return [...same, ...different, ...compareConfiguration(here, there, which)];
+  return [
+    ...same,
+    ...different,
+    ...compareConfiguration(here, there, which),
+    ...comparePieces(here, there, which),
+  ];
 }
 
 function isSame(here: ManifestDevice, there: ManifestDevice): boolean {
@@ -103,6 +108,15 @@ function differences(here: ManifestDevice, there: ManifestDevice): readonly stri
     if (other === undefined || other === value) return [];
     return [`${name} is ${printed(other)} at the source and ${printed(value)} at the destination`];
   });
+}
+
+/** v1 keeps the sizes of pieces: one that does not fit would be noticed half-way. */
+function comparePieces(here: ManifestDevice, there: ManifestDevice, which: string): readonly string[] {
+  const [largest, room] = [here.largestPiece, there.largestPiece];
+  if (largest === undefined || room === undefined || largest <= room) return [];
+  return [
+    `the destination takes pieces of ${room} bytes${which}, and those of the source have up to ${largest}`,
+  ];
 }
 
 function compareConfiguration(here: ManifestDevice, there: ManifestDevice, which: string): readonly string[] {

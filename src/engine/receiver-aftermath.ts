@@ -61,7 +61,7 @@ function* mayDiscard(course: ReceiverCourse, id: MigrationId, reason: StepError)
   }
 }
 
-function* discard(course: ReceiverCourse, { group, epoch, ...plan }: SidePlan): Sequence<Finding> {
+function* discard(course: ReceiverCourse, { group, epoch }: SidePlan): Sequence<Finding> {
   const left = yield* resetAll(course.devices);
   yield* releaseAll(course.devices);
   if (course.begun) yield* succeeds(journal('ABORT'));
@@ -72,7 +72,9 @@ function* discard(course: ReceiverCourse, { group, epoch, ...plan }: SidePlan): 
   return {
     owner: 'source',
     outcome: 'The destination could not be reset; it was never asked to run',
-    nextSteps: left.map(({ index }) => `ferry state ${asTyped(plan.names[index] ?? '')} --reset`),
+    nextSteps: left.map(
+      ({ name, claimed }) => `ferry state ${asTyped(name)} --reset${claimed ? ' --force' : ''}`,
+    ),
   };
 }
 

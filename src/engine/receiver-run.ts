@@ -28,12 +28,13 @@ export function* run(course: ReceiverCourse, id: MigrationId): Sequence<void> {
   yield* conclude(course, id);
 }
 
-/** RUN is durable before anything runs; the devices are read once more before. */
+/** RUN is durable before anything runs. A VMM that attaches may reset a device, so they are read before and after. */
 function* start(course: ReceiverCourse): Sequence<void> {
   yield* insist(() => requireState(course, course.devices, () => STOP), true);
   yield* journal('RUN');
   yield* begin(course, 'run');
   yield* arm(course.devices);
+  yield* insist(() => requireState(course, course.devices, () => STOP), true);
   yield* setRunning(course);
 }
 

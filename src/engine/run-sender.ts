@@ -61,8 +61,10 @@ export async function runSender(options: RunSenderOptions): Promise<MigrationRep
   try {
     const outcome = await conduct(sender(plan), (step) => performer.perform(step));
     side.recorder.endPhase();
-    return senderReport(plan, outcome, side.recorder, performer);
+    const report = senderReport(plan, outcome, side.recorder, performer);
+    return { ...report, notes: [...report.notes, ...(options.memory?.notes ?? [])] };
   } finally {
+    await options.memory?.stop();
     await performer.close();
   }
 }

@@ -193,9 +193,9 @@ function notHome(course: SenderCourse, plan: SenderPlan, tail: string): Finding 
   const lost =
     silent.length === 0 ? '' : ' If its server has been killed, the state that existed only there is lost.';
   const outcome = `${whereabouts('source', devices)}, and did not run again. ${tail}.${lost}`;
-  const steps = away.flatMap(({ name, home }) => [
+  const steps = away.flatMap(({ name, home, claimed }) => [
     `ferry inspect ${asTyped(name)}`,
-    `ferry state ${asTyped(name)} --set ${stateName(home)}`,
+    `ferry state ${asTyped(name)} --set ${stateName(home)}${claimed ? ' --force' : ''}`,
   ]);
   return {
     owner: broken ? 'in doubt' : 'source',

@@ -133,10 +133,14 @@ export class SenderPerformer extends SidePerformer implements Controlled {
     const started = clock.now();
     this.recorder.beginCopy(step.iteration, step.rest);
     const pump = this.#pump(step);
-    const disarm = this.#interruptible((error) => pump.fail(error), step.withinLimit);
+    const interrupt = new AbortController();
+    const disarm = this.#interruptible((error) => {
+      pump.fail(error);
+      interrupt.abort(error);
+    }, step.withinLimit);
     try {
       const { bytes, dry } = await pump.run();
-      const memory = await this.#copyMemory(step);
+      const memory = await this.#copyMemory(step, interrupt.signal);
       disarm();
       await this.#sync();
       const copied = { bytes: bytes + memory, dry, ms: clock.now() - started };
@@ -172,17 +176,22 @@ export class SenderPerformer extends SidePerformer implements Controlled {
     return room;
   }
 
-  async #copyMemory(step: Extract<Step, { do: 'copy' }>): Promise<number> {
+  /** What ends it is thrown to the memory at the next page that it wants to send. */
+  async #copyMemory(step: Extract<Step, { do: 'copy' }>, interrupt: AbortSignal): Promise<number> {
     const { memory } = this.#options;
     if (memory === null) return 0;
     let bytes = 0;
     const sink: GuestMemorySink = {
       pages: (region, offset, page) => {
+        interrupt.throwIfAborted();
         bytes += page.length;
         this.recorder.moved(page.length);
         return this.conversation.say({ kind: 'MEMORY', region, offset }, page);
       },
-      zeros: (region, offset, length) => this.conversation.say({ kind: 'ZERO', region, offset, length }),
+      zeros: (region, offset, length) => {
+        interrupt.throwIfAborted();
+        return this.conversation.say({ kind: 'ZERO', region, offset, length });
+      },
     };
     await memory.copy(sink, Number.POSITIVE_INFINITY, step.iteration === 0);
     return bytes;

@@ -43,7 +43,6 @@ export class V1End implements MigrationEnd {
   readonly release?: Claims['release'];
   readonly #client: DeviceClient;
   readonly #device: V1Device;
-  readonly #source: V1End | null;
   readonly #reader: V1Reader;
   readonly #writer: V1Writer;
   #last: Promise<unknown> = Promise.resolve();
@@ -61,16 +60,8 @@ export class V1End implements MigrationEnd {
       this.retire = (ticket) => this.#inOrder(() => retire(ticket));
       this.release = (ticket) => this.#inOrder(() => release(ticket));
     }
-    this.#source = source;
     this.#reader = new V1Reader(device, maxStopCopy);
     this.#writer = new V1Writer(device, source === null ? null : source.#reader.shareBoundaries());
-  }
-
-  /** The longest piece that it can have or take, in bytes: what a Ferry server tells, or all of the region. */
-  async largestPiece(): Promise<number> {
-    const report = await this.#inOrder(() => this.#client.inspectServer());
-    const told = field(field(field(report, 'migration'), 'v1'), 'dataSize');
-    return typeof told === 'number' && told > 0 ? Math.min(told, this.#device.room) : this.#device.room;
   }
 
   flags(): Promise<bigint> {
@@ -131,16 +122,14 @@ export class V1End implements MigrationEnd {
     const description = await this.#inOrder(() => this.#client.describe());
     const instance = await this.#inOrder(() => instanceOf(this.#client));
     const regions = description.regions.filter((region) => !isV1Region(region));
-    const inspection = inspectionOf({ ...description, regions });
-    return { ...inspection, ...instance, busy: inspection.busy ?? (await this.#whyTooSmall()) };
+    const largestPiece = this.#largestPiece(description.server);
+    return { ...inspectionOf({ ...description, regions }), ...instance, largestPiece };
   }
 
-  /** Preflight: a piece that does not fit would be noticed half-way. */
-  async #whyTooSmall(): Promise<string | null> {
-    if (this.#source === null) return null;
-    const [largest, room] = [await this.#source.largestPiece(), await this.largestPiece()];
-    if (largest <= room) return null;
-    return `its data section takes pieces of ${room} bytes, and those of ${this.#source.name} have up to ${largest}`;
+  /** What a Ferry server tells, or all of the region. */
+  #largestPiece(report: unknown): number {
+    const told = field(field(field(report, 'migration'), 'v1'), 'dataSize');
+    return typeof told === 'number' && told > 0 ? Math.min(told, this.#device.room) : this.#device.room;
   }
 
   async #go(state: MigrationState): Promise<void> {

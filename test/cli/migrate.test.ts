@@ -93,7 +93,7 @@ describe('ferry migrate', () => {
     const again = await shell.run('migrate', shell.path('a.sock'), shell.path('b.sock'));
     expect(again).toMatchObject({ status: 1 });
     expect(again.stderr).toContain('the migration is refused: the source is in STOP');
-    await shell.run('state', shell.path('a.sock'), '--reset');
+    await shell.run('state', shell.path('a.sock'), '--reset', '--force');
     expect(await shell.run('migrate', shell.path('b.sock'), shell.path('a.sock'))).toMatchObject({
       status: 0,
     });

@@ -6,41 +6,18 @@ import {
   endOfStream,
   handlerBug,
   queueFull,
-  sendFailed,
   tooManyFds,
   unexpectedReply,
 } from './connection-errors.ts';
+import type { ConnectionHandler, ConnectionOptions } from './connection-options.ts';
 import { Framer } from './framer.ts';
 import { type HeldMessage, HeldMessages } from './held-messages.ts';
 import { IncomingMessage, type ReplyTicket } from './incoming-message.ts';
+import { Outbox } from './outbox.ts';
 import { type Completion, PendingRequests } from './pending-requests.ts';
-import type { Reactor, SocketPort } from './reactor.ts';
-import { SendBuffer } from './send-buffer.ts';
+import type { SocketPort } from './reactor.ts';
+import type { SendBuffer } from './send-buffer.ts';
 import { TransportError } from './transport-error.ts';
-
-/** Who handles what a connection receives. */
-export interface ConnectionHandler {
-  /**
-   * One command. It answers with {@link Connection.reply}, now or later; a thrown FerryError becomes an error
-   * reply. Returning false parks the command: it and all later ones wait until {@link Connection.release}.
-   */
-  command(message: IncomingMessage): boolean;
-  /** The connection is over; `reason` says why. Called once. */
-  closed(reason: FerryError): void;
-  /** Something that the peer can't be told: a handler's bug, a reply that nobody asked for. */
-  report(error: FerryError): void;
-}
-
-/** What a connection is made of. */
-export interface ConnectionOptions {
-  readonly native: Native;
-  readonly reactor: Reactor;
-  /** A connected, non-blocking UNIX stream socket; the connection closes it. */
-  readonly fd: number;
-  readonly handler: ConnectionHandler;
-  /** Longest message in either direction, header included, in bytes. */
-  readonly maxMessage: number;
-}
 
 /** The most fds that one message can bring (SCM_MAX_FD of the kernel). */
 const MAX_FDS = 253;
@@ -55,7 +32,6 @@ export class Connection {
   /** Where replies and requests are built: see {@link reply} and {@link request}. */
   readonly out: SendBuffer;
   readonly #native: Native;
-  readonly #reactor: Reactor;
   readonly #handler: ConnectionHandler;
   readonly #framer: Framer;
   readonly #fds = new Int32Array(1 + MAX_FDS);
@@ -63,12 +39,8 @@ export class Connection {
   readonly #message = new IncomingMessage();
   readonly #pending: PendingRequests;
   readonly #held = new HeldMessages();
-  #drained: (() => void)[] = [];
+  readonly #outbox: Outbox;
   #holding = false;
-  #handling = false;
-  #flushPlanned = false;
-  /** The job of {@link #planFlush} waits in the reactor, which may be for as long as its owner only posts. */
-  #flushDeferred = false;
   /** The command whose handler runs, or null. */
   #current: ReplyTicket | null = null;
   /** Where its reply begins in the stream, to take it back if the handler throws; -1: not begun. */
@@ -78,11 +50,11 @@ export class Connection {
   constructor(options: ConnectionOptions) {
     this.fd = options.fd;
     this.#native = options.native;
-    this.#reactor = options.reactor;
     this.#handler = options.handler;
     this.#framer = new Framer(options.maxMessage);
     options.native.setSendBuffer(options.fd, MESSAGES_IN_SOCKET * options.maxMessage);
-    this.out = new SendBuffer(options.native, options.fd, options.maxMessage);
+    this.#outbox = new Outbox({ ...options, failed: (reason) => this.close(reason) });
+    this.out = this.#outbox.buffer;
     this.#pending = new PendingRequests(options.reactor, commandName);
     try {
       this.#port = options.reactor.open(
@@ -90,6 +62,7 @@ export class Connection {
         { rx: this.#framer.bytes, tx: this.out.bytes, fds: this.#fds, control: this.out.control },
         { received: (result) => this.#received(result), writable: () => this.#writable() },
       );
+      this.#outbox.serve(this.#port);
     } catch (error) {
       options.native.close(options.fd);
       throw error;
@@ -127,14 +100,15 @@ export class Connection {
    */
   reply(to: ReplyTicket, payloadSize: number): number {
     if (to.noReply) return -1;
-    const at = this.#begin(to.id, to.command, MessageType.REPLY, 0, payloadSize);
+    const at = this.#outbox.begin(to.id, to.command, MessageType.REPLY, 0, payloadSize);
     if (at >= 0 && this.#current?.id === to.id) this.#replyAt = this.out.newest;
     return at;
   }
 
   /** Answers with an errno: a header and nothing else, as the specification asks. */
   replyError(to: ReplyTicket, errno: number): void {
-    if (!to.noReply) this.#begin(to.id, to.command, MessageType.REPLY | HeaderFlag.ERROR, errno, 0);
+    if (to.noReply) return;
+    this.#outbox.begin(to.id, to.command, MessageType.REPLY | HeaderFlag.ERROR, errno, 0);
   }
 
   /** Keeps what is needed to answer `message` after its handler has returned. */
@@ -157,7 +131,7 @@ export class Connection {
     if (this.#pending.full) throw queueFull(command);
     const id = this.#pending.allocateId();
     const flags = complete === null ? HeaderFlag.NO_REPLY : 0;
-    const at = this.#begin(id, command, MessageType.COMMAND | flags, 0, payloadSize);
+    const at = this.#outbox.begin(id, command, MessageType.COMMAND | flags, 0, payloadSize);
     if (at < 0) throw this.#closed ?? queueFull(command);
     if (complete !== null) this.#pending.add(id, command, timeoutMs, complete);
     return at;
@@ -165,8 +139,7 @@ export class Connection {
 
   /** Sends what was begun, and `body` as the tail of the newest message, without copying it if that can be helped. */
   sendBody(body: Uint8Array): void {
-    if (!this.out.flushWith(body)) this.close(queueFull(0));
-    this.#afterFlush();
+    this.#outbox.sendBody(body);
   }
 
   /** Whether a message of this size can be begun now. */
@@ -176,17 +149,12 @@ export class Connection {
 
   /** Calls `run` when everything has been sent, or when the connection is over. */
   whenDrained(run: () => void): void {
-    if (this.out.pending === 0 || this.#closed !== null) return this.#reactor.defer(run);
-    this.#drained.push(run);
-    if (!this.#handling && !this.#flushPlanned) this.#planFlush();
+    this.#outbox.whenDrained(run);
   }
 
   /** Sends what was begun now. Needed only by who can't wait for the end of the current callback. */
   flush(): void {
-    this.#flushPlanned = false;
-    if (this.#closed !== null) return;
-    this.out.flush();
-    this.#afterFlush();
+    this.#outbox.flush();
   }
 
   /** From now on commands wait; replies are still matched. */
@@ -197,7 +165,6 @@ export class Connection {
   /** Handles the commands that waited, in order, and goes on. A handler that parks one holds the connection again. */
   release(): void {
     this.#holding = false;
-    if (this.#handling) return;
     this.#handleAll();
   }
 
@@ -210,34 +177,15 @@ export class Connection {
   close(reason: FerryError = new TransportError('ERR_CONNECTION_CLOSED', 'the connection was closed')): void {
     if (this.#closed !== null) return;
     this.#closed = reason;
+    const waiting = this.#outbox.shut();
     this.#port.close();
     this.#closeFds(this.#framer.takeAllFds());
     this.#native.close(this.fd);
     this.#pending.failAll(reason);
-    for (const run of this.#drained.splice(0)) run();
+    for (const run of waiting) run();
     this.#handler.closed(reason);
     for (const held of this.#held.takeAll()) this.#closeFds(held.fds);
   }
-
-  #begin(id: number, command: number, flags: number, error: number, payloadSize: number): number {
-    if (this.#closed !== null) return -1;
-    const at = this.out.begin(id, command, flags, error, payloadSize);
-    if (!this.#handling && !this.#flushPlanned) this.#planFlush();
-    return at;
-  }
-
-  /** One send for everything that is begun in the same turn, and one job for it, however often it is planned. */
-  #planFlush(): void {
-    this.#flushPlanned = true;
-    if (this.#flushDeferred) return;
-    this.#flushDeferred = true;
-    this.#reactor.defer(this.#plannedFlush);
-  }
-
-  readonly #plannedFlush = (): void => {
-    this.#flushDeferred = false;
-    if (this.#flushPlanned) this.flush();
-  };
 
   #received(result: number): void {
     if (result <= 0) {
@@ -245,7 +193,7 @@ export class Connection {
       return;
     }
     const count = this.#fds[0] ?? 0;
-    if (count === 0 && !this.#handling && this.#held.length === 0 && this.#framer.pushWhole(result)) {
+    if (count === 0 && !this.#outbox.gathering && this.#held.length === 0 && this.#framer.pushWhole(result)) {
       this.#handleAlone(result);
       return;
     }
@@ -257,43 +205,41 @@ export class Connection {
   /** The usual case, without what only the others need: one message has come, and nothing waits before it. */
   #handleAlone(size: number): void {
     const { bytes, view } = this.#framer;
-    this.#handling = true;
+    this.#outbox.gathering = true;
     this.#message.point(bytes, view, 0, size, NO_FDS);
     this.#dispatch();
-    this.#handling = false;
+    this.#outbox.gathering = false;
     if (this.#held.length > 0) this.#handleReceived();
-    else if (!this.out.plain || this.#drained.length > 0) this.flush();
+    else if (!this.#outbox.plain) this.#outbox.flush();
   }
 
   /** As {@link #handleAll}, inside a callback of the port: that sends the answers itself when nothing is special. */
   #handleReceived(): void {
-    if (this.#handling || this.#closed !== null) return;
+    if (this.#outbox.gathering || this.#closed !== null) return;
     this.#handleWhatIsThere();
-    if (!this.out.plain || this.#drained.length > 0) this.flush();
+    if (!this.#outbox.plain) this.#outbox.flush();
     this.#expectMore();
   }
 
   #writable(): void {
-    const drained = this.out.flush();
-    this.#afterFlush();
-    if (drained) this.#handleAll();
+    if (this.#outbox.writable()) this.#handleAll();
   }
 
   /** Handles everything that can be handled now and sends the answers with one system call. */
   #handleAll(): void {
-    if (this.#handling || this.#closed !== null) return;
+    if (this.#outbox.gathering || this.#closed !== null) return;
     this.#handleWhatIsThere();
-    this.flush();
+    this.#outbox.flush();
     this.#expectMore();
   }
 
   #handleWhatIsThere(): void {
-    this.#handling = true;
+    this.#outbox.gathering = true;
     do {
       if (this.#held.length > 0) this.#handleHeld();
       while (this.#closed === null && !this.#held.full && this.#handleNext());
-    } while (this.#closed === null && this.#held.length > 0 && !this.#holding && !this.#isBackedUp());
-    this.#handling = false;
+    } while (this.#closed === null && this.#held.length > 0 && !this.#holding && !this.#outbox.backedUp);
+    this.#outbox.gathering = false;
   }
 
   #expectMore(): void {
@@ -326,16 +272,11 @@ export class Connection {
       if (!this.#pending.resolve(message)) this.#handler.report(unexpectedReply(message));
     } else if (!message.isCommand) {
       this.replyError(message, Errno.EINVAL);
-    } else if (this.#holding || this.#held.length > 0 || this.#isBackedUp()) {
+    } else if (this.#holding || this.#held.length > 0 || this.#outbox.backedUp) {
       this.#held.push(message, HEADER_SIZE);
     } else {
       this.#handle();
     }
-  }
-
-  /** A peer that does not read its replies gets no more of them until it does. */
-  #isBackedUp(): boolean {
-    return this.out.pending > 0 && this.out.pending >= BACKLOG && !this.out.flush();
   }
 
   /** Hands the current message to the handler; parks it when the handler says so. */
@@ -371,7 +312,7 @@ export class Connection {
   }
 
   #handleHeld(): void {
-    while (!this.#holding && this.#closed === null && !this.#isBackedUp()) {
+    while (!this.#holding && this.#closed === null && !this.#outbox.backedUp) {
       const held = this.#held.shift();
       if (held === undefined) return;
       if (!this.#handleOneHeld(held)) return;
@@ -390,17 +331,6 @@ export class Connection {
     return true;
   }
 
-  #afterFlush(): void {
-    if (this.#closed !== null) return;
-    if (this.out.failure !== 0) {
-      this.close(sendFailed(this.out.failure));
-      return;
-    }
-    const drained = this.out.pending === 0;
-    this.#port.awaitWritable(!drained);
-    if (drained && this.#drained.length > 0) for (const run of this.#drained.splice(0)) run();
-  }
-
   #closeFds(fds: readonly number[]): void {
     for (const fd of fds) this.#native.close(fd);
   }
@@ -409,5 +339,3 @@ export class Connection {
 const NO_FDS: number[] = [];
 /** Room in the kernel for some of the longest messages, so that one takes one send; the system may grant less. */
 const MESSAGES_IN_SOCKET = 4;
-/** Unsent bytes from which a peer counts as not reading. */
-const BACKLOG = 64 * 1024;

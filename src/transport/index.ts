@@ -1,4 +1,5 @@
-export { Connection, type ConnectionHandler, type ConnectionOptions } from './connection.ts';
+export { Connection } from './connection.ts';
+export type { ConnectionHandler, ConnectionOptions } from './connection-options.ts';
 export { DedicatedReactor } from './dedicated-reactor.ts';
 export { EventLoopReactor } from './event-loop-reactor.ts';
 export { Framer } from './framer.ts';

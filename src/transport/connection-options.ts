@@ -1,0 +1,28 @@
+import type { FerryError } from '../errors/index.ts';
+import type { Native } from '../native/index.ts';
+import type { IncomingMessage } from './incoming-message.ts';
+import type { Reactor } from './reactor.ts';
+
+/** Who handles what a connection receives. */
+export interface ConnectionHandler {
+  /**
+   * One command. It answers with Connection.reply, now or later; a thrown FerryError becomes an error
+   * reply. Returning false parks the command: it and all later ones wait until Connection.release.
+   */
+  command(message: IncomingMessage): boolean;
+  /** The connection is over; `reason` says why. Called once. */
+  closed(reason: FerryError): void;
+  /** Something that the peer can't be told: a handler's bug, a reply that nobody asked for. */
+  report(error: FerryError): void;
+}
+
+/** What a connection is made of. */
+export interface ConnectionOptions {
+  readonly native: Native;
+  readonly reactor: Reactor;
+  /** A connected, non-blocking UNIX stream socket; the connection closes it. */
+  readonly fd: number;
+  readonly handler: ConnectionHandler;
+  /** Longest message in either direction, header included, in bytes. */
+  readonly maxMessage: number;
+}

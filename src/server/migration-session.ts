@@ -121,30 +121,25 @@ export class MigrationSession<Party extends object> {
 
   /** Fills `target` with the next bytes of the saving session; returns how many, 0 at the end (for now). */
   read(target: Uint8Array, by: Party): number {
-    this.#requireSession('saving', by);
+    this.requireSession('saving', by);
     return this.#guard(() => this.#device.read(target));
   }
 
   /** The next bytes of the saving session where the device has them, or null: then {@link read} copies them. */
   view(limit: number, by: Party): Uint8Array | null {
-    this.#requireSession('saving', by);
+    this.requireSession('saving', by);
     return this.#guard(() => this.#device.view?.(limit) ?? null);
   }
 
   /** Takes `data` into the resuming session. */
   write(data: Uint8Array, by: Party): void {
-    this.#requireSession('resuming', by);
+    this.requireSession('resuming', by);
     this.#guard(() => this.#device.write(data));
-  }
-
-  /** Makes sure that `by` may use the data session of this kind, which has to be open. */
-  join(kind: 'saving' | 'resuming', by: Party): void {
-    this.#requireSession(kind, by);
   }
 
   /** Estimates for `by`, in PRE_COPY and PRE_COPY_P2P only (the uAPI: EINVAL elsewhere). */
   precopyInfo(by: Party): { initialBytes: bigint; dirtyBytes: bigint } {
-    this.#requireSession('saving', by);
+    this.requireSession('saving', by);
     if (this.#state === MigrationState.STOP_COPY) throw wrongState('precopy information', this.#state);
     return this.#device.precopyInfo();
   }
@@ -239,7 +234,8 @@ export class MigrationSession<Party extends object> {
     if (this.#resetting) throw underWay('a reset', this.#state);
   }
 
-  #requireSession(kind: 'saving' | 'resuming', by: Party): void {
+  /** Makes sure that `by` may use the data session of this kind, which has to be open, and drives from now on. */
+  requireSession(kind: 'saving' | 'resuming', by: Party): void {
     this.requireMigratable();
     this.#gate.require(kind === 'saving' ? 'read data' : 'write data', by);
     this.#requireNotAborted(by);

@@ -82,9 +82,9 @@ const attempts: readonly (readonly [string, ClaimedOperation, (world: World, by:
   ['MIG_DATA_READ', 'read data', ({ session }, by) => session.read(one, by)],
   ['MIG_DATA_READ, lent', 'read data', ({ session }, by) => session.view(1, by)],
   ['FERRY_PRECOPY_INFO', 'read data', ({ session }, by) => session.precopyInfo(by)],
-  ['a read of the v1 region', 'read data', ({ session }, by) => session.join('saving', by)],
+  ['a read of the v1 region', 'read data', ({ session }, by) => session.requireSession('saving', by)],
   ['MIG_DATA_WRITE', 'write data', ({ session }, by) => session.write(one, by)],
-  ['a write of the v1 region', 'write data', ({ session }, by) => session.join('resuming', by)],
+  ['a write of the v1 region', 'write data', ({ session }, by) => session.requireSession('resuming', by)],
   ['DEVICE_RESET', 'reset', (world, by) => world.reset(by)],
 ];
 

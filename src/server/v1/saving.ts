@@ -29,7 +29,7 @@ export class V1Saving<Party extends object> {
 
   /** What a read of pending_bytes answers: 0 exactly when nothing is left (in pre-copy: for now). */
   pendingBytes(by: Party): bigint {
-    this.#session.join('saving', by);
+    this.#session.requireSession('saving', by);
     if (this.#placeRead && this.#sizeRead) this.drop();
     this.#stage(by);
     return this.#staged === 0 ? 0n : BigInt(this.#staged) + this.#rest(by);
@@ -37,14 +37,14 @@ export class V1Saving<Party extends object> {
 
   /** A read of data_offset: it returns when a piece is there, if the device has any more. */
   place(by: Party): void {
-    this.#session.join('saving', by);
+    this.#session.requireSession('saving', by);
     this.#stage(by);
     this.#placeRead = this.#staged > 0;
   }
 
   /** A read of data_size: bytes of the piece. */
   size(by: Party): bigint {
-    this.#session.join('saving', by);
+    this.#session.requireSession('saving', by);
     this.#sizeRead = this.#staged > 0;
     return BigInt(this.#staged);
   }

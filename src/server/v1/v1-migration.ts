@@ -117,7 +117,7 @@ export class V1Migration<Party extends object> {
   }
 
   #readData(from: number, target: Uint8Array, at: number, length: number, by: Party): void {
-    this.#session.join('saving', by);
+    this.#session.requireSession('saving', by);
     if (from + length > this.#saving.staged) {
       throw wrong(`the piece in the data section has ${this.#saving.staged} bytes`, { offset: from, length });
     }
@@ -125,13 +125,13 @@ export class V1Migration<Party extends object> {
   }
 
   #writeData(to: number, source: Uint8Array, at: number, length: number, by: Party): void {
-    this.#session.join('resuming', by);
+    this.#session.requireSession('resuming', by);
     this.#section.set(source.subarray(at, at + length), to);
   }
 
   /** data_size was written: a piece lies in the data section. The device gets a copy, which nobody else changes. */
   #consume(size: number, by: Party): void {
-    this.#session.join('resuming', by);
+    this.#session.requireSession('resuming', by);
     if (size < 0 || size > this.#section.length) {
       throw wrong(`a piece has at most ${this.#section.length} bytes here`, { size });
     }

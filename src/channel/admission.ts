@@ -104,9 +104,13 @@ export class Admission {
     return gathering;
   }
 
-  #welcome(link: Link, { index, connections, session }: GreetingMessage, token: string): void {
+  /** A receiver learns from the sender which migration it is. */
+  #welcome(link: Link, hello: GreetingMessage, token: string): void {
+    const { index, connections, session, group, epoch } = hello;
+    const { role } = this.#options;
     const window = this.#window(connections);
-    const message = greetingOf(this.#options, {
+    const about = role === 'receiver' ? { role, group, epoch } : this.#options;
+    const message = greetingOf(about, {
       kind: 'WELCOME',
       index,
       connections,

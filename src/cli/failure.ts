@@ -76,12 +76,17 @@ function migrationFailure(error: MigrationError): Failure {
 }
 
 /** A device that belongs to the source but does not run there needs somebody as much as one in doubt. */
-function migrationExitCode({ code, owner, sourceState }: MigrationError): ExitCode {
+function migrationExitCode({ code, owner, nextSteps, sourceStates }: MigrationError): ExitCode {
   if (code === 'ERR_MIGRATION_REFUSED') return ExitCode.FAILED;
   if (owner === 'destination') return ExitCode.AT_DESTINATION;
   if (owner === 'in doubt') return ExitCode.IN_DOUBT;
-  const state = sourceState === null ? null : parseState(sourceState);
-  return sourceState === null || (state !== null && isRunning(state)) ? ExitCode.FAILED : ExitCode.IN_DOUBT;
+  return nextSteps.length === 0 || sourceStates.every(mayRun) ? ExitCode.FAILED : ExitCode.IN_DOUBT;
+}
+
+/** It runs, or nobody has seen that it does not. */
+function mayRun(number: number | null): boolean {
+  const state = number === null ? null : parseState(number);
+  return number === null || (state !== null && isRunning(state));
 }
 
 function named(state: number | null): string | null {

@@ -1,95 +1,103 @@
 import { Command } from 'commander';
 import type { DeviceClient } from '../client/index.ts';
-import { deviceEnd, type MigrateOptions, migrate } from '../engine/index.ts';
+import { deviceEnd, type MigrationReport, migrate } from '../engine/index.ts';
+import { addChannelOptions, addConnectionsOption } from './channel-options.ts';
 import { connectControl } from './control.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
+import { onInterrupt } from './interrupts.ts';
+import { addJournalOption, journalsIn } from './journal-options.ts';
+import { addLimitOptions, limitsOf, timeoutOf } from './limit-options.ts';
 import { migrationView } from './migration-view.ts';
-import { parseBytes, wholeNumber } from './quantities.ts';
-import { summaryOf } from './summary.ts';
+import { wholeNumber } from './quantities.ts';
+import { type SendOptions, send } from './send.ts';
+import { dryRunLines, summaryOf } from './summary.ts';
 import { print, toJson } from './terminal.ts';
+import { UsageError } from './usage-error.ts';
 
-interface Options {
-  readonly preCopy: boolean;
-  readonly maxBandwidth?: number;
-  readonly downtime?: number;
-  readonly maxIterations?: number;
-  readonly timeout?: number;
-  readonly json?: boolean;
-}
+type Options = Omit<SendOptions, 'to'> & { readonly to?: string };
 
 const HELP = `
-SOURCE and DESTINATION are control sockets; a main socket's path finds the control socket beside it. A VMM that is
-connected to the source is held from the stop on; it is moved by its own means, connects to the destination, and
-re-establishes there what it owns: DMA maps and interrupts.
+Without --to there are two sockets, SOURCE and DESTINATION, and this process moves the device by itself. With --to, all
+are sources, which are moved as one group to a ferry receive with as many destinations in the same order.
 
-Ctrl-C cancels as long as the destination has not been asked to run: the source runs on.
-With --json, progress goes to standard error as one JSON object per line, and the result to standard output.
+All are control sockets; a main socket's path finds the control socket beside it. A VMM that is connected to a source is
+held from the stop on; it is moved by its own means, connects to the destination, and re-establishes there what it owns:
+DMA maps and interrupts.
+
+ADDRESS is unix:PATH or tcp:HOST:PORT. Another host than this one needs TLS: a certificate for each side, of an authority
+that both name.
+
+Ctrl-C cancels as long as the destination has not been given the devices: the source runs on.
+With --json, progress goes to standard error as one JSON object per line, with --to events too, and the result to
+standard output.
 
 Examples:
   ferry migrate /tmp/a.sock /tmp/b.sock
-  ferry migrate /tmp/a.sock /tmp/b.sock --max-bandwidth 100M
-  ferry migrate /tmp/a.sock.control /run/b.control --json
+  ferry migrate /tmp/a.sock /tmp/b.sock --bandwidth 100M
+  ferry migrate /tmp/disk.sock /tmp/nic.sock --to tcp:127.0.0.1:4711
+  ferry migrate /tmp/a.sock --to tcp:far.example:4711 --tls-cert a.pem --tls-key a.key --tls-ca ca.pem --dry-run
 ${EXIT_CODES_HELP}`;
 
 /** `ferry migrate`. */
 export function migrateCommand(): Command {
-  return new Command('migrate')
-    .description('move a running device from one server to another')
-    .argument('<source>', 'control or main socket of the server that has the device')
-    .argument('<destination>', 'control or main socket of the server that is to get it')
-    .option('--no-pre-copy', 'stop at once and move everything then')
-    .option('--max-bandwidth <bytes>', 'bytes per second at most, such as 100M', parseBytes)
-    .option('--downtime <ms>', 'how long the guest may stand still (default: 300)', wholeNumber(1))
-    .option('--max-iterations <number>', 'rounds of pre-copy at most (default: 30)', wholeNumber(1))
-    .option('--timeout <ms>', 'how long each request may take (default: 5000)', wholeNumber(1))
+  const command = new Command('migrate')
+    .description('move running devices to other servers')
+    .argument('<control...>', 'SOURCE DESTINATION; with --to, all sources')
+    .option('--to <address>', 'where ferry receive listens');
+  addConnectionsOption(addChannelOptions(addLimitOptions(command)));
+  return addJournalOption(command)
+    .option('--wait <ms>', 'how long to look for a receiver that was lost (default: 30000)', wholeNumber(0))
+    .option('--paused', 'the guest is paused, and stays so')
+    .option('--force', 'move a group although a device has no P2P states')
+    .option('--dry-run', 'compare both sides, say whether it would work, and stop there')
     .option('--json', 'print JSON')
     .addHelpText('after', HELP)
     .action(runMigration);
 }
 
-async function runMigration(source: string, destination: string, options: Options): Promise<void> {
-  const json = options.json === true;
+async function runMigration(paths: readonly string[], options: Options): Promise<void> {
+  const { to } = options;
+  const report = to === undefined ? await here(paths, options) : await send(paths, { ...options, to });
+  if (options.json === true) return print(toJson(report));
+  for (const line of report.dryRun ? dryRunLines(report) : summaryOf(report)) print(line);
+}
+
+/** Both sides in this process. */
+async function here(paths: readonly string[], options: Options): Promise<MigrationReport> {
+  const [source, destination] = paths;
+  if (source === undefined || destination === undefined || paths.length !== 2) {
+    throw new UsageError('name a SOURCE and a DESTINATION, or with --to all sources');
+  }
   const cancel = new AbortController();
-  const stop = (): void => cancel.abort();
+  const off = onInterrupt(() => cancel.abort());
   const clients: DeviceClient[] = [];
-  // The second signal ends the command at once; both devices then stay where they are.
-  process.once('SIGINT', stop).once('SIGTERM', stop);
-  const view = migrationView(json);
+  const view = migrationView(options.json === true);
   try {
-    for (const path of [source, destination]) clients.push(await connectControl(path, options.timeout));
-    const [here, there] = clients;
-    if (here === undefined || there === undefined) return;
+    const here = await connectControl(source, options.timeout);
+    clients.push(here);
+    const there = await connectControl(destination, options.timeout);
+    clients.push(there);
     const from = await deviceEnd(here);
-    const to = await deviceEnd(there, from);
-    const report = await migrate(from, to, {
-      ...migrateOptions(options),
+    return await migrate(from, await deviceEnd(there, from), {
+      ...localOptions(options),
       signal: cancel.signal,
       onProgress: (progress) => view.show(progress),
     });
-    view.close();
-    if (json) print(toJson(report));
-    else for (const line of summaryOf(report)) print(line);
   } finally {
     view.close();
     for (const client of clients) client.close();
-    process.off('SIGINT', stop).off('SIGTERM', stop);
+    off();
   }
 }
 
-function migrateOptions({
-  preCopy,
-  maxBandwidth,
-  downtime,
-  maxIterations,
-  timeout,
-}: Options): MigrateOptions {
+/** Without a directory, the decisions of both sides end with this process, as the migration does. */
+function localOptions(options: Options) {
+  const { preCopy, paused = false, dryRun = false, journal } = options;
   return {
-    preCopy,
-    limits: {
-      bytesPerSecond: maxBandwidth ?? null,
-      ...(downtime === undefined ? {} : { downtimeMs: downtime }),
-      ...(maxIterations === undefined ? {} : { maxIterations }),
-    },
-    ...(timeout === undefined ? {} : { timeoutMs: timeout }),
+    ...{ preCopy, paused, dryRun, limits: limitsOf(options) },
+    ...(journal === undefined
+      ? {}
+      : { journals: journalsIn(journal), recover: `ferry recover --journal ${journal}` }),
+    ...timeoutOf(options),
   };
 }

@@ -1,22 +1,28 @@
 import { Presets, SingleBar } from 'cli-progress';
-import type { MigrationProgress } from '../engine/index.ts';
-import { formatBytes } from './quantities.ts';
+import type { MigrationEvent, MigrationProgress } from '../engine/index.ts';
+import { formatBytes, formatMs } from './quantities.ts';
 import { printError, toJson } from './terminal.ts';
 
 /** Shows how a migration goes on. */
 export interface MigrationView {
   show(progress: MigrationProgress): void;
+  /** For machines alone. */
+  tell(event: MigrationEvent): void;
   /** Clears what it has drawn. Idempotent. */
   close(): void;
 }
 
 /** JSON lines on standard error, or a bar there when it is a terminal, or nothing. */
 export function migrationView(json: boolean): MigrationView {
-  if (json) return { show: (progress) => printError(toJson({ progress })), close() {} };
-  return process.stderr.isTTY ? new BarView() : { show() {}, close() {} };
+  if (!json) return process.stderr.isTTY ? new BarView() : { show() {}, tell() {}, close() {} };
+  return {
+    show: (progress) => printError(toJson({ progress })),
+    tell: (event) => printError(toJson({ event })),
+    close() {},
+  };
 }
 
-const FORMAT = '{phase} [{bar}] {percentage}%  {moved}  {rate}/s';
+const FORMAT = '{phase} [{bar}] {percentage}%  {moved}  {rate}/s{rest}{blackout}';
 
 class BarView implements MigrationView {
   readonly #bar = new SingleBar(
@@ -34,13 +40,21 @@ class BarView implements MigrationView {
     this.#bar.update(bytes, labels(progress));
   }
 
+  tell(): void {}
+
   close(): void {
     if (this.#open) this.#bar.stop();
     this.#open = false;
   }
 }
 
-function labels({ phase, iteration, bytes, rate }: MigrationProgress) {
+function labels({ phase, iteration, bytes, rate, remaining, estimatedDowntimeMs }: MigrationProgress) {
   const name = iteration > 0 ? `${phase} ${iteration}` : phase;
-  return { phase: name.padEnd(11), moved: formatBytes(bytes), rate: formatBytes(rate) };
+  return {
+    phase: name.padEnd(11),
+    moved: formatBytes(bytes),
+    rate: formatBytes(rate),
+    rest: remaining === null ? '' : `  ${formatBytes(remaining)} left`,
+    blackout: estimatedDowntimeMs === null ? '' : `  downtime ~${formatMs(estimatedDowntimeMs)}`,
+  };
 }

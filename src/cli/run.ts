@@ -6,7 +6,12 @@ import { ExitRequest } from './exit-request.ts';
 import { failureJson, failureOf } from './failure.ts';
 import { inspectCommand } from './inspect.ts';
 import { migrateCommand } from './migrate.ts';
+import { receiveCommand } from './receive.ts';
+import { recoverCommandLine } from './recover.ts';
+import { restoreCommand } from './restore.ts';
+import { saveCommand } from './save.ts';
 import { serveCommand } from './serve.ts';
+import { showCommand } from './show.ts';
 import { stateCommand } from './state.ts';
 import { statesCommand } from './states.ts';
 import { print, printFailure, toJson } from './terminal.ts';
@@ -17,6 +22,11 @@ Examples:
   ferry serve memory --socket-path /tmp/a.sock             serve a device
   ferry inspect /tmp/a.sock                                look at it
   ferry migrate /tmp/a.sock /tmp/b.sock                    move it to another server
+  ferry receive /tmp/b.sock --listen tcp::4711             wait for one from another process or host
+  ferry migrate /tmp/a.sock --to tcp:127.0.0.1:4711        and send it there
+  ferry recover                                            finish what an interrupted migration has left
+  ferry save /tmp/a.sock a.ferry                           write its state to a file
+  ferry restore a.ferry /tmp/b.sock                        and give it to another server
   ferry state /tmp/a.sock                                  see where a migration has left it
   ferry states path RUNNING STOP_COPY                      see what a change of state takes
 ${EXIT_CODES_HELP}`;
@@ -49,6 +59,11 @@ function buildProgram(): Command {
     serveCommand(),
     inspectCommand(),
     migrateCommand(),
+    receiveCommand(),
+    recoverCommandLine(),
+    saveCommand(),
+    restoreCommand(),
+    showCommand(),
     stateCommand(),
     statesCommand(),
     demoCommand(),

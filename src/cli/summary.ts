@@ -1,4 +1,5 @@
-import type { MigrationReport, PhaseReport } from '../engine/index.ts';
+import type { MigrationReport, PhaseReport, ReceiverReport } from '../engine/index.ts';
+import { stateName } from '../states/index.ts';
 import { outColors as colors } from './colors.ts';
 import { counted, formatBytes, formatMs } from './quantities.ts';
 import { table } from './terminal.ts';
@@ -16,14 +17,27 @@ export function summaryOf(report: MigrationReport): string[] {
     convergence === null
       ? 'no pre-copy'
       : `${counted(iterations, 'round')} of pre-copy: ${ENDED[convergence]}`;
+  const runs = report.timeline.source.some(({ device }) => device > 0) ? 'devices run' : 'device runs';
   return [
-    `The device runs at ${colors.bold(destination)}; ${source} has stopped.`,
+    `The ${runs} at ${colors.bold(destination)}; ${source} has stopped.`,
     '',
     ...phaseTable(report).map((line) => `  ${line}`),
     '',
     `  ${how}`,
     `  downtime ${colors.bold(formatMs(report.downtimeMs))}`,
   ];
+}
+
+/** A comparison that found nothing against the migration, in lines for people. */
+export function dryRunLines({ source, destination, notes }: MigrationReport): string[] {
+  const found = `${source} can be moved to ${destination}; nothing was changed.`;
+  return [found, ...notes.map((note) => `  note: ${note}`)];
+}
+
+/** What a receiver has got, in lines for people. */
+export function receptionLines(names: readonly string[], report: ReceiverReport): string[] {
+  const devices = names.map((name, i) => `  ${colors.bold(name)} is in ${stateName(report.states[i] ?? 0)}`);
+  return [`Received ${formatBytes(report.bytes)} in ${formatMs(report.totalMs)}:`, ...devices];
 }
 
 /** Phases, times, bytes and rates as an aligned table. */

@@ -1,0 +1,117 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Channel, connectChannel } from '../channel/index.ts';
+import type { DeviceClient } from '../client/index.ts';
+import { absentEnd, deviceEnd, type MigrationEnd, type Recovery, recover } from '../engine/index.ts';
+import { FerryError } from '../errors/index.ts';
+import {
+  type BeginRecord,
+  JournalError,
+  type JournalKey,
+  type JournalReading,
+  type JournalRole,
+  type Journals,
+  positionOf,
+} from '../journal/index.ts';
+import { type ChannelOptions, wayOf } from './channel-options.ts';
+import { connectControl } from './control.ts';
+import { timeoutOf } from './limit-options.ts';
+
+/** How one side is recovered. */
+export interface SideOptions extends Partial<ChannelOptions> {
+  readonly peerJournal: JournalReading | null;
+  readonly force: { readonly who: string; readonly why: string } | null;
+  readonly to?: string;
+  readonly timeout?: number;
+}
+
+/** What became of one side. */
+export interface SideRecovery {
+  readonly role: JournalRole;
+  readonly devices: readonly string[];
+  /** Null: the process that began it is still at work. */
+  readonly recovery: Recovery | null;
+}
+
+/** Recovers the side whose journal this is: with its devices, and the receiver if it can be reached. */
+export async function recoverSide(
+  journals: Journals,
+  key: JournalKey,
+  options: SideOptions,
+): Promise<SideRecovery> {
+  const { entries } = await journals.read(key);
+  const begin = entries[0]?.record;
+  const paths = begin?.kind === 'BEGIN' ? begin.devices.map(({ path }) => path) : [];
+  const clients: DeviceClient[] = [];
+  try {
+    const devices = await Promise.all(paths.map((path) => endAt(path, clients, options)));
+    const committed = positionOf(key.role, entries) === 'COMMIT';
+    const channel = begin?.kind === 'BEGIN' && committed ? await receiverOf(begin, options) : null;
+    const { peerJournal, force } = options;
+    const peer = { devices: null, recover: null };
+    const recovery = await recover({
+      ...{ ...key, journals, devices, channel, peerJournal, force, peer },
+      ...timeoutOf(options),
+    });
+    const kept = recovery.owner === 'source' && recovery.acted && recovery.complete;
+    if (begin?.kind === 'BEGIN' && kept) await sayAborted(await receiverOf(begin, options), begin);
+    return { role: key.role, devices: paths, recovery };
+  } catch (error) {
+    if (!(error instanceof JournalError) || error.code !== 'ERR_JOURNAL_BUSY') throw error;
+    return { role: key.role, devices: paths, recovery: null };
+  } finally {
+    for (const client of clients) client.close();
+  }
+}
+
+/** A device whose server has ended does not keep the others from being recovered. */
+async function endAt(path: string, clients: DeviceClient[], options: SideOptions): Promise<MigrationEnd> {
+  try {
+    const client = await connectControl(path, options.timeout);
+    clients.push(client);
+    return await deviceEnd(client);
+  } catch (error) {
+    if (error instanceof FerryError) return absentEnd(path, error);
+    throw error;
+  }
+}
+
+/** How long a receiver that may not be there any more is waited for, in milliseconds. */
+const PATIENCE_MS = 5_000;
+
+/** A channel to the receiver, which may still wait for the outcome; null when there is none. */
+async function receiverOf(begin: BeginRecord, options: SideOptions): Promise<Channel | null> {
+  if (begin.role !== 'sender') return null;
+  const { group, epoch } = begin;
+  try {
+    const { endpoint, tls } = await wayOf(options.to ?? begin.peer, options);
+    return await connectChannel(endpoint, {
+      ...{ role: 'sender', group, epoch, handshakeMs: PATIENCE_MS },
+      ...(tls === undefined ? {} : { tls }),
+    });
+  } catch (error) {
+    // An address that was typed has to be right; one from the journal may be of a process that has ended.
+    if (options.to !== undefined || !(error instanceof FerryError)) throw error;
+    return null;
+  }
+}
+
+/** The source keeps the devices, durably: a receiver that still waits for the outcome may give up what it has. */
+async function sayAborted(channel: Channel | null, { group, epoch }: BeginRecord): Promise<void> {
+  if (channel === null) return;
+  const heard = new Promise<void>((resolve) => {
+    channel.receive(({ kind }) => {
+      if (kind === 'ABORTED') resolve();
+    });
+  });
+  const reason = {
+    code: 'ERR_STEP_CANCELLED',
+    text: 'the source has been recovered, and keeps it',
+    errno: null,
+  };
+  const timer = new AbortController();
+  const late = sleep(PATIENCE_MS, undefined, { signal: timer.signal }).catch(() => {});
+  void channel.send({ kind: 'ABORT', group, epoch, reason });
+  await Promise.race([heard, channel.closed, late]);
+  timer.abort();
+  channel.abort('it has been said');
+}

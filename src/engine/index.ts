@@ -4,9 +4,20 @@ export { type Clock, systemClock } from './clock.ts';
 export { type ChangeableLimits, MigrationControl, type MigrationStatus } from './control.ts';
 export type { Convergence, Iteration } from './convergence.ts';
 export { deviceEnd } from './device-end.ts';
+export {
+  type DirtyTracker,
+  type DmaLogger,
+  dmaTracker,
+  vmmTracker,
+  type WriteReporter,
+} from './dirty-tracker.ts';
 export type { GuestMemorySink, GuestMemorySource, GuestMemoryTarget } from './guest-memory.ts';
+export { GuestMemoryError, type GuestMemoryErrorCode } from './guest-memory-error.ts';
 export { DEFAULT_LIMITS, type MigrationLimits } from './limits.ts';
 export type { Manifest, ManifestDevice } from './manifest.ts';
+export { MappedMemorySource } from './mapped-memory-source.ts';
+export { MappedMemoryTarget, type MappedMemoryTargetOptions } from './mapped-memory-target.ts';
+export type { MemoryRegion } from './memory-region.ts';
 export { type MigrateOptions, migrate, preflight } from './migrate.ts';
 export type {
   ClaimTicket,

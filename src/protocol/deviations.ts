@@ -128,6 +128,12 @@ export const deviations: readonly Deviation[] = [
     ferry: 'may send and accepts none',
   },
   {
+    about: 'DEVICE_GET_REGION_IO_FDS: argsz over max_data_xfer_size, a region of size 0',
+    text: 'silent',
+    others: 'libvfio-user EINVAL',
+    ferry: 'EINVAL',
+  },
+  {
     about: 'DEVICE_SET_IRQS: argsz',
     text: 'bytes of the request, data included',
     others: 'kernel EINVAL when it leaves out the data; libvfio-user takes 20 with data',

@@ -63,7 +63,7 @@ export function nextSteps(situation: Situation, owner: Owner, lost: readonly str
     return ['ferry recover at the source first: what is here is kept until the source has written ABORT'];
   }
   return situation[otherRole(role)] === null
-    ? [`ferry recover at the ${there}, with the journal of the ${here}`]
+    ? [`ferry recover --peer FILE at the ${there}, FILE being the journal of the ${here}`]
     : [];
 }
 
@@ -82,7 +82,7 @@ function afterLoss(situation: Situation): readonly string[] {
   }
   return mayNeedCopy(situation)
     ? [
-        'bring the journal of the destination here: if it became ready, it holds a copy; run ferry recover with it',
+        'bring the journal of the destination here: if it became ready, it holds a copy; then: ferry recover --peer FILE',
       ]
     : [anew];
 }
@@ -94,7 +94,7 @@ function inDoubt(situation: Situation): readonly string[] {
     `make certain that the ${there} never runs the device again (power it off, or reset its devices), ` +
     'and only then: ferry recover --force';
   return situation[otherRole(role)] === null
-    ? [`bring the journal of the ${there} here, and run ferry recover with it`, force]
+    ? [`bring the journal of the ${there} here, and run: ferry recover --peer FILE`, force]
     : [force];
 }
 

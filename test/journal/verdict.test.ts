@@ -239,7 +239,7 @@ describe('the verdict in words', () => {
     expect(judged('sender', [B, COMMIT], null, [deviceAt('/run/a', STOP_COPY)])).toMatchObject({
       owner: 'destination',
       actions: ['stop', 'retire'],
-      nextSteps: ['ferry recover at the destination, with the journal of the source'],
+      nextSteps: ['ferry recover --peer FILE at the destination, FILE being the journal of the source'],
     });
     expect(judged('receiver', [B, COMMIT], [R, READY], [deviceAt('/run/b', STOP)])).toMatchObject({
       owner: 'destination',

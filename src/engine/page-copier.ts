@@ -53,7 +53,10 @@ export class PageCopier {
         const isZero = isZeroPage(memory, first);
         const last = endOfRun(memory, first, end, isZero);
         if (isZero) await this.#joinZeros(sink, region, zeros, first, last);
-        else sent += await this.#send(sink, region, memory, first, last);
+        else {
+          await flush(sink, region, zeros);
+          sent += await this.#send(sink, region, memory, first, last);
+        }
         first = last;
       }
       await this.#breathe(end - at);

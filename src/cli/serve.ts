@@ -64,6 +64,7 @@ It stays in the foreground, prints one line when it listens (on standard error w
 Examples:
   ferry serve memory --socket-path /tmp/a.sock --size 64M --image disk.img
   ferry serve edu --socket-path /tmp/edu.sock --no-control
+  ferry serve edu --socket-path /tmp/old.sock --migration v1 --v1-rule v1-libvfio-user
   ferry serve gpio --socket-path /tmp/gpio.sock --inputs in0=1,in7=1
   ferry serve serial --socket-path /tmp/serial.sock --backend unix:/tmp/line
   ferry serve serial --socket-path /tmp/serial.sock --backend pty

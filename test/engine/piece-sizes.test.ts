@@ -6,7 +6,14 @@ import { MigrationState } from '../../src/states/index.ts';
 /** A side with one device. */
 function side(largestPiece?: number): Manifest {
   const device = {
-    ...{ name: 'a', flags: 5, state: MigrationState.RUNNING, identity: null, busy: null, backEnds: [] },
+    ...{
+      name: 'a',
+      flags: 5,
+      state: MigrationState.RUNNING,
+      identity: { kind: 'a' },
+      busy: null,
+      backEnds: [],
+    },
     ...{ instance: '0'.repeat(16), configuration: null, claims: true },
     ...(largestPiece === undefined ? {} : { largestPiece }),
   };
@@ -32,7 +39,7 @@ describe('the longest piece', () => {
     const [device] = side().devices;
     const told = {
       ...manifestFieldsOf(side()),
-      devices: [{ ...device, identity: null, backEnds: [], largestPiece }],
+      devices: [{ ...device, identity: { kind: 'a' }, backEnds: [], largestPiece }],
     };
     expect(manifestFromJson(told)).toBe(null);
   });

@@ -122,7 +122,14 @@ export {
   SparseMmap,
 } from './region-capabilities.ts';
 export { deviceGetRegionInfo, RegionInfo, RegionInfoFlag } from './region-info.ts';
-export { deviceGetRegionIoFds, IoEventfdFlag, IoFdType, IoSubRegion, NO_FD_INDEX, RegionIoFds } from './region-io-fds.ts';
+export {
+  deviceGetRegionIoFds,
+  IoEventfdFlag,
+  IoFdType,
+  IoSubRegion,
+  NO_FD_INDEX,
+  RegionIoFds,
+} from './region-io-fds.ts';
 export { deviceReset } from './reset.ts';
 export { V1_REGION_SUBTYPE, V1_REGION_TYPE, V1MigrationInfo } from './v1-migration.ts';
 export { PROTOCOL_MAJOR, PROTOCOL_MINOR, type Version, version } from './version.ts';

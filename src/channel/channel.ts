@@ -58,7 +58,7 @@ export type MessageHandler = (message: Message, body: Uint8Array) => void | Prom
 export interface Channel {
   readonly peer: ChannelPeer;
   /**
-   * Sends a message. The bytes of `body` may be reused when the call returns. Null: there is room for more at once.
+   * Sends a message. The bytes of `body` may be reused when the call returns; until then only a MEMORY message's may change. Null: there is room for more at once.
    * A promise: it was taken, but wait before sending more; it resolves when there is room, and also when the channel
    * has ended (the next call then throws).
    * @throws ChannelError ERR_CHANNEL_MESSAGE for what may not be sent, ERR_CHANNEL_OVERRUN for much too much, and the

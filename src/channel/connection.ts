@@ -70,7 +70,7 @@ export class Connection {
   /** Signs of life since the last {@link tick}, and ticks without any. */
   #sentLately = false;
   #heardLately = true;
-  #movedLately = true;
+  #left = 0;
   #quietTicks = 0;
   #stuckTicks = 0;
   #closed = false;
@@ -176,8 +176,8 @@ export class Connection {
     this.#sentLately = false;
     this.#quietTicks = this.#heardLately ? 0 : this.#quietTicks + 1;
     this.#heardLately = false;
-    this.#stuckTicks = this.#movedLately || this.#pendingBytes === 0 ? 0 : this.#stuckTicks + 1;
-    this.#movedLately = false;
+    this.#stuckTicks = this.link.left !== this.#left || !this.blocked ? 0 : this.#stuckTicks + 1;
+    this.#left = this.link.left;
   }
 
   /** Ends it; in order: what has been sent goes out as far as the link has taken it. */
@@ -210,7 +210,6 @@ export class Connection {
   /** Gives the link what it takes, and keeps a copy of the rest. */
   #push(head: Uint8Array, body: Uint8Array | null): void {
     const taken = this.#pending.length > 0 ? 0 : this.link.write(head, body);
-    if (taken > 0) this.#movedLately = true;
     if (taken < head.length) this.#keep(head.subarray(taken));
     if (body !== null) this.#keep(body.subarray(Math.max(0, taken - head.length)));
   }
@@ -233,7 +232,6 @@ export class Connection {
     for (let next = this.#pending[0]; next !== undefined; next = this.#pending[0]) {
       const taken = this.link.write(next, this.#pending[1] ?? null);
       if (taken === 0) return;
-      this.#movedLately = true;
       this.#taken(taken);
       if (this.#pendingBytes > 0 && taken < next.length) return;
     }

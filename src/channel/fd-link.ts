@@ -9,6 +9,8 @@ const FD_ROOM = 4;
 /** A UNIX or TCP socket that the addon serves: received where the reader wants it, sent from where the sender has it. */
 export class FdLink implements Link {
   readonly peer: LinkPeer;
+  readonly kind = 'fd';
+  left = 0;
   /** The kernel says by what it takes. */
   readonly full = false;
   readonly #native: Native;
@@ -44,7 +46,9 @@ export class FdLink implements Link {
     const taken = this.#native.send(this.#fd, head, 0, head.length, body, 0, body?.length ?? 0, null);
     // An error shows itself to the receiving side as well, which reports it.
     if (taken < size) this.#port?.awaitWritable(true);
-    return Math.max(taken, 0);
+    if (taken <= 0) return 0;
+    this.left += taken;
+    return taken;
   }
 
   end(): void {

@@ -10,6 +10,8 @@ import { Segments } from './segments.ts';
 const GREEDY = 64 * 1024;
 /** From how many bytes on a payload is large. */
 const LARGE = 4 * GREEDY;
+/** Less than this is not checksummed on its own, in bytes. */
+const BATCH = 64 * 1024;
 /** What has been received is checksummed at once; this much stays in the cache meanwhile, in bytes. */
 const MOST = 256 * 1024;
 
@@ -98,8 +100,15 @@ export class FrameReader {
    */
   received(count: number): void {
     this.offset += count;
+    if (this.#mayWait()) return;
     while (this.#frame === null ? this.#readHeader() : this.#readPayload(this.#frame));
     if (this.#frame === null) this.#makeRoom();
+  }
+
+  /** Whether more of a payload can come before it is worth a checksum: streams bring it in small pieces. */
+  #mayWait(): boolean {
+    if (this.#frame === null || this.offset - this.#checked >= BATCH) return false;
+    return this.offset < this.#payloadEnd(this.#frame);
   }
 
   /** A frame has been handled; its bytes may be overwritten. */

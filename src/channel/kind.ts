@@ -13,7 +13,7 @@ export type Originator = ChannelRole | 'both';
 export type KindTail =
   | { readonly tail: 'none' }
   /** Raw bytes, handed over beside the message. */
-  | { readonly tail: 'body'; readonly doc: string; readonly maxBytes: number }
+  | { readonly tail: 'body'; readonly doc: string; readonly maxBytes: number; readonly live: boolean }
   /** Strict UTF-8 JSON. */
   | {
       readonly tail: 'json';
@@ -75,7 +75,10 @@ export function kind<const F extends ChannelFields, const T extends KindTail = {
 }
 
 /** Declares raw bytes after the fixed fields. */
-export const body = (doc: string, maxBytes: number = MAX_BODY) => ({ tail: 'body', doc, maxBytes }) as const;
+export const body = (doc: string) => ({ tail: 'body', doc, maxBytes: MAX_BODY, live: false }) as const;
+
+/** Declares raw bytes that somebody else may be changing while they are sent: the channel takes a copy first. */
+export const liveBody = (doc: string) => ({ ...body(doc), live: true }) as const;
 
 /** Declares JSON after the fixed fields. */
 export const json = <const N extends string>(

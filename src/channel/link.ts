@@ -34,6 +34,10 @@ export interface LinkEvents {
 /** Bytes in both directions. */
 export interface Link {
   readonly peer: LinkPeer;
+  /** Whether it reports every byte that leaves, or only whole writes. */
+  readonly kind: 'fd' | 'stream';
+  /** Bytes that have left so far, as far as it knows. */
+  readonly left: number;
   /** Begins to receive. May be called again, to go on with another buffer and other events. */
   start(into: LinkBuffer, events: LinkEvents): void;
   /** Whether it holds so much already that it should be given nothing more before `writable`. */

@@ -1,5 +1,5 @@
 import { flags } from '../protocol/index.ts';
-import { body, json, type KindDeclaration, type KindValue, kind, rows } from './kind.ts';
+import { body, json, type KindDeclaration, type KindValue, kind, liveBody, rows } from './kind.ts';
 import { bits, id, u16, u32, u64 } from './layout.ts';
 
 /** What the destination must not do yet although it has the configuration space that asks for it. */
@@ -47,7 +47,7 @@ export const messages = {
     'sender',
     'Pages of guest memory.',
     { region: u16('number of the region in the manifest'), offset: u64('first byte in it') },
-    body('the pages'),
+    liveBody('the pages'),
   ),
   ZERO: kind(24, 'sender', 'Pages of guest memory that are all zero.', {
     region: u16('number of the region in the manifest'),

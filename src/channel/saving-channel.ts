@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { loadNative, type Native } from '../native/index.ts';
+import { Snapshot } from './bytes.ts';
 import type { Channel, ChannelEnd, ChannelPeer, ChannelStatistics } from './channel.ts';
 import { ChannelError } from './channel-error.ts';
 import { type ChannelIdentity, settingsOf } from './channel-options.ts';
@@ -42,6 +43,7 @@ class SavingChannel implements Channel {
   readonly #dispatch: Dispatch;
   readonly #ending = new Ending();
   readonly #scratch = new Uint8Array(MAX_FIXED);
+  readonly #snapshot = new Snapshot();
   #taken = 0;
   #takenBytes = 0;
   #closing = false;
@@ -91,7 +93,9 @@ class SavingChannel implements Channel {
       throw end?.error ?? new ChannelError('ERR_CHANNEL_CLOSED', 'the channel is closed');
     }
     const head = messageCodec.encode(message, body.length, 'sender', this.#scratch);
-    this.#dispatch.send(messages[message.kind].number, head, body.length === 0 ? null : body);
+    const { number, tail } = messages[message.kind];
+    const still = tail.tail === 'body' && tail.live ? this.#snapshot.take(body) : body;
+    this.#dispatch.send(number, head, body.length === 0 ? null : still);
     this.#taken += 1;
     this.#takenBytes += head.length + body.length;
     return this.#dispatch.pressure();

@@ -7,6 +7,8 @@ const HIGH = 2 * 1024 * 1024;
 /** A sink as a link that only takes. */
 export class SinkLink implements Link {
   readonly peer: LinkPeer;
+  readonly kind = 'stream';
+  left = 0;
   readonly #sink: Sink;
   #events: LinkEvents | null = null;
   #writing: Promise<void> = Promise.resolve();
@@ -57,6 +59,7 @@ export class SinkLink implements Link {
       this.#events?.failed(error instanceof Error ? error : new Error(String(error)));
     }
     this.#outstanding -= bytes.length;
+    this.left += bytes.length;
     if (!this.#full || this.#outstanding >= HIGH / 2) return;
     this.#full = false;
     this.#events?.writable();

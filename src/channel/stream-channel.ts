@@ -1,3 +1,4 @@
+import { Snapshot } from './bytes.ts';
 import type { Channel, ChannelEnd, ChannelPeer, ChannelStatistics, MessageHandler } from './channel.ts';
 import { ChannelError } from './channel-error.ts';
 import type { ChannelSettings } from './channel-options.ts';
@@ -18,6 +19,8 @@ import { sumStatistics } from './statistics.ts';
 
 /** How often there is a sign of life in the time after which silence is a failure. */
 const TICKS = 4;
+/** How many ticks nothing may move; a stream tells only when a whole frame is out, which takes long on a slow line. */
+const STUCK_TICKS = { fd: TICKS, stream: 6 * TICKS };
 /** How long the other side may take to hang up after both have said goodbye, in milliseconds. */
 const HANG_UP_MS = 2000;
 const NOTHING = new Uint8Array(0);
@@ -55,6 +58,7 @@ export class StreamChannel implements Channel {
   readonly #reassembly: Reassembly;
   readonly #ending = new Ending();
   readonly #scratch = new Uint8Array(MAX_FIXED);
+  readonly #snapshot = new Snapshot();
   readonly #ticker: NodeJS.Timeout;
   #hangUp: NodeJS.Timeout | null = null;
   /** Messages that were taken from the caller, and the bytes of their payloads. */
@@ -90,7 +94,9 @@ export class StreamChannel implements Channel {
   send(message: Message, body: Uint8Array = NOTHING): Promise<void> | null {
     this.#requireOpen();
     const head = messageCodec.encode(message, body.length, this.#options.role, this.#scratch);
-    this.#dispatch.send(messages[message.kind].number, head, body.length === 0 ? null : body);
+    const { number, tail } = messages[message.kind];
+    const still = tail.tail === 'body' && tail.live ? this.#snapshot.take(body) : body;
+    this.#dispatch.send(number, head, body.length === 0 ? null : still);
     this.#taken += 1;
     this.#takenBytes += head.length + body.length;
     return this.#dispatch.pressure();
@@ -213,8 +219,8 @@ export class StreamChannel implements Channel {
         const why = `nothing came from ${address} for ${silenceMs} ms: the other side or the network is dead`;
         return this.#fail(new ChannelError('ERR_CHANNEL_SILENT', why));
       }
-      if (stuck >= TICKS) {
-        const why = `${address} took nothing for ${silenceMs} ms although it lives`;
+      if (stuck >= STUCK_TICKS[connection.link.kind]) {
+        const why = `${address} takes nothing although it lives`;
         return this.#fail(new ChannelError('ERR_CHANNEL_STALLED', why));
       }
     }

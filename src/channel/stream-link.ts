@@ -11,6 +11,8 @@ const POOLED = 3;
 /** A stream of Node, such as a TLS connection. It may keep what is written for a while, so that is copied. */
 export class StreamLink implements Link {
   readonly peer: LinkPeer;
+  readonly kind = 'stream';
+  left = 0;
   readonly #stream: Duplex;
   readonly #pool: Buffer[] = [];
   #into: LinkBuffer | null = null;
@@ -37,7 +39,7 @@ export class StreamLink implements Link {
     this.#into = into;
     this.#events = events;
     if (first) this.#stream.on('data', (chunk: Uint8Array) => this.#received(chunk));
-    else this.#stream.resume();
+    this.#stream.resume();
     if (this.#ended) queueMicrotask(() => this.#live?.ended());
   }
 
@@ -84,7 +86,7 @@ export class StreamLink implements Link {
       const { buffer, offset, room } = this.#into;
       if (room === 0) return this.#putBack(chunk.subarray(at));
       const count = Math.min(room, chunk.length - at);
-      buffer.set(chunk.subarray(at, at + count), offset);
+      buffer.set(count === chunk.length ? chunk : chunk.subarray(at, at + count), offset);
       at += count;
       const live = this.#live;
       if (live === null) return;
@@ -100,6 +102,7 @@ export class StreamLink implements Link {
 
   #written(size: number, buffer: Buffer | null): void {
     this.#outstanding -= size;
+    this.left += size;
     if (buffer !== null && this.#pool.length < POOLED) this.#pool.push(buffer);
     if (!this.#full || this.#outstanding > LOW) return;
     this.#full = false;

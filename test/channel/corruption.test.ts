@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { FRAME_HEADER_SIZE } from '../../src/channel/frame.ts';
 import { bytes, samples } from './samples.ts';
@@ -53,12 +54,7 @@ function isPrefix(got: readonly Got[]): boolean {
   return got.every(({ message, body }, index) => {
     const sent = items[index];
     const wanted = sent !== undefined && 'body' in sent ? (sent.body ?? new Uint8Array()) : new Uint8Array();
-    try {
-      expect(message).toEqual(sent?.message);
-    } catch {
-      return false;
-    }
-    return Buffer.compare(body, wanted) === 0;
+    return isDeepStrictEqual(message, sent?.message) && Buffer.compare(body, wanted) === 0;
   });
 }
 
@@ -70,22 +66,23 @@ it.each([undefined, 1, 7, 100])('takes a sound stream in pieces of any size (%s)
 
 describe('a stream in which', () => {
   it('any single byte was changed is refused before what was changed is delivered', async () => {
+    const unnoticed: number[] = [];
     for (let at = 0; at < stream.length; at += 1) {
       const changed = stream.slice();
       changed[at] = (changed[at] ?? 0) ^ (1 << (at % 8));
       const { got, ended } = await receive(changed);
-      expect(ended, `byte ${at}`).toMatch(/^ERR_CHANNEL_(CHECKSUM|CUT)$/);
-      expect(isPrefix(got), `byte ${at}`).toBe(true);
-      expect(got.length, `byte ${at}`).toBeLessThan(items.length + 1);
+      if (!/^ERR_CHANNEL_(CHECKSUM|CUT)$/.test(ended) || !isPrefix(got)) unnoticed.push(at);
     }
+    expect(unnoticed).toEqual([]);
   });
 
   it('anything is missing at the end is never taken for a whole one', async () => {
+    const unnoticed: number[] = [];
     for (let length = 0; length < stream.length; length += 1) {
       const { got, ended } = await receive(stream.subarray(0, length));
-      expect(ended, `${length} bytes`).toBe('ERR_CHANNEL_CUT');
-      expect(isPrefix(got), `${length} bytes`).toBe(true);
+      if (ended !== 'ERR_CHANNEL_CUT' || !isPrefix(got)) unnoticed.push(length);
     }
+    expect(unnoticed).toEqual([]);
   });
 
   it('a frame is repeated, missing or moved is refused', async () => {

@@ -7,7 +7,9 @@ export class FakeLink implements Link {
   readonly written: Uint8Array[] = [];
   /** How many bytes it takes before it refuses; the test raises it. */
   capacity = Number.POSITIVE_INFINITY;
+  readonly kind = 'fd';
   full = false;
+  left = 0;
   destroyed = false;
   ended = false;
   #into: LinkBuffer | null = null;
@@ -22,6 +24,7 @@ export class FakeLink implements Link {
     const all = Buffer.concat([head, body ?? new Uint8Array()]);
     const taken = Math.min(all.length, this.capacity);
     this.capacity -= taken;
+    this.left += taken;
     if (taken > 0) this.written.push(new Uint8Array(all.subarray(0, taken)));
     return taken;
   }

@@ -99,13 +99,17 @@ it('passes on what the handler throws', async () => {
 
 it('notices every single byte that was changed, and every end that is missing', async () => {
   const stored = await saved();
+  const unnoticed: number[] = [];
   for (let at = 0; at < stored.length; at += 1) {
     const changed = stored.slice();
     changed[at] = (changed[at] ?? 0) ^ (1 << (at % 8));
-    expect(await code(load(memorySource(changed))), `byte ${at}`).toMatch(/^ERR_CHANNEL_/);
-    const short = memorySource(stored.subarray(0, at));
-    expect(await code(load(short)), `${at} bytes`).toMatch(/^ERR_CHANNEL_(CUT|VERSION)$/);
+    const answers = [
+      await code(load(memorySource(changed))),
+      await code(load(memorySource(stored.subarray(0, at)))),
+    ];
+    if (!answers.every((answer) => answer.startsWith('ERR_CHANNEL_'))) unnoticed.push(at);
   }
+  expect(unnoticed).toEqual([]);
 });
 
 it.each([
@@ -226,7 +230,8 @@ describe('an encrypted stream', () => {
     const source = await openedSource(memorySource(sink.bytes, 100_000), key);
     await readSaved(source);
     source.rewind?.();
-    expect((await load(source)).map(({ body }) => body)).toEqual(big.map(({ body }) => body));
+    const got = await load(source);
+    expect(got.map(({ body }, i) => Buffer.compare(body, big[i]?.body ?? bytes(0)))).toEqual([0, 0, 0]);
     // Cut exactly between two chunks: what is left is sound but for the mark of the last.
     const header = sink.bytes.length % (256 * 1024 + 16);
     expect(header).toBeGreaterThan(0);
@@ -255,13 +260,14 @@ describe('an encrypted stream', () => {
 
   it('notices every single byte that was changed, and every end that is missing', async () => {
     const stored = await saved(key);
+    const unnoticed: number[] = [];
     for (let at = 0; at < stored.length; at += 1) {
       const changed = stored.slice();
       changed[at] = (changed[at] ?? 0) ^ (1 << (at % 8));
-      // The fields of the derivation could say a passphrase is needed, or another version.
-      expect(await code(open(changed, key)), `byte ${at}`).toMatch(/^ERR_CHANNEL_/);
-      expect(await code(open(stored.subarray(0, at), key)), `${at} bytes`).toMatch(/^ERR_CHANNEL_/);
+      const answers = [await code(open(changed, key)), await code(open(stored.subarray(0, at), key))];
+      if (!answers.every((answer) => answer.startsWith('ERR_CHANNEL_'))) unnoticed.push(at);
     }
+    expect(unnoticed).toEqual([]);
   });
 
   it('does not let a file demand any amount of memory for its key', async () => {

@@ -419,3 +419,19 @@ it('refuses a caller that ignores back-pressure, before memory runs out', () => 
   expect(sent.at(69)).toBe('ERR_CHANNEL_OVERRUN');
   channel.abort('done');
 });
+
+it('sends memory that others are writing to as it was at one instant', async () => {
+  const [sender, receiver] = [side('sender'), side('receiver')];
+  const got = collect(receiver.channel);
+  await turn();
+  const live = bytes(5000);
+  // Somebody writes to it between the checksum and the sending.
+  const write = sender.link.write.bind(sender.link);
+  sender.link.write = (head, body) => {
+    live.fill(0);
+    return write(head, body);
+  };
+  sender.channel.send(samples.MEMORY.message, live);
+  carry(sender, receiver);
+  expect(got.map(({ body }) => body)).toEqual([bytes(5000)]);
+});

@@ -83,11 +83,21 @@ export async function expectFiles(guest: Guest, disk: Disk): Promise<void> {
 
 /** Has the driver begin anew and do without MSI (Documentation/ABI/testing/sysfs-bus-pci). */
 export async function useIntx(guest: Guest, disk: Disk): Promise<void> {
-  const address = await disk.addressIn(guest);
-  await guest.run(`echo ${address} > /sys/bus/pci/drivers/nvme/unbind`);
-  await guest.run(`echo 0 > /sys/bus/pci/devices/${address}/msi_bus`);
-  await guest.run(`echo ${address} > /sys/bus/pci/drivers/nvme/bind`);
+  await bindAgain(guest, disk, `echo 0 > /sys/bus/pci/devices/${await disk.addressIn(guest)}/msi_bus`);
   expect(await interruptsOf(guest, disk)).not.toMatch(/MSI/);
+}
+
+/** Has the driver begin anew with I/O queues of so many entries, which are soon full and begin at the start again. */
+export async function useShortQueues(guest: Guest, disk: Disk, entries: number): Promise<void> {
+  await bindAgain(guest, disk, `echo ${entries} > /sys/module/nvme/parameters/io_queue_depth`);
+  expect(disk.device.state.completionSize[1]).toBe(entries);
+}
+
+async function bindAgain(guest: Guest, disk: Disk, between: string): Promise<void> {
+  const address = await disk.addressIn(guest);
+  const driver = '/sys/bus/pci/drivers/nvme';
+  await guest.run(`echo ${address} > ${driver}/unbind && ${between} && echo ${address} > ${driver}/bind`);
+  await disk.nameIn(guest);
 }
 
 /** The lines of /proc/interrupts that belong to a disk. */

@@ -10,7 +10,7 @@ import { describeInGuests, type Lab, type Served } from './harness/lab.ts';
 import { Load } from './harness/load.ts';
 import { describeTrips, LONGEST_HOLD, roundTrips, type TripOptions } from './harness/round-trips.ts';
 import { MEMORY, machinesOf } from './matrix.ts';
-import { makeFiles, useIntx } from './nvme.ts';
+import { makeFiles, useIntx, useShortQueues } from './nvme.ts';
 import { ttyOf } from './serial.ts';
 import { VerifiedLoad } from './verified-load.ts';
 
@@ -23,6 +23,8 @@ const FURTHER_INTERRUPTS = 3;
 const ROUNDS = 10;
 /** In place of what a reset keeps. */
 const GARBAGE = 0xa5;
+/** Of an nvme's queues, where a trip is to meet them at every place. */
+const QUEUE_ENTRIES = 8;
 /** Bytes that a serial line sends before as many come back. */
 const AHEAD = 4 * KiB;
 
@@ -150,6 +152,7 @@ function roundTripTests(lab: Lab, machine: Machine): void {
 
     it('keeps what is written, and each completion of one request at a time', ONCE, async () => {
       await guest.load('nvme');
+      await useShortQueues(guest, devices.disks[storage], QUEUE_ENTRIES);
       const load = await VerifiedLoad.start(guest, devices.disks[storage], 1);
       await moveDisk('nvme', load);
       console.log(await load.end());

@@ -1,4 +1,4 @@
-import type { ClaimTicket, EndInspection, MigrationEnd, PrecopyEstimate } from '../../src/engine/index.ts';
+import type { ClaimTicket, ConfigurationNeed, EndInspection, MigrationEnd, PrecopyEstimate } from '../../src/engine/index.ts';
 import { Errno, FerryError } from '../../src/errors/index.ts';
 import {
   isRunning,
@@ -140,6 +140,10 @@ export class FakeEnd implements MigrationEnd {
     });
   }
 
+  configurationNeed?: () => Promise<ConfigurationNeed | null>;
+  readConfiguration?: () => Promise<Uint8Array>;
+  writeConfiguration?: (bytes: Uint8Array, withheld: number) => Promise<void>;
+  performActions?: (actions: number) => Promise<void>;
   claim?: (ticket: ClaimTicket) => Promise<void>;
   retire?: (ticket: ClaimTicket) => Promise<void>;
   release?: (ticket: ClaimTicket) => Promise<void>;

@@ -1,7 +1,7 @@
 import type { Copied } from './step.ts';
 
-/** Arcs of the blackout, one after another: P2P and STOP_COPY here; STOP, P2P and RUNNING there. */
-const ARCS = 5;
+/** Arcs of the blackout that do work: STOP_COPY here, STOP there, which verifies. The others only change a state. */
+const ARCS = 2;
 /** COMPLETE to READY, COMMIT to RUNNING. */
 const ROUND_TRIPS = 2;
 /** READY, COMMIT and RUN. */

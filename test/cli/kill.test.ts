@@ -11,7 +11,7 @@ import { lastJson, type Outcome, type Running, Shell } from './ferry.ts';
 const MARK = 0xfee1dead;
 const content = randomFillSync(new Uint8Array(1024 * 1024));
 /** The data takes half a second, so that a kill meets the phase that it is meant for. */
-const SLOWLY = ['--max-bandwidth', '2M', '--json'];
+const SLOWLY = ['--max-bandwidth', '2M', '--downtime', '10000', '--json'];
 
 let shell: Shell;
 let source: Running;

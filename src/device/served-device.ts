@@ -1,6 +1,7 @@
 import type { FerryError } from '../errors/index.ts';
 import type { AddressSpace } from '../memory/index.ts';
 import type { Native } from '../native/index.ts';
+import type { ConfigurationMode } from '../protocol/index.ts';
 import type { MigrationState } from '../states/index.ts';
 import type { PrecopyInfo } from '../stream/index.ts';
 import type { Doorbell } from './doorbell.ts';
@@ -86,6 +87,11 @@ export interface DeviceHost {
 export interface DeviceMigration {
   /** MigrationFlag bits; 0: the device can't migrate, and nothing else here is called but {@link reset}. */
   readonly flags: number;
+  /**
+   * How the configuration space has to travel. Absent: in the bytes of {@link read}. Otherwise whoever moves the device
+   * reads it there, and writes it here, in RESUMING (in STOP what was withheld), as software writes it.
+   */
+  readonly configuration?: ConfigurationMode;
   /** Carries out one arc of the machine for {@link flags}. A throw or rejection leaves the device in `from`. */
   arc(from: MigrationState, to: MigrationState): void | Promise<void>;
   /**

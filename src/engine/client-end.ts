@@ -1,14 +1,29 @@
 import type { DeviceClient, DeviceDescription, PciConfig } from '../client/index.ts';
 import { MigrationState } from '../states/index.ts';
-import type { EndInspection, MigrationEnd } from './migration-end.ts';
+import { configurationOf, needOf } from './device-configuration.ts';
+import type { ConfigurationNeed, EndInspection, MigrationEnd } from './migration-end.ts';
 
 type Identity = Record<string, string | number>;
+
+/** What a {@link clientEnd} is told besides. */
+export interface ClientEndOptions {
+  /**
+   * How the configuration space of the device has to travel; null: in its own state. By default what the server says,
+   * and null for one that says nothing, as servers that are not Ferry.
+   */
+  readonly configuration?: ConfigurationNeed | null;
+}
 
 /**
  * A client's device as one end of a migration. The client stays the caller's: nothing here closes it. `name` is what
  * messages and next steps call it; the path it is connected to by default.
+ * @throws FerryError ERR_CONFIGURATION_MODE when the server wants its configuration space moved in an unknown way
  */
-export function clientEnd(client: DeviceClient, name: string = client.path): MigrationEnd {
+export function clientEnd(
+  client: DeviceClient,
+  name: string = client.path,
+  { configuration = needOf(client.agreement.configuration) }: ClientEndOptions = {},
+): MigrationEnd {
   return {
     name,
     flags: () => client.migrationFlags(),
@@ -25,6 +40,7 @@ export function clientEnd(client: DeviceClient, name: string = client.path): Mig
     },
     inspect: async () => ({ ...inspectionOf(await client.describe()), ...(await instanceOf(client)) }),
     ...(client.agreement.claim ? claimsOf(client) : {}),
+    ...(configuration === null ? {} : configurationOf(client, configuration)),
   };
 }
 

@@ -1,5 +1,5 @@
 import { type DeviceClient, V1Device } from '../client/index.ts';
-import { clientEnd } from './client-end.ts';
+import { type ClientEndOptions, clientEnd } from './client-end.ts';
 import type { MigrationEnd } from './migration-end.ts';
 import { V1End } from './v1-end.ts';
 
@@ -11,8 +11,9 @@ import { V1End } from './v1-end.ts';
 export async function deviceEnd(
   client: DeviceClient,
   source: MigrationEnd | null = null,
+  options: ClientEndOptions = {},
 ): Promise<MigrationEnd> {
   const device = (await client.migrationFlags()) === null ? await V1Device.open(client) : null;
-  if (device === null) return clientEnd(client);
+  if (device === null) return clientEnd(client, client.path, options);
   return new V1End(client, device, { source: source instanceof V1End ? source : null });
 }

@@ -1,5 +1,5 @@
 export { absentEnd } from './absent-end.ts';
-export { clientEnd } from './client-end.ts';
+export { type ClientEndOptions, clientEnd } from './client-end.ts';
 export { type Clock, systemClock } from './clock.ts';
 export { type ChangeableLimits, MigrationControl, type MigrationStatus } from './control.ts';
 export type { Convergence, Iteration } from './convergence.ts';

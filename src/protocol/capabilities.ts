@@ -33,8 +33,21 @@ export const capabilitiesObject = object('what the sender supports', {
     precopyInfo: boolean('FERRY_PRECOPY_INFO is understood'),
     inspect: boolean('FERRY_INSPECT is understood'),
     claim: boolean('FERRY_CLAIM is understood'),
+    configuration: integer(
+      'in a reply, how the configuration space has to travel: 0 in the state of the device, 1 once, when the data has ' +
+        'been written, 2 ahead of the data each time, its actions withheld, 3 ahead each time with all its actions; 0 ' +
+        'in a proposal: the answer is understood',
+      0,
+      255,
+    ),
   }),
 });
+
+/** How the configuration space of a device has to travel when it migrates (`ferry.configuration`). */
+export const ConfigurationMode = { IN_STATE: 0, AT_END: 1, AHEAD: 2, EVERY_TIME: 3 } as const;
+
+/** A value of {@link ConfigurationMode}. */
+export type ConfigurationMode = (typeof ConfigurationMode)[keyof typeof ConfigurationMode];
 
 /** Capabilities as one side names them; what is absent was not named. */
 export type Capabilities = MemberValues<(typeof capabilitiesObject)['members']>;

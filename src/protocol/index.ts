@@ -1,7 +1,7 @@
 export { bitmapSize } from './bitmap-size.ts';
 export type { BodyInput, BodyValue } from './body.ts';
 export { littleEndian, readU64AsNumber, writeU64FromNumber } from './byte-order.ts';
-export type { Capabilities } from './capabilities.ts';
+export { type Capabilities, ConfigurationMode } from './capabilities.ts';
 export {
   ClaimFlag,
   ClaimOperation,

@@ -1,4 +1,4 @@
-import type { Capabilities } from './capabilities.ts';
+import { type Capabilities, ConfigurationMode } from './capabilities.ts';
 import {
   DEFAULT_MAX_DATA_XFER_SIZE,
   DEFAULT_MAX_DMA_MAPS,
@@ -42,6 +42,8 @@ export interface Agreement {
   readonly inspect: boolean;
   /** FERRY_CLAIM may be sent. */
   readonly claim: boolean;
+  /** How the configuration space has to travel: a ConfigurationMode, or one of a later version; null: not agreed. */
+  readonly configuration: number | null;
 }
 
 /** Every power of two from 4 KiB to 1 GiB. */
@@ -56,7 +58,12 @@ export const OUR_CAPABILITIES: Capabilities = {
   twinSocket: { supported: true },
   writeMultiple: true,
   migration: { pgsize: DEFAULT_PGSIZES, maxBitmapSize: MAX_BITMAP_SIZE },
-  ferry: { precopyInfo: true, inspect: true, claim: true },
+  ferry: {
+    precopyInfo: true,
+    inspect: true,
+    claim: true,
+    configuration: ConfigurationMode.IN_STATE,
+  },
 };
 
 /**
@@ -116,6 +123,7 @@ function common(proposed: Capabilities, ours: Capabilities): Capabilities {
         precopyInfo: yes(theirs.precopyInfo, our.precopyInfo) || undefined,
         inspect: yes(theirs.inspect, our.inspect) || undefined,
         claim: yes(theirs.claim, our.claim) || undefined,
+        configuration: both(theirs.configuration, our.configuration, (_, mode) => mode),
       }),
     ),
   });
@@ -135,6 +143,7 @@ function agreement(reply: Version, told: Capabilities, heard: Capabilities, agre
     precopyInfo: yes(agreed.ferry?.precopyInfo, told.ferry?.precopyInfo),
     inspect: yes(agreed.ferry?.inspect, told.ferry?.inspect),
     claim: yes(agreed.ferry?.claim, told.ferry?.claim),
+    configuration: told.ferry?.configuration === undefined ? null : (agreed.ferry?.configuration ?? null),
   };
 }
 

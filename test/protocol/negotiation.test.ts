@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   acceptReply,
   type Capabilities,
+  ConfigurationMode,
   negotiate,
   OUR_CAPABILITIES,
   type Version,
@@ -65,6 +66,7 @@ describe('a server', () => {
       precopyInfo: false,
       inspect: false,
       claim: false,
+      configuration: null,
     });
   });
 
@@ -113,6 +115,16 @@ describe('a server', () => {
     expect(negotiate(proposal({}), OUR_CAPABILITIES).reply.capabilities).toEqual({});
   });
 
+  it('says how its configuration space travels, to those who understand that', () => {
+    const ours = { ...OUR_CAPABILITIES, ferry: { configuration: ConfigurationMode.AHEAD } };
+    const asked = proposal({ ferry: { configuration: 0 } });
+    const { reply, agreed } = negotiate(asked, ours);
+    expect([reply.capabilities?.ferry?.configuration, agreed.configuration]).toEqual([2, 2]);
+    expect(acceptReply(asked, reply, 0).configuration).toBe(2);
+    expect(negotiate(proposal({ ferry: {} }), ours).reply.capabilities).toEqual({ ferry: {} });
+    expect(acceptReply(proposal({}), reply, 0).configuration, 'not asked for').toBeNull();
+  });
+
   it('agrees on the page sizes that both have, and refuses none at all', () => {
     expect(negotiate(proposal({ pgsizes: 0x20_1000 }), OUR_CAPABILITIES).agreed.pgsizes).toBe(0x20_1000);
     expect(refusal(() => negotiate(proposal({ pgsizes: 2048 }), OUR_CAPABILITIES)).code).toBe(
@@ -155,6 +167,7 @@ describe('a client', () => {
       precopyInfo: false,
       inspect: false,
       claim: false,
+      configuration: null,
     });
   });
 

@@ -1,10 +1,12 @@
 import type { Region } from '../../device/index.ts';
 import { Errno } from '../../errors/index.ts';
 import {
+  ConfigurationMode,
   echoRegionAccess,
   littleEndian,
   ProtocolError,
   RegionAccess,
+  RegionIndex,
   readU64AsNumber,
   regionRead,
   regionWrite,
@@ -43,12 +45,23 @@ export function handleRegionRead(served: ServedConnection, message: IncomingMess
   return true;
 }
 
-/** REGION_WRITE on the control socket: only the migration region of v1 belongs to the control side. */
+/**
+ * REGION_WRITE on the control socket: to the migration region of v1, and to the configuration space of a device whose
+ * state is without it ({@link mayAccess}).
+ */
 export function handleControlWrite(served: ServedConnection, message: IncomingMessage): boolean {
-  if (message.length >= FIXED && isV1Access(served, message)) return handleRegionWrite(served, message);
+  if (message.length >= FIXED && (isV1Access(served, message) || isConfigOfItsOwn(served, message))) {
+    return handleRegionWrite(served, message);
+  }
   throw new ServerError('ERR_WRONG_SOCKET', 'REGION_WRITE belongs on the main socket', {
     command: 'REGION_WRITE',
   });
+}
+
+function isConfigOfItsOwn(served: ServedConnection, { view, start }: IncomingMessage): boolean {
+  const { configuration = ConfigurationMode.IN_STATE } = served.server.device.migration;
+  const region = view.getUint32(start + AT.region, littleEndian);
+  return configuration !== ConfigurationMode.IN_STATE && region === RegionIndex.CONFIG;
 }
 
 /** REGION_WRITE, posted or not. */

@@ -1,7 +1,7 @@
 import type { Region } from '../../device/index.ts';
 import { Errno } from '../../errors/index.ts';
-import { RegionIndex } from '../../protocol/index.ts';
-import { isRunning, stateName } from '../../states/index.ts';
+import { ConfigurationMode, RegionIndex } from '../../protocol/index.ts';
+import { isRunning, MigrationState, stateName } from '../../states/index.ts';
 import { accessVerdict } from '../access-rules.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { heldTooLong, ServerError } from '../server-error.ts';
@@ -42,7 +42,8 @@ export function mayAccess(
 function mayAccessByRule(served: ServedConnection, region: Region, write: boolean, posted: boolean): boolean {
   const { server } = served;
   const config = region.index === RegionIndex.CONFIG;
-  if (served.role === 'control') return requireInspection(config && !write, region.index);
+  if (served.role === 'control')
+    return requireInspection(config && (!write || mayConfigure(served)), region.index);
   const { hold, migration } = server;
   const verdict = accessVerdict({
     state: migration.state,
@@ -65,6 +66,17 @@ function mayAccessByRule(served: ServedConnection, region: Region, write: boolea
       region: region.index,
       state: stateName(migration.state),
     },
+  );
+}
+
+/** Whoever drives a migration sets the configuration space up where that does not travel in the device's state. */
+function mayConfigure(served: ServedConnection): boolean {
+  const { migration, device } = served.server;
+  const { RESUMING, STOP } = MigrationState;
+  const travelsBeside =
+    (device.migration.configuration ?? ConfigurationMode.IN_STATE) !== ConfigurationMode.IN_STATE;
+  return (
+    travelsBeside && migration.owner === served && (migration.state === RESUMING || migration.state === STOP)
   );
 }
 

@@ -1,5 +1,11 @@
 import { FerryError } from '../../errors/index.ts';
-import { type Capabilities, negotiate, type Version, version } from '../../protocol/index.ts';
+import {
+  type Capabilities,
+  ConfigurationMode,
+  negotiate,
+  type Version,
+  version,
+} from '../../protocol/index.ts';
 import type { IncomingMessage, ReplyTicket } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
@@ -30,12 +36,16 @@ export function handleVersion(served: ServedConnection, message: IncomingMessage
 
 /** A second socket is for a VMM that takes descriptors; claims are made on the control socket only. */
 function offeredTo({ role, server }: ServedConnection, proposal: Version): Capabilities {
-  const { capabilities } = server;
+  const { capabilities, device } = server;
+  const { ferry } = capabilities;
   const mayTwin = role === 'main' && proposal.capabilities?.maxMsgFds !== 0;
+  const configuration = device.migration.configuration ?? ConfigurationMode.IN_STATE;
   return {
     ...capabilities,
     ...(mayTwin ? {} : { twinSocket: { supported: false } }),
-    ...(role === 'main' && capabilities.ferry ? { ferry: { ...capabilities.ferry, claim: false } } : {}),
+    ...(ferry === undefined
+      ? {}
+      : { ferry: { ...ferry, configuration, ...(role === 'main' && { claim: false }) } }),
   };
 }
 

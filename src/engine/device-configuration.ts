@@ -1,0 +1,89 @@
+import { Errno, FerryError } from '../errors/index.ts';
+import { ConfigurationMode, RegionIndex } from '../protocol/index.ts';
+import { actionWrites, type ConfigWrite, setupWrites } from './config-setup.ts';
+import type { ConfigurationNeed, MigrationEnd } from './migration-end.ts';
+import { OrderedWrites } from './ordered-writes.ts';
+
+/** The part of a client that is needed to move the configuration space of its device. */
+export interface ConfigurationClient {
+  regionInfo(index: number): Promise<{ readonly size: bigint; readonly readable: boolean }>;
+  read(region: number, offset: number, length: number): Promise<Uint8Array>;
+  write(region: number, offset: number, data: Uint8Array): Promise<void>;
+  writeMigrationData(bytes: Uint8Array): Promise<void>;
+}
+
+/** What an end with configuration space has besides. */
+export type ConfigurationMethods = Required<
+  Pick<
+    MigrationEnd,
+    'configurationNeed' | 'readConfiguration' | 'writeConfiguration' | 'performActions' | 'write'
+  >
+>;
+
+/** The sizes that configuration space has: conventional, and PCI Express. */
+const SIZES: readonly bigint[] = [256n, 4096n];
+
+/** What a server has said in VERSION, in the engine's words; null: it travels in the device's state. */
+export function needOf(mode: number | null): ConfigurationNeed | null {
+  switch (mode) {
+    case null:
+    case ConfigurationMode.IN_STATE:
+      return null;
+    case ConfigurationMode.AT_END:
+      return 'none';
+    case ConfigurationMode.AHEAD:
+      return 'ahead';
+    case ConfigurationMode.EVERY_TIME:
+      return 'every-time';
+    default: {
+      const message = `the server wants its configuration space moved in a way (${mode}) that this version does not know`;
+      throw new FerryError('ERR_CONFIGURATION_MODE', message, { errno: Errno.EOPNOTSUPP, context: { mode } });
+    }
+  }
+}
+
+/**
+ * The configuration space (region 7) of a client's device, where it does not travel in the device's own state. What is
+ * written to it is declared in config-registers.ts; with `every-time` it is written as it is, and the device sees to
+ * the rest.
+ */
+export function configurationOf(client: ConfigurationClient, need: ConfigurationNeed): ConfigurationMethods {
+  const writes = new OrderedWrites();
+  let wanted: Uint8Array | null = null;
+  let withheldYet = 0;
+  const read = async (): Promise<Uint8Array> => {
+    const { size, readable } = await client.regionInfo(RegionIndex.CONFIG);
+    if (!readable || !SIZES.includes(size)) throw noConfiguration(size);
+    return client.read(RegionIndex.CONFIG, 0, Number(size));
+  };
+  const carryOut = async (list: readonly ConfigWrite[]): Promise<void> => {
+    for (const { offset, bytes } of list) await client.write(RegionIndex.CONFIG, offset, bytes);
+  };
+  return {
+    configurationNeed: async () => need,
+    readConfiguration: read,
+    write: (bytes) => writes.data(bytes, (data) => client.writeMigrationData(data)),
+    writeConfiguration: (bytes, withheld) => {
+      const copy = bytes.slice();
+      return writes.alone(async () => {
+        wanted = copy;
+        withheldYet = withheld;
+        const own = await read();
+        if (need === 'every-time' && own.length === copy.length)
+          return client.write(RegionIndex.CONFIG, 0, copy);
+        await carryOut(setupWrites(own, copy, withheld));
+      });
+    },
+    performActions: (actions) =>
+      writes.alone(async () => {
+        if (wanted === null) return;
+        withheldYet &= ~actions;
+        await carryOut(actionWrites(await read(), wanted, actions, withheldYet));
+      }),
+  };
+}
+
+function noConfiguration(size: bigint): FerryError {
+  const message = `the device has a configuration space of ${size} bytes, which is none of a PCI device`;
+  return new FerryError('ERR_CONFIGURATION_DIFFERS', message, { errno: Errno.EINVAL, context: { size } });
+}

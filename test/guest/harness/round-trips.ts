@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DeviceClient } from '../../../src/client/index.ts';
 import { MigrationState } from '../../../src/states/index.ts';
@@ -9,6 +10,8 @@ export interface TripReport {
   readonly holds: readonly number[];
   /** Bytes of state in the last trip. */
   readonly stateBytes: number;
+  /** How late this process came to what it had to do at most, in milliseconds: so much of a hold may be the host's. */
+  readonly lateMs: number;
 }
 
 /** How round trips are made. */
@@ -32,6 +35,8 @@ export interface TripOptions {
 export const LONGEST_HOLD = 4000;
 /** {@link TripOptions.settle} is called before every so many trips. */
 const SETTLED_EACH = 3;
+/** Longer than any hold, in milliseconds, so that a slow answer shows as a long hold. */
+const ANSWER_TIMEOUT = 20_000;
 /** Bytes that one MIG_DATA_READ asks for. */
 const CHUNK = 1024 * 1024;
 /** Chunks that pre-copy takes at most: a guest that is fast always has more. */
@@ -44,7 +49,9 @@ const NOTHING = async (): Promise<void> => {};
  */
 export async function roundTrips(socketPath: string, options: TripOptions): Promise<TripReport> {
   const { trips, everyMs, settle = NOTHING, pause = NOTHING, resume = NOTHING, destroy = () => {} } = options;
-  const client = await DeviceClient.connect(`${socketPath}.control`);
+  const client = await DeviceClient.connect(`${socketPath}.control`, { timeoutMs: ANSWER_TIMEOUT });
+  const delay = monitorEventLoopDelay();
+  delay.enable();
   const holds: number[] = [];
   let stateBytes = 0;
   try {
@@ -61,8 +68,9 @@ export async function roundTrips(socketPath: string, options: TripOptions): Prom
     }
   } finally {
     client.close();
+    delay.disable();
   }
-  return { trips: holds.length, holds, stateBytes };
+  return { trips: holds.length, holds, stateBytes, lateMs: delay.max / 1e6 };
 }
 
 /** What the device gives of its state while it still runs; what the guest changes meanwhile has to follow. */
@@ -96,8 +104,8 @@ async function takeData(client: DeviceClient, most: number): Promise<readonly Bu
 }
 
 /** For people who read the output of the tests. */
-export function describeTrips(what: string, { trips, holds, stateBytes }: TripReport): string {
+export function describeTrips(what: string, { trips, holds, stateBytes, lateMs }: TripReport): string {
   const sorted = holds.toSorted((a, b) => a - b);
   const at = (share: number) => (sorted[Math.floor(share * (sorted.length - 1))] ?? 0).toFixed(0);
-  return `${what}: ${trips} round trips of ${stateBytes} bytes; held ${at(0)} to ${at(1)} ms, median ${at(0.5)} ms`;
+  return `${what}: ${trips} round trips of ${stateBytes} bytes; held ${at(0)} to ${at(1)} ms, median ${at(0.5)} ms; the host was late by ${lateMs.toFixed(0)} ms at most`;
 }

@@ -87,8 +87,8 @@ describe('ferry migrate', () => {
     ]);
     const outcome = await shell.run('migrate', shell.path('a.sock'), shell.path('b.sock'));
     expect(outcome.status).toBe(1);
-    expect(outcome.stderr).toMatch(
-      /data section takes pieces of 65536 bytes, and those of .* have up to 1048576/,
+    expect(outcome.stderr).toContain(
+      'takes pieces of 65536 bytes, and those of the source have up to 1048576',
     );
   });
 });

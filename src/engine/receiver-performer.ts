@@ -1,6 +1,7 @@
-import type { Message } from '../channel/index.ts';
+import { type Channel, type Message, readSaved, type Source } from '../channel/index.ts';
 import { loadNative } from '../native/index.ts';
 import type { GuestMemoryTarget } from './guest-memory.ts';
+import { Keeper } from './keeper.ts';
 import { DONE, type SideOptions, SidePerformer } from './side-performer.ts';
 import type { Reply, Step } from './step.ts';
 import { messageOf, StepError } from './step-error.ts';
@@ -11,12 +12,17 @@ export interface ReceiverOptions extends SideOptions {
   /** Chunks that devices have been given and have not yet taken, at most. */
   readonly window: number;
   readonly memory: GuestMemoryTarget | null;
+  /** Where what arrives is kept besides; null: only in the devices. */
+  readonly keep: Channel | null;
+  /** Recovery: what was kept; null: nothing. */
+  readonly kept: Source | null;
 }
 
 /** Carries out the steps of a receiver: hands what arrives to the devices. */
 export class ReceiverPerformer extends SidePerformer {
   readonly #options: ReceiverOptions;
   readonly #totals: Totals;
+  readonly #keeper: Keeper;
   #loading = false;
   #failed = false;
   #writing = 0;
@@ -33,6 +39,7 @@ export class ReceiverPerformer extends SidePerformer {
     this.#options = options;
     const checked = options.channel.peer.carrier !== 'memory';
     this.#totals = new Totals(options.devices.length, checked ? loadNative().crc32 : null);
+    this.#keeper = new Keeper(options.keep, (error) => this.#fail(error));
   }
 
   override async perform(step: Step): Promise<Reply> {
@@ -42,6 +49,13 @@ export class ReceiverPerformer extends SidePerformer {
         return DONE;
       case 'drain':
         return this.#drain();
+      case 'loadKept':
+        await this.#loadKept();
+        return DONE;
+      case 'journal':
+        // Whoever relies on READY relies on what is kept.
+        if (step.decision === 'READY') await this.#keeper.finish();
+        return super.perform(step);
       case 'totals':
         this.#loading = false;
         this.#compare(step.totals);
@@ -67,11 +81,19 @@ export class ReceiverPerformer extends SidePerformer {
   override async close(): Promise<void> {
     this.#watchdog?.close();
     this.#failed = true;
+    this.#keeper.discard();
     await super.close();
   }
 
-  /** Data is taken inside the call that delivers it, so it is never copied here. */
   #take(message: Message, body: Uint8Array): boolean | Promise<void> {
+    const room = this.#keeper.keep(message, body);
+    const taken = this.#apply(message, body);
+    if (room === null || taken === false) return taken;
+    return taken === true ? room : Promise.all([room, taken]).then(() => {});
+  }
+
+  /** Data is taken inside the call that delivers it, so it is never copied here. */
+  #apply(message: Message, body: Uint8Array): boolean | Promise<void> {
     switch (message.kind) {
       case 'DATA':
       case 'CONFIG':
@@ -87,6 +109,25 @@ export class ReceiverPerformer extends SidePerformer {
     if (message.kind === 'DATA') return this.#data(message.device, body);
     if (message.kind === 'CONFIG') return this.#config(message.device, body, message.withheld);
     return this.#pages(message, body);
+  }
+
+  /** Gives the devices, which are in RESUMING, what was kept. It is verified as it is read. */
+  async #loadKept(): Promise<void> {
+    const { kept } = this.#options;
+    if (kept === null)
+      throw new StepError('ERR_STEP_FAILED', 'destination', 'nothing was kept of what was received');
+    this.#loading = true;
+    try {
+      await readSaved(kept, async (message, body) => {
+        const taken = this.#apply(message, body);
+        if (taken !== true && taken !== false) await taken;
+      });
+    } catch (error) {
+      const text = `what was kept can't be read: ${messageOf(error)}`;
+      throw new StepError('ERR_STEP_FAILED', 'destination', text, error);
+    }
+    await this.#drain();
+    this.#loading = false;
   }
 
   #data(index: number, body: Uint8Array): boolean | Promise<void> {

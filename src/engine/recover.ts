@@ -1,4 +1,4 @@
-import { type Channel, memoryPair } from '../channel/index.ts';
+import { type Channel, memoryPair, type Source } from '../channel/index.ts';
 import {
   type BeginRecord,
   type Journal,
@@ -31,6 +31,8 @@ export interface RecoverOptions
   readonly peerJournal?: JournalReading | null;
   /** Sender: to a receiver that still waits for the outcome; null or absent when there is none. */
   readonly channel?: Channel | null;
+  /** Receiver: what was kept of what it received; null or absent when nothing was. */
+  readonly kept?: Source | null;
   /** Who decides for this side although the other one can't be asked, because it is known to be fenced. */
   readonly force?: { readonly who: string; readonly why: string } | null;
   /** The guest was paused, and is to stay so. */
@@ -120,7 +122,14 @@ function performerFor(
     ...sideOptions(end, { ...options, channel, token }, plan),
     ...{ journal, forced: options.force ?? null },
   };
-  if (end === 'destination') return new ReceiverPerformer({ ...side, window: DEFAULT_WINDOW, memory: null });
+  if (end === 'destination')
+    return new ReceiverPerformer({
+      ...side,
+      window: DEFAULT_WINDOW,
+      memory: null,
+      keep: null,
+      kept: options.kept ?? null,
+    });
   const control = new MigrationControl();
   return new SenderPerformer({
     ...side,

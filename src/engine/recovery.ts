@@ -19,7 +19,7 @@ import { arm, setRunning } from './receiver-run.ts';
 import { bringBack, isWhole } from './sender-aftermath.ts';
 import { cleanUp, deliver } from './sender-commit.ts';
 import { newSenderCourse, type SenderCourse } from './sender-course.ts';
-import { ask, hook, journal, type Sequence, succeeds } from './step.ts';
+import { ask, carryOut, hook, journal, type Sequence, succeeds } from './step.ts';
 import { asStepError, messageOf, StepError } from './step-error.ts';
 
 const { STOP, RUNNING } = MigrationState;
@@ -138,14 +138,24 @@ function* carryOutAll(
         yield* discard(course);
         break;
       case 'load kept state':
-        throw new StepError('ERR_STEP_FAILED', 'destination', NOT_KEPT);
+        yield* loadKept(course);
+        break;
     }
   }
   if (owner === 'destination' && isSender(course)) yield* tell(course, plan);
 }
 
-const NOT_KEPT =
-  'a device no longer holds what it was given, and nothing was kept besides: it is lost there, and the source still has it, stopped';
+/** All of them anew: which of them still hold what they were given is not worth a guess. */
+function* loadKept(course: Course): Sequence<void> {
+  try {
+    yield* take(course, course.devices, () => MigrationState.RESUMING);
+    yield* carryOut({ do: 'loadKept' });
+    yield* take(course, course.devices, () => STOP);
+  } catch (error) {
+    const tail = 'What a device was given is lost there, and the stopped source still has it';
+    throw new StepError('ERR_STEP_FAILED', 'destination', `${messageOf(error)}. ${tail}`, error);
+  }
+}
 
 function* record(action: `journal ${'RECOVERED' | 'ABORT' | 'RUN' | 'DONE'}`): Sequence<void> {
   switch (action) {

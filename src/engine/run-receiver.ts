@@ -1,3 +1,4 @@
+import type { Channel } from '../channel/index.ts';
 import type { GuestMemoryTarget } from './guest-memory.ts';
 import { receiver } from './receiver.ts';
 import { ReceiverPerformer } from './receiver-performer.ts';
@@ -9,6 +10,11 @@ import { conduct } from './step.ts';
 export interface RunReceiverOptions extends RunSideOptions {
   /** Guest memory that moves too. */
   readonly memory?: GuestMemoryTarget;
+  /**
+   * Where what arrives is kept besides the devices, from `saveTo`: it lasts before READY is said, and is of no use once
+   * the devices run. Without it, what a device loses before it runs is lost there, and the stopped source still has it.
+   */
+  readonly keep?: Channel;
 }
 
 /** What a finished receiver reports. */
@@ -38,6 +44,8 @@ export async function runReceiver(options: RunReceiverOptions): Promise<Receiver
     ...side,
     window: options.window ?? DEFAULT_WINDOW,
     memory: options.memory ?? null,
+    keep: options.keep ?? null,
+    kept: null,
   });
   try {
     const { received, states } = await conduct(receiver(plan), (step) => performer.perform(step));

@@ -93,6 +93,8 @@ export type Step =
   | { readonly do: 'gate' }
   /** Destination: take data from now on. */
   | { readonly do: 'load' }
+  /** Destination, recovering: give the devices, which are in RESUMING, what was kept. */
+  | { readonly do: 'loadKept' }
   /** Destination: until everything that has arrived has been taken. */
   | { readonly do: 'drain' }
   /** Destination: what arrived is what the source says it sent; nothing more is taken. */

@@ -137,7 +137,8 @@ export class RoleProcess {
       this.#options(),
       this.#plan(),
     );
-    if (this.role === 'receiver') return new ReceiverPerformer({ ...side, window: 2, memory: null });
+    if (this.role === 'receiver')
+      return new ReceiverPerformer({ ...side, window: 2, memory: null, keep: this.#stage.keep, kept: null });
     const control = new MigrationControl();
     const more = {
       control,

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type Channel, type MemoryPair, memoryPair } from '../../../src/channel/index.ts';
+import { type Channel, type MemoryPair, memoryPair, saveTo } from '../../../src/channel/index.ts';
 import { absentEnd, type MigrationEnd, type Recovery, recover } from '../../../src/engine/index.ts';
 import type { Step } from '../../../src/engine/step.ts';
 import {
@@ -10,6 +10,7 @@ import {
   MemoryJournalFiles,
 } from '../../../src/journal/index.ts';
 import { MigrationState } from '../../../src/states/index.ts';
+import { MemorySink, memorySource } from '../../channel/memory-file.ts';
 import { FakeClock } from '../fake-clock.ts';
 import type { FakeEnd } from '../fake-end.ts';
 import { type Call, World, type WorldOptions } from '../fake-world.ts';
@@ -29,6 +30,8 @@ export interface StageOptions extends Pick<WorldOptions, 'sourceFlags' | 'destin
   readonly devices?: number;
   /** What happens when a side comes to a step. */
   readonly onStep?: (stage: Stage, moment: Moment, step: Step) => void;
+  /** What arrives at the destination is kept besides its devices. */
+  readonly keeps?: boolean;
   readonly faults?: Partial<Readonly<Record<JournalRole, FaultPlan>>>;
 }
 
@@ -48,6 +51,9 @@ export class Stage {
   readonly group = randomBytes(16).toString('hex');
   readonly files: Readonly<Record<JournalRole, MemoryJournalFiles>>;
   readonly processes: Readonly<Record<JournalRole, RoleProcess>>;
+  /** Where what arrives is kept; null: only in the devices. */
+  readonly keep: Channel | null;
+  readonly #kept = new MemorySink();
   readonly #pairs: MemoryPair[] = [];
   readonly #ends = new Map<JournalRole, FaultyChannel>();
   readonly #options: StageOptions;
@@ -77,6 +83,7 @@ export class Stage {
       sender: new MemoryJournalFiles(options.faults?.sender),
       receiver: new MemoryJournalFiles(options.faults?.receiver),
     };
+    this.keep = options.keeps === true ? saveTo(this.#kept, { group: this.group, epoch: 1n }) : null;
     const [sender, receiver] = this.#connect();
     this.processes = {
       sender: new RoleProcess('sender', this, this.handles('sender'), sender),
@@ -234,6 +241,7 @@ export class Stage {
         ...{ group: this.group, role, journals, clock: this.clock },
         devices: this.handles(role).map((handle) => present(handle)),
         peerJournal: peer ? await this.#read(other) : null,
+        kept: this.#kept.state === 'finished' ? memorySource(this.#kept.bytes) : null,
         force: force ? { who: 'operator', why: 'the other side is fenced' } : null,
         peer: { devices: null, recover: 'ferry recover' },
       }),

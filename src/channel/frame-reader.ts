@@ -58,6 +58,8 @@ export class FrameReader {
   #segment = 0;
   /** Bytes before this are frames that were handed out. */
   #parsed = 0;
+  /** Bytes of this segment before this belong to frames that may still be looked at. */
+  #kept = 0;
   /** The header of the frame whose payload is being received. */
   #frame: FrameFields | null = null;
   /** Of its payload, as far as #checked. */
@@ -157,16 +159,8 @@ export class FrameReader {
     this.#segments.hold(frame.segment);
     this.#parkedBytes += FRAME_HEADER_SIZE + frame.payload.length;
     this.#options.accept(frame);
-    if (isOrdered(frame.kind)) return;
-    this.release(frame);
-    // A control frame at the end leaves no trace: otherwise signs of life would fill the segment of a waiting frame.
-    if (this.offset === end) this.#rewind(end - frame.payload.length - FRAME_HEADER_SIZE);
-  }
-
-  #rewind(to: number): void {
-    if (to < this.#segments.start(this.#segment)) return;
-    this.offset = to;
-    this.#parsed = to;
+    if (isOrdered(frame.kind)) this.#kept = end;
+    else this.release(frame);
   }
 
   /** Sees to it that the payload has room: where it begins if it can, else at the start of a free segment. */
@@ -174,30 +168,42 @@ export class FrameReader {
     const end = this.#segments.start(this.#segment) + SEGMENT_SIZE;
     const fresh = this.offset === this.#parsed && this.#segments.free(this.#segment);
     if (fresh) this.#moveTo(this.#segment);
-    else if (Math.max(this.#parsed + length, this.offset) + FRAME_HEADER_SIZE > end) this.#moveOn();
+    else if (Math.max(this.#parsed + length, this.offset) + FRAME_HEADER_SIZE > end)
+      this.#moveOn(length + FRAME_HEADER_SIZE);
   }
 
   /** Before a header: sees to it that there is room for one and some more. */
   #makeRoom(): void {
     const end = this.#segments.start(this.#segment) + SEGMENT_SIZE;
     if (this.offset === this.#parsed && this.#segments.free(this.#segment)) this.#moveTo(this.#segment);
-    else if (this.#parsed + GREEDY > end) this.#moveOn();
+    else if (this.#parsed + GREEDY > end) this.#moveOn(GREEDY);
   }
 
-  /** Goes on in a free segment, this one if nothing lives in it. */
-  #moveOn(): void {
-    const next = this.#segments.free(this.#segment) ? this.#segment : this.#segments.firstFree();
+  /**
+   * Makes room for so many bytes from #parsed on: over frames that left nothing behind, if that is enough (otherwise signs
+   * of life would fill the segment of a waiting frame), else in a free segment, this one if nothing lives in it.
+   */
+  #moveOn(bytes: number): void {
+    const end = this.#segments.start(this.#segment) + SEGMENT_SIZE;
+    const free = this.#segments.free(this.#segment);
+    if (!free && this.#kept + Math.max(bytes, this.offset - this.#parsed) <= end)
+      return this.#move(this.#kept);
+    const next = free ? this.#segment : this.#segments.firstFree();
     if (next === null) throw overrun();
     this.#moveTo(next);
   }
 
   /** Goes on at the start of a segment, with what is there of the current frame. */
   #moveTo(segment: number): void {
-    const start = this.#segments.start(segment);
-    this.buffer.copyWithin(start, this.#parsed, this.offset);
-    this.offset = start + this.offset - this.#parsed;
-    this.#parsed = start;
+    this.#kept = this.#segments.start(segment);
     this.#segment = segment;
+    this.#move(this.#kept);
+  }
+
+  #move(to: number): void {
+    this.buffer.copyWithin(to, this.#parsed, this.offset);
+    this.offset = to + this.offset - this.#parsed;
+    this.#parsed = to;
   }
 
   #payloadEnd(frame: FrameFields): number {

@@ -215,7 +215,8 @@ export class StreamChannel implements Channel {
       connection.tick();
       const { quiet, stuck } = connection.silence;
       const { address } = connection.link.peer;
-      if (quiet >= TICKS) {
+      // The first of them may have begun just before.
+      if (quiet > TICKS) {
         const why = `nothing came from ${address} for ${silenceMs} ms: the other side or the network is dead`;
         return this.#fail(new ChannelError('ERR_CHANNEL_SILENT', why));
       }

@@ -116,11 +116,24 @@ describe('the window', () => {
   it('does not let signs of life fill the memory while a message waits', async () => {
     const receiver = side('receiver');
     const evil = forger();
-    evil.send(messages.DATA.number, bytes(1000), 1);
-    for (let i = 0; i < 100_000; i += 1) evil.connection.sendControl({ kind: 'ALIVE' });
+    // More signs of life after each than a segment of the buffer holds, and more messages than there are segments.
+    for (let sequence = 1; sequence <= 5; sequence += 1) {
+      evil.send(messages.DATA.number, bytes(1000), sequence);
+      for (let i = 0; i < 62_000; i += 1) evil.connection.sendControl({ kind: 'ALIVE' });
+    }
     receiver.link.arrive(evil.bytes, 36);
     expect(await endOf(receiver.channel)).toBeNull();
     receiver.channel.abort('done');
+  });
+
+  it('takes no sign of life twice', async () => {
+    const receiver = side('receiver');
+    const evil = forger();
+    evil.connection.sendControl({ kind: 'ALIVE' });
+    const alive = evil.bytes;
+    receiver.link.arrive(alive);
+    receiver.link.arrive(alive);
+    expect((await receiver.channel.closed).error?.code).toBe('ERR_CHANNEL_ORDER');
   });
 
   it('can not be opened by acknowledging what was never sent', async () => {

@@ -1,3 +1,4 @@
+export { ConfigurationMode } from '../protocol/index.ts';
 export type { DeviceImage, PrecopyInfo } from '../stream/index.ts';
 export type {
   Bar,

@@ -33,6 +33,16 @@ const advice: readonly (readonly [code: string, errno: number | null, next: stri
     'export the device from there: export default class MyDevice extends PciDevice { ... }',
   ],
   ['ERR_STATE_LOG', null, 'see what a log may hold: ferry states check --help'],
+  ['ERR_CHANNEL_CONNECT', null, 'start it there: ferry receive <control>... --listen <address>'],
+  ['ERR_CHANNEL_INSECURE', null, 'name certificates: --tls-cert, --tls-key and --tls-ca'],
+  ['ERR_CHANNEL_KEY', null, 'name what it was encrypted with: --key-file or --passphrase-file'],
+  ['ERR_JOURNAL_ACCESS', null, 'name another directory: --journal <directory>'],
+  ['ERR_JOURNAL_MISSING', null, 'name the directory in which it is: --journal <directory>'],
+  [
+    'ERR_DEVICE_IN_USE',
+    null,
+    'or, when its guest is paused and waits for this state: the same command with --force',
+  ],
   ['ERR_RESET_FAILED', null, 'restart the server; its device can no longer be used'],
 ];
 

@@ -11,12 +11,15 @@ import {
   readJournal,
 } from '../journal/index.ts';
 import { journalsIn } from './journal-options.ts';
+import { UsageError } from './usage-error.ts';
 
 /** The journals of one migration that are here. */
 export interface Found {
   readonly journals: Journals;
   readonly group: string;
   readonly roles: readonly JournalRole[];
+  /** Those that were meant: of one side when its file or one of its devices was named. */
+  readonly meant: readonly JournalRole[];
 }
 
 const NAME = /^([0-9a-f]{32})-(sender|receiver)\.journal$/;
@@ -28,20 +31,27 @@ const MAX_JOURNAL = 16 * 1024 * 1024;
  * without that, of the only one that has not ended. Rejects with FerryError.
  */
 export async function findJournals(which: string | undefined, directory: string | undefined): Promise<Found> {
-  const file = which === undefined ? null : NAME.exec(basename(which));
-  if (which !== undefined && file !== null) {
-    const journals = new Journals(new DiskJournalFiles(dirname(resolve(which))));
-    const role = file[2] === 'sender' ? 'sender' : 'receiver';
-    return { journals, group: file[1] ?? '', roles: [role] };
-  }
+  if (which !== undefined && NAME.test(basename(which))) return byFile(resolve(which));
   const journals = journalsIn(directory);
-  const found = which === undefined ? (await journals.list()).filter(isOpen) : await named(journals, which);
+  const all = await journals.list();
+  const found = which === undefined ? all.filter(isOpen) : await named(journals, which);
   const groups = [...new Set(found.map(({ group }) => group))];
   const [group] = groups;
   if (group === undefined) throw nothing(which, journals);
-  if (groups.length > 1) throw several(found);
-  const kept = (await journals.list()).filter((each) => each.group === group);
-  return { journals, group, roles: kept.map(({ role }) => role) };
+  if (groups.length > 1) throw several(groups);
+  const meant = which === undefined ? all : found;
+  return { journals, group, roles: rolesOf(all, group), meant: rolesOf(meant, group) };
+}
+
+async function byFile(path: string): Promise<Found> {
+  const journals = new Journals(new DiskJournalFiles(dirname(path)));
+  const [, group = '', role] = NAME.exec(basename(path)) ?? [];
+  const meant = [role === 'sender' ? 'sender' : 'receiver'] as const;
+  return { journals, group, roles: rolesOf(await journals.list(), group), meant };
+}
+
+function rolesOf(kept: readonly KeptJournal[], group: string): readonly JournalRole[] {
+  return kept.filter((each) => each.group === group).map(({ role }) => role);
 }
 
 /** A device has been in many migrations: the one that has not ended is meant. */
@@ -93,8 +103,6 @@ function nothing(which: string | undefined, { name }: Journals): FerryError {
   });
 }
 
-function several(found: readonly KeptJournal[]): FerryError {
-  const names = [...new Set(found.map(({ group }) => group))];
-  const message = `${names.length} migrations are meant: ${names.join(', ')}. Name one of them`;
-  return new FerryError('ERR_USAGE', message, { errno: Errno.EINVAL, context: { groups: names.join(', ') } });
+function several(groups: readonly string[]): UsageError {
+  return new UsageError(`${groups.length} migrations are meant: ${groups.join(', ')}. Name one of them`);
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Channel, connectChannel } from '../channel/index.ts';
 import type { DeviceClient } from '../client/index.ts';
 import { absentEnd, deviceEnd, type MigrationEnd, type Recovery, recover } from '../engine/index.ts';
-import { FerryError } from '../errors/index.ts';
+import { Errno, FerryError } from '../errors/index.ts';
 import {
   type BeginRecord,
   JournalError,
@@ -70,10 +70,24 @@ async function endAt(path: string, clients: DeviceClient[], options: SideOptions
     clients.push(client);
     return await deviceEnd(client);
   } catch (error) {
-    if (error instanceof FerryError) return absentEnd(path, error);
-    throw error;
+    if (!(error instanceof FerryError)) throw error;
+    return hasEnded(error) ? endedDevice(path, error) : absentEnd(path, error);
   }
 }
+
+/** Nobody listens on its socket: a server that only hangs still does. */
+function hasEnded({ code, errno }: FerryError): boolean {
+  return code === 'ERR_SOCKET' && (errno === Errno.ECONNREFUSED || errno === Errno.ENOENT);
+}
+
+/** What is there now, nothing, is not the device that the journal speaks of. */
+function endedDevice(path: string, why: FerryError): MigrationEnd {
+  const inspection = { identity: null, busy: null, instance: NOBODY };
+  return { ...absentEnd(path, why), inspect: () => Promise.resolve(inspection) };
+}
+
+/** No server has this number. */
+const NOBODY = -1n;
 
 /** How long a receiver that may not be there any more is waited for, in milliseconds. */
 const PATIENCE_MS = 5_000;

@@ -11,6 +11,7 @@ import { type Found, findJournals, readPeer } from './kept-journals.ts';
 import { wholeNumber } from './quantities.ts';
 import { recoverSide, type SideRecovery } from './recover-side.ts';
 import { print, toJson } from './terminal.ts';
+import { UsageError } from './usage-error.ts';
 
 interface Options extends Partial<ChannelOptions> {
   readonly journal?: string;
@@ -23,9 +24,9 @@ interface Options extends Partial<ChannelOptions> {
 }
 
 const HELP = `
-WHICH is a journal's file, the name of a migration or the beginning of it, or the path of one of its devices; without it,
-the one migration here that has not ended. Each side of a migration has a journal; where both are in one directory, both
-sides are recovered. What decides is COMMIT in the journal of the sender: without it the source has the devices, with it
+WHICH is the name of a migration or the beginning of it, one of its devices, or a journal's file; without it, the one
+migration here that has not ended. Each side of a migration has a journal. A device or a file names one side; otherwise
+all sides are recovered whose journals are here. What decides is COMMIT in the journal of the sender: without it the source has the devices, with it
 the destination.
 
 A receiver that still waits is told the outcome by the recovery of the sender. Where that can't be, bring the other
@@ -59,15 +60,24 @@ export function recoverCommandLine(): Command {
 
 async function run(which: string | undefined, options: Options): Promise<void> {
   const found = await findJournals(which, options.journal);
+  const sides = sidesOf(found, options);
   const results: SideRecovery[] = [];
-  // The sender first: its recovery may end the wait of the receiver.
+  // The sender first: its recovery may end the wait of the receiver. What ends there is told to the sender's journal.
   for (const role of ['sender', 'receiver'] as const) {
-    if (found.roles.includes(role)) results.push(await recoverOne(found, role, options));
+    if (sides.includes(role)) results.push(await recoverOne(found, role, options));
   }
+  if (results.length === 2) results[0] = await recoverOne(found, 'sender', options);
   if (options.json === true) print(toJson({ group: found.group, sides: results }));
   else for (const line of results.flatMap(linesOf)) print(line);
   const worst = Math.max(...results.map(exitCodeOf));
   if (worst !== ExitCode.OK) throw new ExitRequest(ExitCode.IN_DOUBT);
+}
+
+/** Who decides against a doubt decides for one side. */
+function sidesOf({ roles, meant }: Found, { force }: Options): readonly JournalRole[] {
+  if (force !== true) return meant.length === 1 ? meant : roles;
+  if (meant.length === 1) return meant;
+  throw new UsageError('--force decides for one side: name one of its devices, or its journal');
 }
 
 async function recoverOne(found: Found, role: JournalRole, options: Options): Promise<SideRecovery> {

@@ -19,7 +19,7 @@ export interface SaveReport {
   /** Names what is in the file: 32 hex digits. */
   readonly group: string;
   readonly leave: Leave;
-  /** Bytes of messages and state, and how many of them the file has. */
+  /** Bytes of messages and state, and what of the file they take; its greeting and encryption come on top. */
   readonly bytes: number;
   readonly fileBytes: number;
   /** How long the guest stood still, in milliseconds; for ever with `stopped`, and then until the file was whole. */

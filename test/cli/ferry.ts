@@ -45,10 +45,14 @@ export class Shell {
 
   /** Starts `ferry`; `stdio` are fds that it inherits from 3 on. */
   start(args: readonly string[], stdio: readonly number[] = []): Running {
-    const child = spawn(process.execPath, [main, ...args], {
+    return this.#spawn(process.execPath, [main, ...args], stdio);
+  }
+
+  #spawn(command: string, args: readonly string[], stdio: readonly number[]): Running {
+    const child = spawn(command, args, {
       cwd: this.folder,
       stdio: ['pipe', 'pipe', 'pipe', ...stdio],
-      env: { ...process.env, NO_COLOR: '1' },
+      env: { ...process.env, NO_COLOR: '1', FERRY_JOURNAL: this.path('journal') },
     });
     const running = watch(child);
     this.#running.add(running);
@@ -59,6 +63,11 @@ export class Shell {
   /** Runs `ferry` to its end. */
   run(...args: readonly string[]): Promise<Outcome> {
     return this.start(args).ended;
+  }
+
+  /** Runs a line of the shell to its end; a part of a pipeline that fails makes it fail. */
+  sh(line: string): Promise<Outcome> {
+    return this.#spawn('bash', ['-o', 'pipefail', '-c', line], []).ended;
   }
 
   /** Starts `ferry serve` and waits until it listens. */

@@ -61,8 +61,8 @@ abstract class RecordDevice extends PciDevice {
   }
 
   protected override createMigration(services: MigrationServices): DeviceMigration {
-    let waiting = Buffer.alloc(0);
-    let partial = Buffer.alloc(0);
+    let waiting: Buffer = Buffer.alloc(0);
+    let partial: Buffer = Buffer.alloc(0);
     const records = (): Buffer => {
       const bytes = Buffer.alloc(REGISTERS * RECORD);
       this.values.forEach((value, i) => {
@@ -89,8 +89,7 @@ abstract class RecordDevice extends PciDevice {
             ? RunLevel.NO_DMA
             : RunLevel.STOPPED;
         const pending = services.setLevel(level);
-        if (pending !== undefined) return pending.then(() => enter(to));
-        enter(to);
+        return pending === undefined ? enter(to) : pending.then(() => enter(to));
       },
       read: (target) => {
         const count = waiting.copy(target);

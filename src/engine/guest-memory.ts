@@ -22,7 +22,10 @@ export interface GuestMemorySource {
 
 /** Takes pages. */
 export interface GuestMemorySink {
-  /** `bytes` may be reused when the call returns. Null: there is room for more at once. */
+  /**
+   * `bytes` may change at any time, and be reused when the call returns: others write to this memory. Null: there is
+   * room for more at once.
+   */
   pages(region: number, offset: bigint, bytes: Uint8Array): Promise<void> | null;
   /** Pages that are all zero. */
   zeros(region: number, offset: bigint, length: bigint): Promise<void> | null;

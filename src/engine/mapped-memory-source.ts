@@ -17,7 +17,7 @@ interface Failure {
  * Guest memory that lies in this process, in memfds that the devices map too. It is copied while it is written: what
  * its writers report is sent again. A writer that can't report is believed to have written everything.
  *
- * Takes a bit for each page and the bytes of one message, however large the memory is.
+ * Takes a bit for each page, and nothing else, however large the memory is.
  */
 export class MappedMemorySource implements GuestMemorySource {
   readonly regions: readonly number[];

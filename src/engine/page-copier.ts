@@ -19,13 +19,11 @@ interface ZeroRun {
 
 /**
  * Sends dirty pages in runs as long as a message may be, and pages that are all zero as such. Memory goes on being
- * written meanwhile: so a page's bit is cleared before the page is read, and what is sent is a copy, which does not
- * change while it is checksummed.
+ * written meanwhile, so a page's bit is cleared before the page is read.
  */
 export class PageCopier {
   readonly #regions: readonly Buffer[];
   readonly #bitmaps: readonly DirtyBitmap[];
-  readonly #snapshot = new Uint8Array(MAX_BODY);
   #looked = 0;
 
   constructor(regions: readonly MemoryRegion[], bitmaps: readonly DirtyBitmap[]) {
@@ -87,11 +85,10 @@ export class PageCopier {
     first: number,
     end: number,
   ): Promise<number> {
-    const length = (end - first) * PAGE_SIZE;
-    memory.copy(this.#snapshot, 0, first * PAGE_SIZE, end * PAGE_SIZE);
-    const room = sink.pages(region, BigInt(first) * BigInt(PAGE_SIZE), this.#snapshot.subarray(0, length));
+    const bytes = memory.subarray(first * PAGE_SIZE, end * PAGE_SIZE);
+    const room = sink.pages(region, BigInt(first) * BigInt(PAGE_SIZE), bytes);
     if (room !== null) await room;
-    return length;
+    return bytes.length;
   }
 
   async #breathe(pages: number): Promise<void> {

@@ -8,7 +8,9 @@ import { sender } from './sender.ts';
 import { SenderPerformer } from './sender-performer.ts';
 import { senderReport } from './sender-report.ts';
 import { DEFAULT_WINDOW, type RunSideOptions, sideOptions, sidePlan } from './side-options.ts';
+import type { SideOptions } from './side-performer.ts';
 import { conduct } from './step.ts';
+import { within } from './within.ts';
 
 /** How the sending side goes about it. Everything has a default. */
 export interface SendOptions {
@@ -64,7 +66,17 @@ export async function runSender(options: RunSenderOptions): Promise<MigrationRep
     const report = senderReport(plan, outcome, side.recorder, performer);
     return { ...report, notes: [...report.notes, ...(options.memory?.notes ?? [])] };
   } finally {
-    await options.memory?.stop();
+    await stopWatching(options.memory, side);
     await performer.close();
   }
+}
+
+/** Whoever owns the devices by now, this is no reason to say that the migration has failed. */
+async function stopWatching(
+  memory: GuestMemorySource | undefined,
+  { clock, timeoutMs }: SideOptions,
+): Promise<void> {
+  const stop = async (): Promise<void> => memory?.stop();
+  const late = (): Error => new Error('guest memory is still watched');
+  await Promise.allSettled([within(clock, timeoutMs, stop(), late)]);
 }

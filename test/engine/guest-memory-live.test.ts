@@ -41,7 +41,6 @@ while (Atomics.load(flags, 0) === 0) {
   writeSync(fd, Buffer.alloc(length, random(3) === 0 ? 0 : random(256)), 0, length, at);
   for (let page = at >> 12; page <= (at + length - 1) >> 12; page++) Atomics.or(dirty, page >> 5, 1 << (page & 31));
   Atomics.add(flags, 1, 1);
-  if (random(8) === 0) Atomics.wait(flags, 0, 0, 1);
 }
 parentPort.postMessage('stopped');
 `;

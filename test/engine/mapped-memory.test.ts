@@ -284,6 +284,22 @@ describe('a migration with guest memory', () => {
     expect(calls.at(-1), 'nobody is watched any longer').toBe('stop');
   });
 
+  it('has not failed because a writer could not be told to stop', async () => {
+    const world = newWorld();
+    const source = new MappedMemorySource([region(PAGE)], []);
+    const memory = {
+      source: {
+        regions: source.regions,
+        start: () => source.start(),
+        rest: () => source.rest(),
+        copy: source.copy.bind(source),
+        stop: async () => broken(),
+      },
+      destination: new MappedMemoryTarget([region(PAGE)]),
+    };
+    expect(await move(world, { memory })).toMatchObject({ owner: 'destination' });
+  });
+
   it('can be cancelled in the middle of a copy', async () => {
     const world = newWorld();
     const control = new MigrationControl();

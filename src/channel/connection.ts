@@ -114,20 +114,23 @@ export class Connection {
     return { quiet: this.#quietTicks, stuck: this.#stuckTicks };
   }
 
-  /** Starts to read; `early`: bytes that came before. */
+  /** Starts to read; `early`: bytes that came before, which the link must not overwrite with what comes now. */
   start(early: Uint8Array = new Uint8Array(0)): void {
-    this.link.start(this.#reader, {
-      received: (count) => this.#received(count),
-      ended: () => this.#fail(connectionCut(this.link.peer, this.#reader.midFrame, null)),
-      failed: (error) => this.#fail(connectionCut(this.link.peer, this.#reader.midFrame, error)),
-      writable: () => this.#flush(),
-    });
     for (let at = 0; at < early.length && !this.#closed; ) {
       const count = Math.min(this.#reader.room, early.length - at);
       this.#reader.buffer.set(early.subarray(at, at + count), this.#reader.offset);
       at += count;
       this.#received(count);
     }
+    if (this.#closed) return;
+    this.link.start(this.#reader, {
+      received: (count) => this.#received(count),
+      ended: () => this.#fail(connectionCut(this.link.peer, this.#reader.midFrame, null)),
+      failed: (error) => this.#fail(connectionCut(this.link.peer, this.#reader.midFrame, error)),
+      writable: () => this.#flush(),
+    });
+    // What did not fit meanwhile waits for a word of the link, which speaks to nobody before it is started.
+    if (this.#pendingBytes > 0) this.#flush();
   }
 
   /** The greeting is over: its frames were number 0 in both directions. */

@@ -393,6 +393,35 @@ it('keeps memory flat while the consumer is slow', async () => {
   await listener.close();
 });
 
+it.each([
+  ['unix', unix],
+  ['tcp', () => tcp],
+  ['tls', () => tls],
+] as const)('hears over %s what was said together with the greeting, and what follows', async (_, at) => {
+  const ready: Message = { kind: 'READY', group, epoch };
+  const accepted = (channel: Channel): void => {
+    void channel.send(ready);
+    channel.receive(() => void channel.send({ kind: 'OPENED' }));
+  };
+  const { endpoint } = await listening(at(), { accepted, ...tlsSides().receiver });
+  const sender = await connectChannel(endpoint, { role: 'sender', group, epoch, ...tlsSides().sender });
+  const heard: string[] = [];
+  sender.receive(({ kind }) => {
+    heard.push(kind);
+    if (heard.length < 4) void sender.send({ kind: 'OPEN' });
+    else void sender.close();
+  });
+  expect(await sender.closed).toEqual({ reason: 'closed', error: null });
+  expect(heard).toEqual(['READY', 'OPENED', 'OPENED', 'OPENED']);
+});
+
+it('tells a sender of the migration that it has asked for', async () => {
+  const { endpoint } = await listening(unix(), { group: '0'.repeat(32), epoch: 0n });
+  const sender = await connectChannel(endpoint, { role: 'sender', group, epoch });
+  expect(sender.peer).toMatchObject({ role: 'receiver', group, epoch });
+  sender.abort('that was all');
+});
+
 it.each<[string, Endpoint]>([
   ['unix:/run/x.sock', { carrier: 'unix', path: '/run/x.sock' }],
   ['./x.sock', { carrier: 'unix', path: './x.sock' }],

@@ -7,7 +7,7 @@ export const ExitCode = {
   USAGE: 2,
   /** A migration failed, and the device runs nowhere or nobody can tell where: somebody must look. */
   IN_DOUBT: 3,
-  /** A migration failed after the device had begun to run at the destination. */
+  /** A migration failed after the device had been given to the destination for good. */
   AT_DESTINATION: 4,
 } as const;
 
@@ -21,4 +21,4 @@ Exit codes:
   1  failed; nothing was changed, or it was undone: the device is where it was
   2  the command line is wrong
   3  in doubt: nobody can tell who has the device, or it runs nowhere; the message says how to go on
-  4  failed after the device had begun to run at the destination, which has it`;
+  4  failed after the device had been given to the destination, whether or not it runs there yet`;

@@ -38,6 +38,31 @@ describe('somebody else who gets at a device that is stopped', () => {
     expect(world.destination).toMatchObject({ content: 'the guest', deviceState: STOP });
   });
 
+  it('kills the source while it goes back: what the destination was given is kept, for it is the only copy', async () => {
+    const world = newWorld();
+    const { source } = world;
+    const hooks = {
+      beforeRun: () => {
+        const setState = source.setState.bind(source);
+        source.setState = async (state) => {
+          source.alive = false;
+          source.connected = false;
+          await setState(state);
+        };
+        throw new Error('no room for its DMA maps');
+      },
+    };
+    const error = await failure(world, { hooks });
+    expect(error).toMatchObject({
+      owner: 'in doubt',
+      phase: 'verify',
+      sourceState: null,
+      destinationState: STOP,
+    });
+    expect(error.message).toContain('it may hold the only copy');
+    expect(world.destination).toMatchObject({ content: 'the guest', deviceState: STOP, resets: 0 });
+  });
+
   it('lets the destination run before it was asked: the source waits until it has been reset', async () => {
     const world = newWorld();
     const original = world.destination.setState.bind(world.destination);

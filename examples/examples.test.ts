@@ -40,4 +40,13 @@ describe('the examples', () => {
     const { stdout } = await run(process.execPath, [example('move.js')]);
     expect(stdout).toMatch(/moved \d+ bytes\nperiod is 12345\nticking: true\n/);
   });
+
+  it('two-hosts.sh moves a group over TLS', async () => {
+    const FERRY = `${process.execPath} ${resolve(import.meta.dirname, '../dist/cli/main.js')}`;
+    const env = { ...process.env, FERRY, DOWNTIME: '60000', TMPDIR: folder, NO_COLOR: '1' };
+    const { stdout } = await run('sh', [example('two-hosts.sh')], { env });
+    expect(stdout).toContain('can be moved to tls:127.0.0.1:');
+    expect(stdout).toMatch(/The devices run at tls:127\.0\.0\.1:\d+;/);
+    expect(stdout).toMatch(/disk-b\.sock\.control is in RUNNING\n.*edu-b\.sock\.control is in RUNNING\n$/);
+  }, 120_000);
 });

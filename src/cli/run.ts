@@ -15,6 +15,7 @@ import { showCommand } from './show.ts';
 import { stateCommand } from './state.ts';
 import { statesCommand } from './states.ts';
 import { print, printFailure, toJson } from './terminal.ts';
+import { testCaCommand } from './test-ca.ts';
 
 const EXAMPLES = `
 Examples:
@@ -64,6 +65,7 @@ function buildProgram(): Command {
     saveCommand(),
     restoreCommand(),
     showCommand(),
+    testCaCommand(),
     stateCommand(),
     statesCommand(),
     demoCommand(),

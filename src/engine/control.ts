@@ -87,7 +87,7 @@ export class MigrationControl {
 
   /** The engine's: the limits that hold now. */
   limits(base: MigrationLimits): MigrationLimits {
-    return { ...base, ...this.#limits };
+    return { ...base, ...(this.#limits.downtimeMs === undefined ? {} : { strict: true }), ...this.#limits };
   }
 
   /** The engine's: resolves when it need not wait any longer. */

@@ -73,8 +73,15 @@ function fits(history: readonly Iteration[], left: number | null, survey: Survey
   return left <= SMALL_REMAINDER && survey.overheadMs <= survey.limits.downtimeMs;
 }
 
+/** What is left would not take too long if a blackout took nothing else. */
+function dataFits(left: number | null, survey: Survey): boolean {
+  const blackout = estimateDowntime(left, { ...survey, overheadMs: 0 });
+  return blackout !== null && blackout <= survey.limits.downtimeMs;
+}
+
 function atTheEnd(because: Convergence, left: number | null, survey: Survey): PreCopyDecision {
   if (survey.limits.whenNotConverging === 'switch') return { go: 'switch', because };
+  if (!survey.limits.strict && dataFits(left, survey)) return { go: 'switch', because: 'small' };
   return { go: 'fail', because, why: `${REASONS[because](survey)}; ${situation(left, survey)}. ${ADVICE}` };
 }
 

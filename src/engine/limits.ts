@@ -2,6 +2,11 @@
 export interface MigrationLimits {
   /** How long the guest may stand still, in milliseconds. May be changed while it runs. */
   readonly downtimeMs: number;
+  /**
+   * Fail also when only what a blackout takes without any data speaks against the switch, although that was measured
+   * but a few times, and perhaps at a bad moment. Default: true when a caller says how long the guest may stand still.
+   */
+  readonly strict: boolean;
   /** Bytes per second at most; null for as fast as it goes. May be changed while it runs. */
   readonly bytesPerSecond: number | null;
   /** End after so many rounds of PRE_COPY. */
@@ -20,9 +25,15 @@ export interface MigrationLimits {
  */
 export const DEFAULT_LIMITS: MigrationLimits = {
   downtimeMs: 300,
+  strict: false,
   bytesPerSecond: null,
   maxIterations: 30,
   stallIterations: 3,
   allowUnknownSize: false,
   whenNotConverging: 'fail',
 };
+
+/** The limits that a caller says, with defaults for the rest. */
+export function limitsFrom(said: Partial<MigrationLimits> = {}): MigrationLimits {
+  return { ...DEFAULT_LIMITS, strict: said.downtimeMs !== undefined, ...said };
+}

@@ -1,7 +1,7 @@
 import { MAX_BODY } from '../channel/index.ts';
 import { MigrationControl } from './control.ts';
 import type { GuestMemorySource } from './guest-memory.ts';
-import { DEFAULT_LIMITS, type MigrationLimits } from './limits.ts';
+import { limitsFrom, type MigrationLimits } from './limits.ts';
 import type { SenderPlan } from './plan.ts';
 import type { MigrationReport } from './report.ts';
 import { sender } from './sender.ts';
@@ -42,7 +42,7 @@ export interface RunSenderOptions extends RunSideOptions, SendOptions {
  * has stopped for good. Rejects with MigrationError, which says who owns the devices and how to go on.
  */
 export async function runSender(options: RunSenderOptions): Promise<MigrationReport> {
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const limits = limitsFrom(options.limits);
   const plan: SenderPlan = {
     ...sidePlan(options, options.memory?.regions ?? []),
     preCopy: options.preCopy ?? true,

@@ -7,6 +7,7 @@ import {
   type Survey,
 } from '../../src/engine/convergence.ts';
 import { DEFAULT_LIMITS, type MigrationLimits } from '../../src/engine/index.ts';
+import { limitsFrom } from '../../src/engine/limits.ts';
 import { restOf, sumOf } from '../../src/engine/rest.ts';
 
 const MIB = 1024 * 1024;
@@ -87,12 +88,21 @@ describe('deciding about PRE_COPY with estimates', () => {
     });
   });
 
-  it('never switches when a blackout without any data is too long', () => {
-    const decision = decidePreCopy([iteration(64 * MIB, 1000)], 0, survey(1, { maxIterations: 1 }, 301));
+  it('never switches when a blackout without any data is longer than a limit that was said', () => {
+    const strict = survey(1, { maxIterations: 1, strict: true }, 301);
+    const decision = decidePreCopy([iteration(64 * MIB, 1000)], 0, strict);
     expect(decision).toMatchObject({ go: 'fail', because: 'iterations' });
     expect(decision.go === 'fail' ? decision.why : '').toContain(
       '(301 ms without any data), and 300 ms are allowed',
     );
+  });
+
+  it('switches in the end when only that speaks against it, unless the limit was said by the caller', () => {
+    const slow = survey(100 * 1024, { maxIterations: 1 }, 301);
+    const history = [iteration(64 * MIB, 1000)];
+    expect(decidePreCopy(history, fits, slow)).toEqual({ go: 'switch', because: 'small' });
+    expect(decidePreCopy(history, fits + 1024, slow)).toMatchObject({ go: 'fail' });
+    expect([limitsFrom({}).strict, limitsFrom({ downtimeMs: 300 }).strict]).toEqual([false, true]);
   });
 
   it('takes no notice of how the first round compares: it moves everything', () => {

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { DeviceClient, parsePciConfig } from '../../src/client/index.ts';
+import { Edu, EduRegister } from '../../src/devices/index.ts';
 import { type ConfigurationNeed, clientEnd, type MigrateOptions, migrate } from '../../src/engine/index.ts';
-import { ConfigurationMode, RegionIndex } from '../../src/protocol/index.ts';
+import { ConfigurationMode, IrqIndex, RegionIndex } from '../../src/protocol/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { serveForTest } from '../helpers/served.ts';
 import { AddressedDevice, CarelessDevice, FilteringDevice, ForgetfulDevice } from './configured-devices.ts';
@@ -14,16 +15,19 @@ const [COMMAND_AT, BAR0_AT, LINE_AT] = [0x04, 0x10, 0x3c];
 const COMMAND = 0x0006;
 const INTX_DISABLE = 0x0400;
 const MSIX_ENABLE = 0x8000;
+const TIMEOUT = 120_000;
+/** A busy machine takes its time. */
+const PATIENCE = { timeoutMs: 20_000, hookTimeoutMs: 20_000, limits: { downtimeMs: 20_000 } };
 const cleanups: (() => void)[] = [];
 
 afterEach(() => {
   for (const cleanup of cleanups.splice(0).reverse()) cleanup();
 });
 
-type Device = AddressedDevice | ForgetfulDevice;
+type Device = AddressedDevice | ForgetfulDevice | Edu;
 
 /** Serves a device; `ask` opens clients: `ferry` ones on the control socket, others as if the server knew no Ferry. */
-function serve(device: Device) {
+function serve<D extends Device>(device: D) {
   const served = serveForTest(device);
   cleanups.push(() => served.close());
   const connect = async (path: string, foreign = false): Promise<DeviceClient> => {
@@ -73,7 +77,7 @@ const VALUES = Array.from({ length: 16 }, (_, i) => 0x1000 + i);
 
 /** Moves between two devices of a kind, as servers that know nothing of Ferry, in the way that the user names. */
 async function moveForeign(
-  make: new (mode: null) => Device,
+  make: new (mode: null) => AddressedDevice | ForgetfulDevice,
   configuration: ConfigurationNeed,
   options: MigrateOptions = {},
 ) {
@@ -83,13 +87,11 @@ async function moveForeign(
   const moved = migrate(
     clientEnd(from, 'here', { configuration }),
     clientEnd(to, 'there', { configuration }),
-    { timeoutMs: 20_000, ...options },
+    { ...PATIENCE, ...options },
   );
   const report = await moved;
   return { report, found: await found(to), values: [...there.device.values] };
 }
-
-const TIMEOUT = 120_000;
 
 describe('a device that has to know its configuration before its data', () => {
   it(
@@ -107,7 +109,11 @@ describe('a device that has to know its configuration before its data', () => {
     'refuses its data when that comes at the end, and the source runs on',
     async () => {
       const moved = moveForeign(AddressedDevice, 'none');
-      await expect(moved).rejects.toMatchObject({ owner: 'source', sourceState: MigrationState.RUNNING });
+      await expect(moved).rejects.toMatchObject({
+        message: expect.stringContaining('the destination refused data'),
+        owner: 'source',
+        sourceState: MigrationState.RUNNING,
+      });
     },
     TIMEOUT,
   );
@@ -169,12 +175,41 @@ describe('interrupts', () => {
       const looker = await there.control();
       const before: unknown[] = [];
       await migrate(clientEnd(await here.control()), clientEnd(await there.control()), {
-        timeoutMs: 20_000,
-        hookTimeoutMs: 20_000,
+        ...PATIENCE,
         hooks: { armInterrupts: async () => void before.push(await found(looker)) },
       });
       expect(before).toEqual([{ ...WHOLE, msix: 0 }]);
       expect(await found(looker)).toEqual(WHOLE);
+    },
+    TIMEOUT,
+  );
+
+  it(
+    'that are pending in the state of a device are delivered after that hook too, and none is lost',
+    async () => {
+      const [here, there] = [serve(new Edu()), serve(new Edu())];
+      const [guest, waiting] = [await here.vmm(), await there.vmm()];
+      await guest.writeU32(0, EduRegister.INTERRUPT_RAISE, 1);
+      const fired: number[] = [];
+      await waiting.enableInterrupts(IrqIndex.INTX, 1, () => fired.push(1));
+      let atTheHook: number | null = null;
+      const settled = async (): Promise<void> => {
+        // An answer that comes after it would have been signalled, and some turns for the watch of the eventfd.
+        await waiting.irqInfo(IrqIndex.INTX);
+        for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+      };
+      await migrate(clientEnd(await here.control()), clientEnd(await there.control()), {
+        ...PATIENCE,
+        hooks: {
+          armInterrupts: async () => {
+            await settled();
+            atTheHook = fired.length;
+          },
+        },
+      });
+      await waiting.readU32(0, EduRegister.INTERRUPT_STATUS);
+      await expect.poll(() => fired.length, { timeout: 20_000 }).toBe(1);
+      expect(atTheHook).toBe(0);
     },
     TIMEOUT,
   );
@@ -192,7 +227,7 @@ describe("Ferry's own servers", () => {
       await setUp(await here.vmm());
       const [from, to] = [clientEnd(await here.control()), clientEnd(await there.control())];
       expect(await from.configurationNeed?.()).toBe(need);
-      await migrate(from, to, { timeoutMs: 20_000 });
+      await migrate(from, to, PATIENCE);
       expect(await found(await there.vmm())).toEqual(WHOLE);
       expect([...there.device.values]).toEqual(VALUES);
     },

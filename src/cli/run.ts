@@ -6,6 +6,7 @@ import { ExitRequest } from './exit-request.ts';
 import { failureJson, failureOf } from './failure.ts';
 import { inspectCommand } from './inspect.ts';
 import { migrateCommand } from './migrate.ts';
+import { migrationCommand } from './migration.ts';
 import { receiveCommand } from './receive.ts';
 import { recoverCommandLine } from './recover.ts';
 import { restoreCommand } from './restore.ts';
@@ -60,6 +61,7 @@ function buildProgram(): Command {
     serveCommand(),
     inspectCommand(),
     migrateCommand(),
+    migrationCommand(),
     receiveCommand(),
     recoverCommandLine(),
     saveCommand(),

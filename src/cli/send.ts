@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Channel, connectChannel } from '../channel/index.ts';
-import { type MigrationReport, runSender } from '../engine/index.ts';
+import { MigrationControl, type MigrationReport, runSender } from '../engine/index.ts';
 import { FerryError } from '../errors/index.ts';
 import { type ChannelOptions, type Way, wayOf } from './channel-options.ts';
 import { connectGroup } from './device-group.ts';
@@ -9,6 +9,7 @@ import { onInterrupt } from './interrupts.ts';
 import { journalsIn, recoverCommand } from './journal-options.ts';
 import { type LimitOptions, limitsOf, timeoutOf } from './limit-options.ts';
 import { type MigrationView, migrationView } from './migration-view.ts';
+import { listenForOperators } from './operator-socket.ts';
 
 /** What the command line says about a migration to a receiver. */
 export interface SendOptions extends LimitOptions, ChannelOptions {
@@ -28,10 +29,11 @@ const GROUP_SIZE = 16;
 export async function send(paths: readonly string[], options: SendOptions): Promise<MigrationReport> {
   const way = await wayOf(options.to, options);
   const devices = await connectGroup(paths, options.timeout);
-  const cancel = new AbortController();
-  const off = onInterrupt(() => cancel.abort());
+  const control = new MigrationControl();
+  const off = onInterrupt(() => control.cancel());
   const view = migrationView(options.json === true);
   const group = randomBytes(GROUP_SIZE).toString('hex');
+  const unlisten = listenForOperators(journalsIn(options.journal).name, group, control);
   const connect = (): Promise<Channel> => connectTo(way, group, options);
   try {
     return await runSender({
@@ -39,11 +41,12 @@ export async function send(paths: readonly string[], options: SendOptions): Prom
       channel: await connect(),
       ...senderOptions(group, options),
       ...listeners(view),
-      signal: cancel.signal,
+      control,
       reconnect: (signal) => connectAgain(connect, signal),
     });
   } finally {
     view.close();
+    unlisten();
     off();
     devices.close();
   }

@@ -183,6 +183,36 @@ describe('ferry migrate --to and ferry receive', () => {
   );
 });
 
+it(
+  'ferry migration looks at one that goes on, keeps it from the switch, changes its limits, lets it go on',
+  async () => {
+    await servers('a', 'b');
+    const { running, address } = await receiver(control('b'), '--listen', 'tcp::0');
+    const slowly = ['--bandwidth', '20K', ...PATIENT];
+    const sender = shell.start(['migrate', control('a'), '--to', address, ...slowly]);
+    await sender.sees('"phase":"pre-copy"');
+    const paused = await shell.run('migration', 'pause', '--json');
+    expect(lastJson(paused.stdout)).toMatchObject({ status: { phase: 'pre-copy', waiting: false } });
+    const wrong = await shell.run('migration', 'limits');
+    expect(wrong.status).toBe(2);
+    await shell.run('migration', 'limits', '--bandwidth', '100M', '--downtime-limit', '50000');
+    await expect
+      .poll(async () => lastJson((await shell.run('migration', 'status', '--json')).stdout), {
+        timeout: 60_000,
+      })
+      .toMatchObject({
+        status: { waiting: true, limits: { bytesPerSecond: 100 * 1024 ** 2, downtimeMs: 50_000 } },
+      });
+    expect((await shell.run('migration', 'status')).stdout).toContain('waits to be told to continue');
+    expect(await stateOf('a')).toMatch(/^PRE_COPY/);
+    expect((await shell.run('migration', 'continue')).status).toBe(0);
+    expect([(await sender.ended).status, (await running.ended).status]).toEqual([0, 0]);
+    const over = await shell.run('migration', 'status');
+    expect(over.stderr).toContain('no migration is under way');
+  },
+  SLOW,
+);
+
 describe('what is typed', () => {
   const rows: readonly (readonly [string, readonly string[], number, RegExp])[] = [
     [

@@ -67,6 +67,7 @@ async function play(seed: number): Promise<{ readonly stage: Stage; readonly sto
   }));
   const stage = new Stage({
     ...devicesBy(dice),
+    keeps: dice.roll(3) === 0,
     faults: journalFaults(dice),
     onStep: (self, moment, step) => {
       for (const { blow, role, index, when } of blows) {

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { CONTROL_SUFFIX } from '../client/index.ts';
+import { LOG_LEVELS, type LogEntry, type LogLevel } from '../device/index.ts';
 import { serveDedicated, serveDevice } from '../server/index.ts';
 import type { Closeable } from '../transport/index.ts';
 import { type AttendedDevice, attendedDevice } from './attended-device.ts';
@@ -9,7 +10,7 @@ import { EXIT_CODES_HELP } from './exit-code.ts';
 import { addMigrationOptions, type MigrationInterfaceOptions, v1OptionsOf } from './migration-options.ts';
 import { parseBytes, wholeNumber } from './quantities.ts';
 import { serveInherited } from './serve-inherited.ts';
-import { print, printError, toJson } from './terminal.ts';
+import { print, printable, printError, toJson } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
 interface Options extends MigrationInterfaceOptions {
@@ -27,6 +28,7 @@ interface Options extends MigrationInterfaceOptions {
   readonly inputs?: string;
   readonly backend?: string;
   readonly option?: AuthorOptions;
+  readonly logLevel?: LogLevel;
   readonly json?: boolean;
 }
 
@@ -100,6 +102,11 @@ export function serveCommand(): Command {
     .option('--inputs <levels>', 'gpio: inputs from the start, such as in0=1,in7=1')
     .option('--backend <where>', 'serial: its other end, stdio, pty or unix:PATH; nvme: a file')
     .option('--option <name=value>', 'module: given to its constructor; may be repeated', addAuthorOption)
+    .addOption(
+      new Option('--log-level <level>', 'how much is told on standard error (default: error)').choices(
+        LOG_LEVELS,
+      ),
+    )
     .option('--json', 'print lines as JSON');
   return addMigrationOptions(command).addHelpText('after', HELP).action(serve);
 }
@@ -128,8 +135,8 @@ async function start(spec: DeviceSpec, options: Options, controlPath: string | n
     v1: v1OptionsOf(options),
     ...(holdLimit === undefined ? {} : { holdLimitMs: holdLimit }),
     ...(spin === false ? { spinMicroseconds: 0 } : {}),
-    report: ({ code, message }: { readonly code: string; readonly message: string }) =>
-      printError(`ferry: ${message} (${code})`),
+    log: printEntry,
+    logLevel: options.logLevel ?? 'error',
   };
   if (options.dedicated === true) return startDedicated(spec, options, common);
   const attended = await attendedDevice(spec);
@@ -147,6 +154,10 @@ async function start(spec: DeviceSpec, options: Options, controlPath: string | n
     await attended.close();
     throw error;
   }
+}
+
+function printEntry({ level, message }: LogEntry): void {
+  printError(printable(level === 'error' ? `ferry: ${message}` : `ferry: ${level}: ${message}`));
 }
 
 async function closeBoth(running: Closeable, attended: AttendedDevice): Promise<void> {

@@ -27,7 +27,8 @@ export function checkBars(bars: Bars): void {
   }
 }
 
-function checkBar(bars: Bars, index: BarIndex, { size, space, bits, prefetchable, doorbells }: Bar): void {
+function checkBar(bars: Bars, index: BarIndex, bar: Bar): void {
+  const { size, space, bits, prefetchable, doorbells } = bar;
   const context = { bar: index, size };
   const isPower = Number.isSafeInteger(size) && size > 0 && Number.isInteger(Math.log2(size));
   if (!isPower || size < SMALLEST[space]) {
@@ -45,5 +46,15 @@ function checkBar(bars: Bars, index: BarIndex, { size, space, bits, prefetchable
   if (bits === 64 && (index === 5 || barAt(bars, index + 1) !== undefined)) {
     throw wrongDeclaration(`BAR${index}: a 64-bit BAR needs the next index as well`, context);
   }
+  if (contradictsAccess(bar)) {
+    throw wrongDeclaration(
+      `BAR${index}: who maps it or rings in it does not keep to access ${bar.access}`,
+      context,
+    );
+  }
   checkDoorbells(size, doorbells);
+}
+
+function contradictsAccess({ access = 'read-write', sharing, doorbells }: Bar): boolean {
+  return (access !== 'read-write' && sharing !== null) || (access === 'read' && doorbells.length > 0);
 }

@@ -13,7 +13,15 @@ export interface BarOptions {
   readonly bits?: 32 | 64;
   /** Reads have no side effects; false by default. */
   readonly prefetchable?: boolean;
+  /**
+   * What a client may do with the region: anything else is refused with EINVAL, and the region's flags say so. Both by
+   * default. One that may only be read or only be written can't be mapped, and one that is only read has no doorbells.
+   */
+  readonly access?: BarAccess;
 }
+
+/** What a client may do with a BAR. */
+export type BarAccess = 'read-write' | 'read' | 'write';
 
 /** Options of a BAR whose accesses the device sees. */
 export interface RegisterBarOptions extends BarOptions {
@@ -43,6 +51,8 @@ export interface Bar {
   readonly space: 'memory' | 'io';
   readonly bits: 32 | 64;
   readonly prefetchable: boolean;
+  /** Absent: both. */
+  readonly access?: BarAccess;
   readonly content: BarContent;
   readonly doorbells: readonly Doorbell[];
   /** The block whose memory the client may map, and where; null for everything else. */

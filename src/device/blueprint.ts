@@ -1,6 +1,7 @@
-import type { Bars } from './bar.ts';
+import type { Bar, Bars } from './bar.ts';
 import { checkBars } from './bar-rules.ts';
 import { drawCapabilities } from './capability-set.ts';
+import { configSizeOf } from './config-size.ts';
 import type { ConfigLayout } from './configuration-space.ts';
 import { wrongDeclaration } from './declaration-error.ts';
 import type { DeviceOptions } from './device-options.ts';
@@ -10,6 +11,7 @@ import type { InterruptDeclaration, MsiDeclaration, MsixDeclaration } from './in
 import { type MsixPlacement, placeMsix } from './msix-placement.ts';
 import type { PciIdentity } from './pci-identity.ts';
 import { type0Header } from './type0-header.ts';
+import { vgaRegion } from './vga.ts';
 
 /** What an author declares. */
 export interface DeviceDeclaration {
@@ -28,11 +30,10 @@ export interface Blueprint {
   readonly msix: MsixPlacement | null;
   /** The expansion ROM, a power of two of bytes. */
   readonly rom: Uint8Array | null;
+  /** The VGA region; null without one. */
+  readonly vga: Bar | null;
   readonly config: ConfigLayout;
 }
-
-const CONFIG_SIZE = 256;
-const EXPRESS_CONFIG_SIZE = 4096;
 
 /** Checks an author's declarations and completes them. Throws DeviceError (ERR_DEVICE_DECLARATION) with the reason. */
 export function draw({ identity, bars, interrupts, options }: DeviceDeclaration): Blueprint {
@@ -52,8 +53,9 @@ export function draw({ identity, bars, interrupts, options }: DeviceDeclaration)
     counts: { intx: intx ? 1 : 0, msi: msi?.vectors ?? 0, msix: placed.msix?.vectors ?? 0 },
     msix: placed.msix,
     rom,
+    vga: options.vga === undefined ? null : vgaRegion(options.vga, complete.classCode),
     config: {
-      size: options.express ? EXPRESS_CONFIG_SIZE : CONFIG_SIZE,
+      size: configSizeOf(options),
       registers: [...type0Header(complete, header), ...capabilities.registers],
       windows: capabilities.windows,
     },

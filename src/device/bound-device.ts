@@ -1,8 +1,10 @@
+import type { DmaRange } from '../memory/index.ts';
 import { IrqIndex, PCI_NUM_REGIONS, RegionIndex } from '../protocol/index.ts';
 import { requireSoundImage } from '../stream/index.ts';
 import type { Bar, BarContent } from './bar.ts';
 import { BAR_INDICES } from './bar-rules.ts';
 import type { Blueprint } from './blueprint.ts';
+import { CallbackContent, type RegionCallbacks } from './callback-content.ts';
 import { ConfigAccess } from './config-access.ts';
 import { ConfigurationSpace } from './configuration-space.ts';
 import type { MigrationServices } from './declared-migration.ts';
@@ -10,6 +12,8 @@ import type { DeviceTimers } from './device-timers.ts';
 import { romRegion } from './expansion-rom.ts';
 import { DeviceStatus } from './express-capability.ts';
 import { InterruptController } from './interrupt-controller.ts';
+import type { IrqMaskChange } from './irq-mask.ts';
+import { Log } from './log.ts';
 import { MsixPendingBits, MsixTable, pbaSize, tableSize } from './msix-table.ts';
 import { OverlayContent } from './overlay-content.ts';
 import type { PciIdentity } from './pci-identity.ts';
@@ -17,6 +21,7 @@ import { PciInterruptControls } from './pci-interrupt-controls.ts';
 import { declarePciState, PciImage } from './pci-state.ts';
 import { sleeping } from './power-management.ts';
 import { absentRegion, BarRegion, configRegion } from './regions.ts';
+import type { ResetReason } from './reset-reason.ts';
 import { RunControl, RunLevel } from './run-control.ts';
 import type { DeviceHost, DeviceInspection, DeviceMigration, Region, ServedDevice } from './served-device.ts';
 import type { StatePart } from './state/index.ts';
@@ -30,14 +35,21 @@ export interface AuthoredDevice {
   readonly timers: DeviceTimers;
   readonly asynchronous: boolean;
   readonly requireBusMaster: boolean;
+  readonly resetOnDisconnect: boolean;
   readonly hooks: DeviceHooks;
 }
 
 /** The author's behaviour. */
 export interface DeviceHooks {
   work(): unknown;
-  onReset(): unknown;
+  onReset(reason: ResetReason): unknown;
   onRestored(): unknown;
+  onDisconnect(): unknown;
+  onDmaMap(range: DmaRange): unknown;
+  onDmaUnmap(range: DmaRange): unknown;
+  onIrqMask(change: IrqMaskChange): unknown;
+  /** Who answers for the configuration space. */
+  readonly configuration: RegionCallbacks;
   createMigration(services: MigrationServices): DeviceMigration;
 }
 
@@ -48,9 +60,12 @@ export class BoundDevice implements ServedDevice {
   readonly interrupts: InterruptController;
   readonly migration: DeviceMigration;
   readonly asynchronous: boolean;
+  readonly resetsOnDisconnect: boolean;
   /** For the author's services. */
   readonly run: RunControl;
   readonly config: ConfigAccess;
+  readonly space: BarContent;
+  readonly log: Log;
   readonly #image: PciImage;
   readonly #timers: DeviceTimers;
   readonly #hooks: DeviceHooks;
@@ -61,15 +76,20 @@ export class BoundDevice implements ServedDevice {
     const { blueprint, hooks, timers } = device;
     this.identity = blueprint.identity;
     this.asynchronous = device.asynchronous;
+    this.resetsOnDisconnect = device.resetOnDisconnect;
+    this.log = host.log ?? Log.OFF;
     this.#timers = timers;
     this.#hooks = hooks;
     const pci = declarePciState(blueprint);
     const config = new ConfigurationSpace(blueprint.config, pci.state.config, () => this.#controlsChanged());
+    this.space = config;
     this.config = new ConfigAccess(config, () => this.#controlsChanged());
     const asleep = sleeping(config);
     const table = new MsixTable(pci.state.msixTable, pci.state.msixWritten, () => this.interrupts.update());
     const controls = new PciInterruptControls(config, (vector) => table.masked(vector), asleep);
-    this.interrupts = new InterruptController(blueprint.counts, controls);
+    this.interrupts = new InterruptController(blueprint.counts, controls, (change) =>
+      this.run.run('onIrqMask', () => hooks.onIrqMask(change)),
+    );
     const isMaster = busMasterOf(config);
     this.run = new RunControl({
       host,
@@ -91,7 +111,11 @@ export class BoundDevice implements ServedDevice {
       crc32: (data, seed) => host.native.crc32(data, seed),
       migratable: device.state !== null,
       setLevel: (level) => this.#setLevel(level),
-      resetState: () => this.#resetState(),
+      resetState: () => this.#resetState('resuming'),
+    });
+    host.memory.observe({
+      mapped: (range) => this.run.run('onDmaMap', () => hooks.onDmaMap(range)),
+      unmapping: (range) => this.run.run('onDmaUnmap', () => hooks.onDmaUnmap(range)),
     });
   }
 
@@ -100,19 +124,20 @@ export class BoundDevice implements ServedDevice {
     this.#setLevel(RunLevel.RUNNING);
   }
 
-  reset(): void | Promise<void> {
+  reset(reason: ResetReason = 'device'): void | Promise<void> {
     if (this.#resetting !== null) return this.#resetting;
     const halted = this.run.halt();
-    if (halted === undefined) return this.#restart();
+    if (halted === undefined) return this.#restart(reason);
     this.#resetting = halted.then(() => {
       this.#resetting = null;
-      this.#restart();
+      this.#restart(reason);
     });
     return this.#resetting;
   }
 
   disconnected(): void {
     this.interrupts.disconnect();
+    this.run.run('onDisconnect', () => this.#hooks.onDisconnect());
   }
 
   close(): void {
@@ -147,13 +172,18 @@ export class BoundDevice implements ServedDevice {
     asleep: () => boolean,
   ): readonly Region[] {
     const regions = Array.from({ length: PCI_NUM_REGIONS }, (_, index) => absentRegion(index));
-    regions[RegionIndex.CONFIG] = configRegion(config, this.run);
+    const content = new CallbackContent(this.#hooks.configuration);
+    regions[RegionIndex.CONFIG] = configRegion(config, content, this.run);
     if (blueprint.rom !== null) regions[RegionIndex.ROM] = romRegion(blueprint.rom);
+    const { vga } = blueprint;
+    if (vga !== null) {
+      regions[RegionIndex.VGA] = new BarRegion(RegionIndex.VGA, vga, vga.content, this.run, asleep);
+    }
     for (const index of BAR_INDICES) {
       const bar = blueprint.bars[index];
       if (bar === undefined) continue;
-      const content = index === blueprint.msix?.bar ? this.#withMsix(blueprint, bar, table) : bar.content;
-      regions[index] = new BarRegion(index, bar, content, this.run, asleep);
+      const behind = index === blueprint.msix?.bar ? this.#withMsix(blueprint, bar, table) : bar.content;
+      regions[index] = new BarRegion(index, bar, behind, this.run, asleep);
     }
     return regions;
   }
@@ -192,18 +222,18 @@ export class BoundDevice implements ServedDevice {
     return quiesced;
   }
 
-  #restart(): void {
+  #restart(reason: ResetReason): void {
     if (this.#closed) return;
     this.migration.reset();
-    this.#resetState();
+    this.#resetState(reason);
     this.#setLevel(RunLevel.RUNNING);
   }
 
-  #resetState(): void {
+  #resetState(reason: ResetReason): void {
     this.#image.reset();
     this.interrupts.reset();
     this.#timers.forgetPending();
-    this.run.run('onReset', () => this.#hooks.onReset());
+    this.run.run('onReset', () => this.#hooks.onReset(reason));
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Capability, ExtendedCapability } from './capability.ts';
 import { type CapabilityChain, chain, EXTENDED, STANDARD } from './capability-chain.ts';
+import { configSizeOf, EXTENDED_CONFIG_SIZE } from './config-size.ts';
 import { wrongDeclaration } from './declaration-error.ts';
 import type { DeviceOptions } from './device-options.ts';
 import { type ExpressDeclaration, expressCapability, MAX_PAYLOADS } from './express-capability.ts';
@@ -61,10 +62,13 @@ function extendedOf(options: DeviceOptions): readonly ExtendedCapability[] {
     ...extendedCapabilities,
   ];
   const [first] = extended;
-  if (first !== undefined && !options.express) {
-    throw wrongDeclaration(`${first.name} is an extended capability, which only PCI Express has`, {
-      name: first.name,
-    });
+  if (first !== undefined && configSizeOf(options) !== EXTENDED_CONFIG_SIZE) {
+    throw wrongDeclaration(
+      `${first.name} is an extended capability, which needs 4096 bytes of configuration space`,
+      {
+        name: first.name,
+      },
+    );
   }
   return extended;
 }

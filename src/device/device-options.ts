@@ -1,3 +1,4 @@
+import type { RegionCallbacks } from './callback-content.ts';
 import type { Capability, ExtendedCapability } from './capability.ts';
 import type { ExpressDeclaration } from './express-capability.ts';
 import type { PowerManagementDeclaration } from './power-management.ts';
@@ -9,6 +10,11 @@ export interface DeviceOptions {
    * not say enough. False by default: a conventional device with 256 bytes.
    */
   readonly express?: boolean | ExpressDeclaration;
+  /**
+   * Bytes of the configuration space: by default 4096 for PCI Express, else 256. 4096 without `express` is PCI-X of
+   * mode 2; the capability of PCI-X (id 7) is declared like any other in `capabilities`.
+   */
+  readonly configSize?: 256 | 4096;
   /** A power management capability with D0 and D3hot; more precisely where `true` does not say enough. False by default. */
   readonly powerManagement?: boolean | PowerManagementDeclaration;
   /**
@@ -22,10 +28,21 @@ export interface DeviceOptions {
    * enable bit of the ROM BAR: decoding addresses is the VMM's. It is not state: both ends of a migration have theirs.
    */
   readonly rom?: Uint8Array;
-  /** Device serial number, a 64-bit EUI-64: the extended capability of that name. PCI Express only. */
+  /**
+   * The VGA region (VFIO_PCI_VGA_REGION_INDEX) behind callbacks: offsets are the legacy addresses, 0x3b0 to 0x3bb and
+   * 0x3c0 to 0x3df of the ports, 0xa0000 to 0xbffff of the memory; an access elsewhere, or over a border, gets EINVAL.
+   * For devices with class code 0x030000. What the callbacks keep belongs into the declared state.
+   */
+  readonly vga?: RegionCallbacks;
+  /**
+   * Reset the device when its VMM's connection has ended, as a DEVICE_RESET from there would: after what the VMM wrote,
+   * and during a hold when that ends. False by default: a VMM that comes back finds its device as it was.
+   */
+  readonly resetOnDisconnect?: boolean;
+  /** Device serial number, a 64-bit EUI-64: the extended capability of that name. Needs 4096 bytes of configuration space. */
   readonly serialNumber?: bigint;
   /** Further capabilities: {@link vendorSpecific}, or the author's own as data or behind callbacks. */
   readonly capabilities?: readonly Capability[];
-  /** Further extended capabilities: {@link vendorSpecificExtended}, or the author's own. PCI Express only. */
+  /** Further extended capabilities: {@link vendorSpecificExtended}, or the author's own. Need 4096 bytes too. */
   readonly extendedCapabilities?: readonly ExtendedCapability[];
 }

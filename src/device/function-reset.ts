@@ -1,6 +1,7 @@
 import type { ConfigRegister, ConfigurationSpace } from './configuration-space.ts';
 import { DeviceCapability, DeviceControl } from './express-capability.ts';
 import { PowerControl, PowerState } from './power-management.ts';
+import type { FunctionResetReason } from './reset-reason.ts';
 
 /** Tells the writes to a configuration space that reset the function: Initiate FLR, and the end of D3hot. */
 export class FunctionReset {
@@ -17,11 +18,12 @@ export class FunctionReset {
     this.#power = config.find('PM.CONTROL');
   }
 
-  /** Whether writing `length` bytes of `source[at...]` at `offset` would reset the function now. */
-  initiatedBy(offset: number, source: Uint8Array, at: number, length: number): boolean {
+  /** How writing `length` bytes of `source[at...]` at `offset` would reset the function now; null: not at all. */
+  initiatedBy(offset: number, source: Uint8Array, at: number, length: number): FunctionResetReason | null {
     const written = (byte: number): number | undefined =>
       byte >= offset && byte < offset + length ? source[at + byte - offset] : undefined;
-    return this.#initiatesFlr(written) || this.#wakes(written);
+    if (this.#initiatesFlr(written)) return 'flr';
+    return this.#wakes(written) ? 'power' : null;
   }
 
   #initiatesFlr(written: (byte: number) => number | undefined): boolean {

@@ -1,7 +1,9 @@
+export type { DmaRange } from '../memory/index.ts';
 export { ConfigurationMode } from '../protocol/index.ts';
 export type { DeviceImage, PrecopyInfo } from '../stream/index.ts';
 export type {
   Bar,
+  BarAccess,
   BarContent,
   BarIndex,
   BarOptions,
@@ -22,6 +24,8 @@ export type { ExpressDeclaration } from './express-capability.ts';
 export { InterruptController, type InterruptMode } from './interrupt-controller.ts';
 export type { InterruptDeclaration, MsiDeclaration, MsixDeclaration } from './interrupt-declaration.ts';
 export type { IrqDescription, Trigger } from './interrupt-line.ts';
+export type { IrqMaskChange } from './irq-mask.ts';
+export { LOG_LEVELS, Log, type LogEntry, type LogLevel, type LogSink, type LogText } from './log.ts';
 export { PciDevice } from './pci-device.ts';
 export type { PciIdentity } from './pci-identity.ts';
 export type { PowerManagementDeclaration } from './power-management.ts';
@@ -36,6 +40,7 @@ export {
   type WideRegister,
   writeOnly,
 } from './registers.ts';
+export type { FunctionResetReason, ResetReason } from './reset-reason.ts';
 export { RunLevel } from './run-control.ts';
 export type {
   BindableDevice,

@@ -2,6 +2,7 @@ import { Errno, type ErrorContext } from '../errors/index.ts';
 import { IrqIndex, IrqInfoFlag } from '../protocol/index.ts';
 import { DeviceError } from './device-error.ts';
 import { InterruptLine, type IrqDescription, type Trigger } from './interrupt-line.ts';
+import { type IrqMaskChange, MASKABLE_KINDS } from './irq-mask.ts';
 
 /** How many vectors of each kind a device has. */
 export interface InterruptCounts {
@@ -41,6 +42,7 @@ export type InterruptMode = 'intx' | 'msi' | 'msix' | 'none';
  */
 export class InterruptController {
   readonly #controls: InterruptControls;
+  readonly #maskChanged: (change: IrqMaskChange) => void;
   readonly #intx: InterruptLine;
   readonly #msi: InterruptLine;
   readonly #msix: InterruptLine;
@@ -48,8 +50,14 @@ export class InterruptController {
   #level = false;
   #held = false;
 
-  constructor(counts: InterruptCounts, controls: InterruptControls) {
+  /** `maskChanged` is told what the client masks and unmasks, after that. */
+  constructor(
+    counts: InterruptCounts,
+    controls: InterruptControls,
+    maskChanged: (change: IrqMaskChange) => void = () => {},
+  ) {
     this.#controls = controls;
+    this.#maskChanged = maskChanged;
     this.#intx = new InterruptLine(IrqIndex.INTX, counts.intx);
     this.#msi = new InterruptLine(IrqIndex.MSI, counts.msi);
     this.#msix = new InterruptLine(IrqIndex.MSIX, counts.msix);
@@ -109,12 +117,12 @@ export class InterruptController {
 
   /** SET_IRQS MASK. Throws DeviceError EINVAL for a range that does not fit or an index that is not MASKABLE. */
   mask(index: number, start: number, count: number): void {
-    this.#maskable(index, start, count).masked.fill(1, start, start + count);
+    this.#setMask(index, start, count, true);
   }
 
   /** SET_IRQS UNMASK; what is pending, or INTx while it is asserted, is signalled at once. Throws as {@link mask}. */
   unmask(index: number, start: number, count: number): void {
-    this.#maskable(index, start, count).masked.fill(0, start, start + count);
+    this.#setMask(index, start, count, false);
     this.update();
   }
 
@@ -260,11 +268,14 @@ export class InterruptController {
     return line;
   }
 
-  #maskable(index: number, start: number, count: number): InterruptLine {
+  #setMask(index: number, start: number, count: number, masked: boolean): void {
     const line = this.#range(index, start, count);
-    if ((line.flags & IrqInfoFlag.MASKABLE) === 0)
+    const kind = MASKABLE_KINDS.get(index);
+    if (kind === undefined || (line.flags & IrqInfoFlag.MASKABLE) === 0) {
       throw invalid(`interrupt index ${index} can't be masked`, { index });
-    return line;
+    }
+    line.masked.fill(masked ? 1 : 0, start, start + count);
+    this.#maskChanged({ kind, start, count, masked });
   }
 }
 

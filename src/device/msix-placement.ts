@@ -62,6 +62,12 @@ function checkPlace(bar: Bar | undefined, { vectors, bar: index, table, pba }: M
   if (bar?.space !== 'memory') {
     throw wrongDeclaration(`MSI-X is in a memory BAR, and BAR${index} is none`, context);
   }
+  if ((bar.access ?? 'read-write') !== 'read-write') {
+    throw wrongDeclaration(
+      `an MSI-X table is read and written: BAR${index} allows only ${bar.access}`,
+      context,
+    );
+  }
   const places = [
     { offset: table, size: tableSize(vectors) },
     { offset: pba, size: pbaSize(vectors) },

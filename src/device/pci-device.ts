@@ -1,8 +1,10 @@
 import { Errno } from '../errors/index.ts';
+import type { DmaRange } from '../memory/index.ts';
 import { IrqIndex } from '../protocol/index.ts';
-import type { Bar, BarContent, BarOptions, Bars, MemoryBarOptions, RegisterBarOptions } from './bar.ts';
+import type { Bar, Bars, MemoryBarOptions, RegisterBarOptions } from './bar.ts';
+import { boundTwice, notBound, tooAsynchronous } from './binding-error.ts';
 import { draw } from './blueprint.ts';
-import { BoundDevice } from './bound-device.ts';
+import { BoundDevice, type DeviceHooks } from './bound-device.ts';
 import { CallbackContent, type RegionCallbacks } from './callback-content.ts';
 import type { ConfigAccess } from './config-access.ts';
 import { DeclaredMigration, type MigrationServices } from './declared-migration.ts';
@@ -10,12 +12,15 @@ import type { DeviceDma } from './device-dma.ts';
 import { DeviceError } from './device-error.ts';
 import type { DeviceOptions } from './device-options.ts';
 import { DeviceTimers } from './device-timers.ts';
-import type { Doorbell } from './doorbell.ts';
 import type { InterruptDeclaration } from './interrupt-declaration.ts';
+import type { IrqMaskChange } from './irq-mask.ts';
+import { Log } from './log.ts';
+import { makeBar } from './make-bar.ts';
 import { MemoryContent, sharedAreas } from './memory-content.ts';
 import type { PciIdentity } from './pci-identity.ts';
 import { RegisterBank } from './register-bank.ts';
 import type { RegisterMap } from './registers.ts';
+import type { ResetReason } from './reset-reason.ts';
 import type {
   BindableDevice,
   DeviceHost,
@@ -94,12 +99,8 @@ export abstract class PciDevice implements BindableDevice {
         timers: this.#timers,
         asynchronous,
         requireBusMaster: this.options.requireBusMaster ?? false,
-        hooks: {
-          work: () => this.work(),
-          onReset: () => this.onReset(),
-          onRestored: () => this.onRestored(),
-          createMigration: (services) => this.createMigration(services),
-        },
+        resetOnDisconnect: this.options.resetOnDisconnect ?? false,
+        hooks: this.#hooks(),
       },
       host,
     );
@@ -153,11 +154,43 @@ export abstract class PciDevice implements BindableDevice {
    */
   protected work(): void | Promise<void> {}
 
-  /** After a reset of the declared state, for what is derived from it. */
-  protected onReset(): void {}
+  /** After a reset of the declared state, for what is derived from it; and why it was reset. */
+  protected onReset(_reason: ResetReason): void {}
 
   /** After a migrated state has been loaded, for what is derived from it. */
   protected onRestored(): void {}
+
+  /** The VMM's connection has ended; its maps and triggers are gone. See also `resetOnDisconnect` in {@link options}. */
+  protected onDisconnect(): void {}
+
+  /** Guest memory has been mapped, in whatever state the device is: whether it may be used is for {@link dma} to say. */
+  protected onDmaMap(_range: DmaRange): void {}
+
+  /**
+   * Guest memory is about to be unmapped, also because the VMM has gone: it can still be reached, for the last time.
+   * Let go of what is kept of it, such as a view.
+   */
+  protected onDmaUnmap(_range: DmaRange): void {}
+
+  /** The VMM has masked or unmasked vectors by SET_IRQS. Nothing needs to be done: delivery keeps to it. */
+  protected onIrqMask(_change: IrqMaskChange): void {}
+
+  /**
+   * Answers every read of the configuration space by a client, of any size and alignment: fills `target[at]` to
+   * `target[at + length - 1]`. Overrides see all of them, and let `super` answer those that they don't.
+   */
+  protected readConfiguration(offset: number, target: Uint8Array, at: number, length: number): Synchronous {
+    this.#parts().space.read(offset, target, at, length);
+  }
+
+  /**
+   * Takes every write to the configuration space by a client, otherwise as {@link readConfiguration}. A write that
+   * initiates a reset of the function does so all the same. What an override keeps from `super` did not happen to
+   * interrupts, power management and capabilities: keep it in the declared state.
+   */
+  protected writeConfiguration(offset: number, source: Uint8Array, at: number, length: number): Synchronous {
+    this.#parts().space.write(offset, source, at, length);
+  }
 
   /** How the device migrates; by default as its state declares. Override it to write the hooks by hand. */
   protected createMigration(services: MigrationServices): DeviceMigration {
@@ -174,6 +207,11 @@ export abstract class PciDevice implements BindableDevice {
   /** The registers of its configuration space, by name. */
   protected get configuration(): ConfigAccess {
     return this.#parts().config;
+  }
+
+  /** The log of whoever serves the device. Before it is served nothing is logged. */
+  protected get logger(): Log {
+    return this.#bound?.log ?? Log.OFF;
   }
 
   /** Whether the device may start no DMA now, or soon no more: work comes to a point where it can be interrupted. */
@@ -222,40 +260,27 @@ export abstract class PciDevice implements BindableDevice {
 
   #parts(): BoundDevice {
     if (this.#bound !== null) return this.#bound;
-    throw new DeviceError(
-      'ERR_DEVICE_BOUND',
-      'the device is not bound yet: it has no host that could do this',
-      {
-        errno: Errno.ENODEV,
-      },
-    );
+    throw notBound();
   }
-}
 
-function makeBar(
-  size: number,
-  content: BarContent,
-  { space = 'memory', bits = 32, prefetchable = false }: BarOptions,
-  doorbells: readonly Doorbell[] = [],
-): Bar {
-  return { size, space, bits, prefetchable, content, doorbells, sharing: null };
+  #hooks(): DeviceHooks {
+    return {
+      work: () => this.work(),
+      onReset: (reason) => this.onReset(reason),
+      onRestored: () => this.onRestored(),
+      onDisconnect: () => this.onDisconnect(),
+      onDmaMap: (range) => this.onDmaMap(range),
+      onDmaUnmap: (range) => this.onDmaUnmap(range),
+      onIrqMask: (change) => this.onIrqMask(change),
+      configuration: {
+        read: (offset, target, at, length) => this.readConfiguration(offset, target, at, length),
+        write: (offset, source, at, length) => this.writeConfiguration(offset, source, at, length),
+      },
+      createMigration: (services) => this.createMigration(services),
+    };
+  }
 }
 
 function isAsyncFunction(value: unknown): boolean {
   return typeof value === 'function' && value.constructor.name === 'AsyncFunction';
-}
-
-function boundTwice(kind: string): DeviceError {
-  return new DeviceError('ERR_DEVICE_BOUND', `this ${kind} has a host already: make a new one`, {
-    errno: Errno.EBUSY,
-    context: { kind },
-  });
-}
-
-function tooAsynchronous(kind: string): DeviceError {
-  return new DeviceError(
-    'ERR_DEVICE_ASYNCHRONOUS',
-    `${kind} works asynchronously, and in dedicated mode the thread blocks: nothing asynchronous would ever complete`,
-    { errno: Errno.EOPNOTSUPP, context: { kind } },
-  );
 }

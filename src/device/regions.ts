@@ -16,8 +16,8 @@ const ALL_ONES = 0xff;
 export class BarRegion implements Region {
   readonly index: number;
   readonly size: number;
-  readonly readable = true;
-  readonly writable = true;
+  readonly readable: boolean;
+  readonly writable: boolean;
   readonly shared: SharedRegion | null;
   readonly doorbells: readonly Doorbell[];
   readonly ports: boolean;
@@ -28,6 +28,8 @@ export class BarRegion implements Region {
   constructor(index: number, bar: Bar, content: BarContent, run: RunControl, sleeping: () => boolean) {
     this.index = index;
     this.size = bar.size;
+    this.readable = bar.access !== 'write';
+    this.writable = bar.access !== 'read';
     this.shared = sharedRegion(bar);
     this.doorbells = bar.doorbells;
     this.ports = bar.space === 'io';
@@ -60,8 +62,8 @@ export class BarRegion implements Region {
   }
 }
 
-/** The configuration space as a region; work that its callbacks ask for happens after them. */
-export function configRegion(config: ConfigurationSpace, run: RunControl): Region {
+/** The configuration space as a region behind `content`; work that its callbacks ask for happens after them. */
+export function configRegion(config: ConfigurationSpace, content: BarContent, run: RunControl): Region {
   const reset = new FunctionReset(config);
   return {
     index: RegionIndex.CONFIG,
@@ -69,8 +71,8 @@ export function configRegion(config: ConfigurationSpace, run: RunControl): Regio
     readable: true,
     writable: true,
     shared: null,
-    read: (offset, target, at, length) => run.within(() => config.read(offset, target, at, length)),
-    write: (offset, source, at, length) => run.within(() => config.write(offset, source, at, length)),
+    read: (offset, target, at, length) => run.within(() => content.read(offset, target, at, length)),
+    write: (offset, source, at, length) => run.within(() => content.write(offset, source, at, length)),
     initiatesReset: (offset, source, at, length) => reset.initiatedBy(offset, source, at, length),
   };
 }

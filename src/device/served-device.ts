@@ -6,7 +6,9 @@ import type { MigrationState } from '../states/index.ts';
 import type { PrecopyInfo } from '../stream/index.ts';
 import type { Doorbell } from './doorbell.ts';
 import type { InterruptController } from './interrupt-controller.ts';
+import type { Log } from './log.ts';
 import type { PciIdentity } from './pci-identity.ts';
+import type { FunctionResetReason, ResetReason } from './reset-reason.ts';
 
 /** A range of a region, in bytes. */
 export interface RegionArea {
@@ -48,11 +50,11 @@ export interface Region {
   /** Writes `length` bytes of `source[at...]` at `offset`; otherwise as {@link read}. */
   write(offset: number, source: Uint8Array, at: number, length: number): void;
   /**
-   * Whether this write would reset the function: Initiate FLR of PCI Express, or D3hot to D0 without No_Soft_Reset.
+   * How this write would reset the function, null when it would not: Initiate FLR of PCI Express, or D3hot to D0 without No_Soft_Reset.
    * Whoever serves the device writes and then calls {@link ServedDevice.reset}, by the rules of a device reset from
    * the same client. Absent where no write does.
    */
-  initiatesReset?(offset: number, source: Uint8Array, at: number, length: number): boolean;
+  initiatesReset?(offset: number, source: Uint8Array, at: number, length: number): FunctionResetReason | null;
 }
 
 /** A timer that can be stopped; stopping it twice is harmless. */
@@ -78,6 +80,8 @@ export interface DeviceHost {
   readonly mode: 'event-loop' | 'dedicated';
   /** Takes errors of the device's own activity (timers, work), which no request is there to answer for. */
   report(error: FerryError): void;
+  /** Where the device logs; absent: nowhere. */
+  readonly log?: Log;
 }
 
 /**
@@ -149,10 +153,13 @@ export interface ServedDevice {
   /**
    * Device reset, from any state: aborts the migration session, abandons DMA that is under way (its promises reject),
    * resets the configuration space, interrupts and declared fields, and runs the device. What the main connection
-   * owns (triggers, masks, DMA maps) stays. Waits only for the author's `work` to return, never for a peer.
+   * owns (triggers, masks, DMA maps) stays. Waits only for the author's `work` to return, never for a peer. `device`
+   * is the reason unless another is given.
    */
-  reset(): void | Promise<void>;
-  /** The main connection is gone: its triggers and masks are dropped; all device state stays. */
+  reset(reason?: ResetReason): void | Promise<void>;
+  /** Whether whoever serves it resets it when its main connection has gone, by the rules of a reset from there. */
+  readonly resetsOnDisconnect?: boolean;
+  /** The main connection is gone: its triggers and masks are dropped; all device state stays. Its maps went before. */
   disconnected(): void;
   /** Stops timers and gives back memory and fds. The device is of no use afterwards. Idempotent. */
   close(): void;

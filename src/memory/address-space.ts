@@ -1,16 +1,19 @@
 import type { Native } from '../native/index.ts';
-import type { StatFile } from './backing.ts';
+import type { AddressSpaceOptions } from './address-space-options.ts';
 import { DirtyLog } from './dirty-log.ts';
 import { DmaError } from './dma-error.ts';
 import type { DmaPort } from './dma-port.ts';
 import { hex } from './iova.ts';
+import { type MapObserver, rangeOf } from './map-observer.ts';
 import { WindowBudget } from './mapped-backing.ts';
 import {
   type DmaMap,
   type Mapping,
   type MappingSystem,
+  noSuchMap,
   openMapping,
   requireValidMap,
+  roomAt,
   statFile,
 } from './mapping.ts';
 import { RangeIndex } from './range-index.ts';
@@ -24,18 +27,6 @@ export type DmaAccess = 'read' | 'write';
 /** How an access is possible: at once, or only with messages to the client and therefore asynchronously. */
 export type DmaReach = 'direct' | 'message';
 
-/** How an {@link AddressSpace} may differ from the usual. */
-export interface AddressSpaceOptions {
-  /** How many maps may exist at once. */
-  readonly maxMaps?: number;
-  /** Where writes of the device are recorded. */
-  readonly dirtyLog?: DirtyLog;
-  /** fstat, for tests. */
-  readonly stat?: StatFile;
-  /** How much may be mapped into this process. */
-  readonly windows?: WindowBudget;
-}
-
 /**
  * Guest memory as the device sees it: which IOVAs are mapped, and how to reach them. It belongs to the main
  * connection. Every access is checked as a whole before a byte is transferred, may span adjacent maps, and marks the
@@ -48,6 +39,7 @@ export class AddressSpace {
   readonly #maxMaps: number;
   readonly #maps = new RangeIndex<Mapping>();
   #port: DmaPort | null = null;
+  #observer: MapObserver | null = null;
   #generation = 0;
 
   constructor(native: Native, options: AddressSpaceOptions = {}) {
@@ -82,25 +74,32 @@ export class AddressSpace {
       if (map.fd !== null) this.#system.native.close(map.fd);
       throw error;
     }
-    this.#maps.add(openMapping(this.#system, map));
+    const mapping = openMapping(this.#system, map);
+    this.#maps.add(mapping);
+    this.#observer?.mapped(rangeOf(mapping));
   }
 
-  /** Throws DmaError ERR_DMA_UNMAP_UNKNOWN unless a map has exactly this address and size. */
-  requireMap(iova: bigint, size: bigint): void {
+  /** The map that has exactly this address and size. Throws DmaError ERR_DMA_UNMAP_UNKNOWN. */
+  requireMap(iova: bigint, size: bigint): Mapping {
     const mapping = this.#maps.find(iova);
     if (mapping?.start !== iova || mapping.end !== iova + size) throw noSuchMap(iova, size);
+    return mapping;
   }
 
   /** Removes the map that has exactly this address and size. Throws DmaError ERR_DMA_UNMAP_UNKNOWN. */
   unmap(iova: bigint, size: bigint): void {
-    const mapping = this.#maps.remove(iova, iova + size);
-    if (mapping === undefined) throw noSuchMap(iova, size);
+    const mapping = this.requireMap(iova, size);
+    this.#observer?.unmapping(rangeOf(mapping));
+    this.#maps.remove(mapping.start, mapping.end);
     this.#generation++;
     mapping.backing?.close();
   }
 
   /** Removes every map. */
   unmapAll(): void {
+    if (this.#observer !== null) {
+      for (const mapping of this.#maps.values()) this.#observer.unmapping(rangeOf(mapping));
+    }
     this.#generation++;
     for (const mapping of this.#maps.removeAll()) mapping.backing?.close();
   }
@@ -109,6 +108,11 @@ export class AddressSpace {
   clear(): void {
     this.unmapAll();
     this.#port = null;
+  }
+
+  /** Chooses who is told of maps from now on, that go by {@link clear} too; null when nobody is. */
+  observe(observer: MapObserver | null): void {
+    this.#observer = observer;
   }
 
   /** Chooses who answers message accesses from now on; null when nobody does. */
@@ -288,18 +292,4 @@ export class AddressSpace {
       iova,
     });
   }
-}
-
-/**
- * How many bytes of a map follow `iova`. Beyond 2^53 it is rounded, but then no transfer is as long as that.
- */
-function roomAt(mapping: Mapping, iova: bigint): number {
-  return Number(mapping.end - iova);
-}
-
-function noSuchMap(iova: bigint, size: bigint): DmaError {
-  return new DmaError('ERR_DMA_UNMAP_UNKNOWN', `no map has address ${hex(iova)} and ${size} bytes`, {
-    iova,
-    size,
-  });
 }

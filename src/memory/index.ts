@@ -1,10 +1,10 @@
 export {
   AddressSpace,
-  type AddressSpaceOptions,
   DEFAULT_MAX_MAPS,
   type DmaAccess,
   type DmaReach,
 } from './address-space.ts';
+export type { AddressSpaceOptions } from './address-space-options.ts';
 export { DirtyBitmap } from './dirty-bitmap.ts';
 export {
   DirtyLog,
@@ -17,4 +17,5 @@ export { DirtyLogError, type DirtyLogErrorCode } from './dirty-log-error.ts';
 export { type IovaRange, MAX_LOGGING_RANGES } from './dirty-ranges.ts';
 export { DmaError, type DmaErrorCode, dmaErrors } from './dma-error.ts';
 export type { DmaPort } from './dma-port.ts';
+export type { DmaRange, MapObserver } from './map-observer.ts';
 export type { DmaMap, DmaMapFlags, DmaMode } from './mapping.ts';

@@ -75,6 +75,19 @@ export function openMapping(system: MappingSystem, map: DmaMap): Mapping {
   };
 }
 
+/** How many bytes of a map follow `iova`. Beyond 2^53 it is rounded, but then no transfer is as long as that. */
+export function roomAt(mapping: Mapping, iova: bigint): number {
+  return Number(mapping.end - iova);
+}
+
+/** There is no map with exactly this address and size. */
+export function noSuchMap(iova: bigint, size: bigint): DmaError {
+  return new DmaError('ERR_DMA_UNMAP_UNKNOWN', `no map has address ${hex(iova)} and ${size} bytes`, {
+    iova,
+    size,
+  });
+}
+
 function openBacking({ native, stat, windows }: MappingSystem, map: DmaMap): Backing | null {
   const { fd, flags } = map;
   if (fd === null) return null;

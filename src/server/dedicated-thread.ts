@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type { BindableDevice } from '../device/index.ts';
+import type { BindableDevice, LogEntry } from '../device/index.ts';
 import { Errno, FerryError } from '../errors/index.ts';
 import { loadNative } from '../native/index.ts';
 import { DedicatedReactor } from '../transport/index.ts';
@@ -16,7 +16,8 @@ async function run({ options, stop }: DedicatedJob): Promise<void> {
   const native = loadNative();
   const reactor = new DedicatedReactor(native, serveOptions);
   const report = (error: FerryError): void => tell({ kind: 'report', ...describe(error) });
-  const running = serveDevice(device, { ...serveOptions, native, reactor, report });
+  const log = (entry: LogEntry): void => tell({ kind: 'log', entry });
+  const running = serveDevice(device, { ...serveOptions, native, reactor, report, log });
   try {
     tell({ kind: 'listening', socketPath: running.socketPath, controlPath: running.controlPath });
     reactor.run(() => Atomics.load(stop, 0) !== 0);

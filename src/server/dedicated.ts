@@ -1,15 +1,18 @@
 import { Worker } from 'node:worker_threads';
+import type { LogEntry, LogSink } from '../device/index.ts';
 import { Errno, FerryError } from '../errors/index.ts';
 import type { ServeOptions } from './serve.ts';
 
 /** What can be told a thread of its own: everything of {@link ServeOptions} that is data. */
-export type DedicatedOptions = Omit<ServeOptions, 'native' | 'reactor' | 'report'> & {
+export type DedicatedOptions = Omit<ServeOptions, 'native' | 'reactor' | 'report' | 'log'> & {
   /** URL of a module whose default export makes the device: `(options) => BindableDevice`. */
   readonly factory: string;
   /** Given to the factory; must survive structured clone. */
   readonly factoryOptions?: unknown;
   /** Takes errors that no client can be told. */
   readonly report?: (error: FerryError) => void;
+  /** Takes lines of the log. */
+  readonly log?: LogSink;
 };
 
 /** An error as it travels between threads. */
@@ -22,11 +25,12 @@ export interface DedicatedFailure {
 /** What the thread tells. */
 export type DedicatedEvent =
   | { readonly kind: 'listening'; readonly socketPath: string | null; readonly controlPath: string | null }
+  | { readonly kind: 'log'; readonly entry: LogEntry }
   | ({ readonly kind: 'report' | 'failed' } & DedicatedFailure);
 
 /** What the thread is given. */
 export interface DedicatedJob {
-  readonly options: Omit<DedicatedOptions, 'report'>;
+  readonly options: Omit<DedicatedOptions, 'report' | 'log'>;
   /** [0] becomes 1 when the thread is to end. */
   readonly stop: Int32Array;
 }
@@ -53,7 +57,9 @@ export class DedicatedError extends FerryError {
  * declares asynchronous work is refused.
  * @throws DedicatedError with the code of what failed in the thread
  */
-export function serveDedicated({ report, ...options }: DedicatedOptions): Promise<DedicatedServer> {
+export function serveDedicated({ report, log, ...given }: DedicatedOptions): Promise<DedicatedServer> {
+  // What nobody takes is not even sent.
+  const options = log === undefined ? { ...given, logLevel: null } : given;
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const job: DedicatedJob = { options, stop };
   const worker = new Worker(new URL('./dedicated-thread.js', import.meta.url), { workerData: job });
@@ -71,7 +77,8 @@ export function serveDedicated({ report, ...options }: DedicatedOptions): Promis
       if (event.kind === 'listening') {
         tell = (error) => report?.(error);
         resolve({ ...event, ended, close });
-      } else if (event.kind === 'failed') fail(event);
+      } else if (event.kind === 'log') log?.(event.entry);
+      else if (event.kind === 'failed') fail(event);
       else report?.(new DedicatedError(event));
     });
   });

@@ -1,12 +1,13 @@
-import type { BindableDevice, ServedDevice } from '../device/index.ts';
+import { type BindableDevice, Log, type ResetReason, type ServedDevice } from '../device/index.ts';
 import type { FerryError } from '../errors/index.ts';
 import { AddressSpace } from '../memory/index.ts';
 import type { Native } from '../native/index.ts';
 import { type Capabilities, DEFAULT_MAX_DATA_XFER_SIZE, OUR_CAPABILITIES } from '../protocol/index.ts';
-import { ArcError, isRunning, MigrationState, mayInitiateDma } from '../states/index.ts';
+import { ArcError, isRunning, MigrationState, mayInitiateDma, stateName } from '../states/index.ts';
 import { type Reactor, TransportError } from '../transport/index.ts';
 import { ClaimDesk } from './claim-desk.ts';
 import { Claims } from './claims.ts';
+import type { DeviceServerOptions } from './device-server-options.ts';
 import { DmaLogging } from './dma-logging.ts';
 import { Doorbells } from './doorbells.ts';
 import { Hold } from './hold.ts';
@@ -21,22 +22,6 @@ import { type Role, ServedConnection } from './served-connection.ts';
 import { heldTooLong, ServerError } from './server-error.ts';
 import { V1Interface } from './v1/v1-interface.ts';
 import type { V1Options } from './v1/v1-options.ts';
-
-/** How a device is served; what is left out has a default. */
-export interface DeviceServerOptions {
-  readonly native: Native;
-  readonly reactor: Reactor;
-  /** What is offered in VERSION. */
-  readonly capabilities?: Capabilities;
-  /** How long a command that wants a reply may wait in a hold, in milliseconds; 4000 by default (a VMM's limit is 5 s). */
-  readonly holdLimitMs?: number;
-  /** How long one change of the migration state may take, in milliseconds; 10000 by default. */
-  readonly transitionTimeoutMs?: number;
-  /** Offer the device through a v1 migration region instead of by v2. Null, the default: v2. */
-  readonly v1?: V1Options | null;
-  /** Takes errors that no client can be told. Default: nobody. */
-  readonly report?: (error: FerryError) => void;
-}
 
 /**
  * One device, its main connection and its control connections: who may do what when. docs/ownership.md is the law.
@@ -55,6 +40,7 @@ export class DeviceServer {
   readonly claims: ClaimDesk<ServedConnection>;
   readonly logging: DmaLogging<ServedConnection>;
   readonly hold = new Hold();
+  readonly log: Log;
   readonly #transitionTimeoutMs: number;
   readonly #holdClock: HoldClock;
   readonly #report: (error: FerryError) => void;
@@ -70,7 +56,12 @@ export class DeviceServer {
       ...capabilities,
       maxDataXferSize: capabilities.maxDataXferSize ?? DEFAULT_MAX_DATA_XFER_SIZE,
     };
-    this.#report = options.report ?? (() => {});
+    const { log, logLevel = 'info', report = () => {} } = options;
+    this.log = log === undefined ? Log.OFF : new Log(logLevel, log);
+    this.#report = (error) => {
+      this.log.error(() => `${error.message} (${error.code})`);
+      report(error);
+    };
     this.#seats = new Seats(options.native, options.reactor);
     this.#holdClock = new HoldClock({
       reactor: options.reactor,
@@ -95,6 +86,7 @@ export class DeviceServer {
       timers: options.reactor,
       mode: options.reactor.mode,
       report: this.#report,
+      log: this.log,
     });
     this.#resets = new ResetRun(this.device, {
       done: () => this.#wasReset(),
@@ -136,6 +128,7 @@ export class DeviceServer {
 
   /** A client has agreed on how to speak: a VMM's memory can be reached by message from now on. */
   welcomed(served: ServedConnection): void {
+    this.log.info(() => `a ${served.role} connection has been accepted`);
     if (this.main !== served || served.agreed === null) return;
     // What the client takes may be more than this server has buffers for.
     const maxPiece = Math.min(served.agreed.send.maxDataXferSize, this.capabilities.maxDataXferSize);
@@ -172,12 +165,13 @@ export class DeviceServer {
    * Resets the device for `by`, in any state and also in the middle of a transition, which may wait for an answer that
    * the VMM gives only after ours.
    */
-  reset(by: ServedConnection): void | Promise<void> {
+  reset(by: ServedConnection, reason: ResetReason = 'device'): void | Promise<void> {
+    this.log.info(() => `a reset by the ${by.role} connection (${reason})`);
     this.migration.resetBegins(by);
     this.logging.end();
     // What a VMM has rung before its reset would reach a device that knows nothing of it.
     if (by.role === 'main') this.doorbells.takeRings();
-    const pending = this.#resets.run();
+    const pending = this.#resets.run(reason);
     this.#attendDoorbells();
     return pending;
   }
@@ -214,9 +208,10 @@ export class DeviceServer {
     this.#orphans.adoptRings(served, this.doorbells.takeRings());
     this.doorbells.releaseAll();
     this.logging.end();
+    this.memory.clear();
     this.device.disconnected();
     this.eventfds.releaseAll();
-    this.memory.clear();
+    if (this.device.resetsOnDisconnect) this.#orphans.adoptReset(() => this.reset(served, 'disconnected'));
     this.#replayOrphans();
   }
 
@@ -227,6 +222,7 @@ export class DeviceServer {
 
   /** The device has changed its state: what follows from that for the main connection. */
   #arc(from: MigrationState, to: MigrationState, by: ServedConnection): void {
+    this.log.info(() => `${stateName(from)} to ${stateName(to)}, for the ${by.role} connection`);
     this.v1?.migration.arc(from, to);
     if (to === MigrationState.STOP_COPY || to === MigrationState.RESUMING) this.hold.stateElsewhere = true;
     else if (from === MigrationState.RESUMING || isRunning(to)) this.hold.stateElsewhere = false;
@@ -246,7 +242,9 @@ export class DeviceServer {
   }
 
   #beginHold(): void {
-    if (this.hold.begin()) this.#holdClock.start();
+    if (!this.hold.begin()) return;
+    this.log.info('the device is held');
+    this.#holdClock.start();
   }
 
   /** Whatever waits is answered, and so is what comes: accesses with EBUSY, what concerns only the VMM as usual. */
@@ -258,6 +256,7 @@ export class DeviceServer {
 
   #endHold(): void {
     if (!this.hold.end()) return;
+    this.log.info('the device is held no more');
     this.#holdClock.stop();
     this.#replayOrphans();
     this.#releaseInterrupts();

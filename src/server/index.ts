@@ -4,7 +4,8 @@ export {
   type DedicatedServer,
   serveDedicated,
 } from './dedicated.ts';
-export { DeviceServer, type DeviceServerOptions } from './device-server.ts';
+export { DeviceServer } from './device-server.ts';
+export type { DeviceServerOptions } from './device-server-options.ts';
 export type { HoldReport } from './hold.ts';
 export type { MigrationSession } from './migration-session.ts';
 export { RemoteDmaError } from './remote-dma-error.ts';

@@ -9,17 +9,16 @@ import { deviceFailed } from './server-error.ts';
 
 const FAILED = 'the device failed in a write whose sender has gone';
 
-/** A write that a VMM sent before it went away, waiting until nothing keeps it from the device. */
-interface Orphan {
-  readonly from: ServedConnection;
-  readonly bytes: Uint8Array;
-}
+type Action = () => void | Promise<void>;
 
-/** What VMMs wrote, in order, before they went away: device state that would be lost otherwise. */
+/**
+ * What VMMs wrote, in order, before they went away: device state that would be lost otherwise. It waits until nothing
+ * keeps it from the device.
+ */
 export class OrphanedWrites {
   readonly #native: Native;
   readonly #report: (error: FerryError) => void;
-  #waiting: Orphan[] = [];
+  #waiting: Action[] = [];
 
   /** `report` takes what nobody is there to be told. */
   constructor(native: Native, report: (error: FerryError) => void) {
@@ -31,28 +30,41 @@ export class OrphanedWrites {
   adopt(from: ServedConnection, commands: readonly HeldMessage[]): void {
     for (const { bytes, fds } of commands) {
       for (const fd of fds) this.#native.close(fd);
-      if (isWrite(bytes)) this.#waiting.push({ from, bytes });
+      if (isWrite(bytes)) this.#waiting.push(() => carryOut(from, bytes));
     }
   }
 
   /** Keeps what `from` has rung, as the posted writes that rings stand for. */
   adoptRings(from: ServedConnection, rings: readonly Ring[]): void {
-    for (const ring of rings) this.#waiting.push({ from, bytes: postedWrite(ring) });
+    for (const ring of rings) this.#waiting.push(() => carryOut(from, postedWrite(ring)));
+  }
+
+  /** What is to be done after these writes, because their VMM has gone. */
+  adoptReset(reset: Action): void {
+    this.#waiting.push(reset);
   }
 
   /** Carries them out. */
   replay(): void {
-    for (const orphan of this.#waiting.splice(0)) this.#replay(orphan);
+    for (const act of this.#waiting.splice(0)) this.#replay(act);
   }
 
-  #replay({ from, bytes }: Orphan): void {
-    const message = point(bytes);
+  #replay(act: Action): void {
     try {
-      handlerFor(from.role, message.command)(from, message);
+      act()?.catch((error: unknown) => this.#failed(error));
     } catch (error) {
-      this.#report(error instanceof FerryError ? error : deviceFailed(FAILED, error));
+      this.#failed(error);
     }
   }
+
+  #failed(error: unknown): void {
+    this.#report(error instanceof FerryError ? error : deviceFailed(FAILED, error));
+  }
+}
+
+function carryOut(from: ServedConnection, bytes: Uint8Array): void {
+  const message = point(bytes);
+  handlerFor(from.role, message.command)(from, message);
 }
 
 function postedWrite({ region, offset, data }: Ring): Uint8Array {

@@ -1,4 +1,4 @@
-import type { ServedDevice } from '../device/index.ts';
+import type { ResetReason, ServedDevice } from '../device/index.ts';
 import { FerryError } from '../errors/index.ts';
 import { deviceFailed } from './server-error.ts';
 
@@ -29,9 +29,9 @@ export class ResetRun {
   }
 
   /** Resets the device, at once if it can. Throws, or rejects with, what {@link ResetEvents.failed} is told. */
-  run(): void | Promise<void> {
+  run(reason: ResetReason): void | Promise<void> {
     if (this.#pending !== null) return this.#pending;
-    const pending = this.#begin();
+    const pending = this.#begin(reason);
     if (pending === undefined) {
       this.#events.done();
       return;
@@ -48,9 +48,9 @@ export class ResetRun {
     return this.#pending;
   }
 
-  #begin(): void | Promise<void> {
+  #begin(reason: ResetReason): void | Promise<void> {
     try {
-      return this.#device.reset();
+      return this.#device.reset(reason);
     } catch (error) {
       return this.#fail(error);
     }

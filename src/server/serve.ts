@@ -1,4 +1,4 @@
-import type { BindableDevice } from '../device/index.ts';
+import type { BindableDevice, LogLevel, LogSink } from '../device/index.ts';
 import { FerryError } from '../errors/index.ts';
 import { loadNative, type Native } from '../native/index.ts';
 import { type Capabilities, CONTROL_SUFFIX } from '../protocol/index.ts';
@@ -34,6 +34,10 @@ export interface ServeOptions extends SpinOptions {
   readonly capabilities?: Capabilities;
   /** Takes errors that no client can be told. */
   readonly report?: (error: FerryError) => void;
+  /** Takes lines of the log: of the server, of the device's author, and those errors. Default: nobody. */
+  readonly log?: LogSink;
+  /** How much is logged, if anybody takes it; `info` by default, null: nothing. `debug` tells every command. */
+  readonly logLevel?: LogLevel | null;
   /** For tests, and for threads of their own. */
   readonly native?: Native;
   readonly reactor?: Reactor;

@@ -1,5 +1,5 @@
 import type { FerryError } from '../errors/index.ts';
-import { type Agreement, Command, MESSAGE_OVERHEAD } from '../protocol/index.ts';
+import { type Agreement, Command, commandName, MESSAGE_OVERHEAD } from '../protocol/index.ts';
 import { Connection, type IncomingMessage, type Reactor } from '../transport/index.ts';
 import type { DeviceServer } from './device-server.ts';
 import { handlerFor } from './handlers/index.ts';
@@ -79,7 +79,18 @@ export class ServedConnection {
       this.dismiss(refusal);
       return true;
     }
-    return handlerFor(this.role, message.command)(this, message);
+    const { log } = this.server;
+    if (log.debugs) log.debug(this.#told(message));
+    try {
+      return handlerFor(this.role, message.command)(this, message);
+    } catch (error) {
+      log.warning(() => `refused: ${this.#told(message)}: ${error instanceof Error ? error.message : error}`);
+      throw error;
+    }
+  }
+
+  #told({ command, id, length }: IncomingMessage): string {
+    return `${this.role} ${commandName(command)}, message ${id}, ${length} bytes`;
   }
 
   #handshakeExpired(): void {
@@ -89,6 +100,8 @@ export class ServedConnection {
   #closed(reason: FerryError): void {
     this.#handshake.close();
     this.twin?.close(reason);
+    if (this.agreed !== null)
+      this.server.log.info(`the ${this.role} connection has ended: ${reason.message}`);
     this.server.left(this);
   }
 }

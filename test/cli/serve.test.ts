@@ -64,6 +64,19 @@ describe('ferry serve', () => {
     expect(await client.readU32(0, 0)).toBe(EDU_IDENTIFICATION);
   });
 
+  it('tells as much as it is asked to on standard error, also from a thread of its own', async () => {
+    const talking = [
+      await shell.serve('edu', 'a.sock', '--log-level', 'debug'),
+      await shell.serve('edu', 'b.sock', '--log-level', 'info', '--dedicated'),
+      await shell.serve('edu', 'c.sock'),
+    ];
+    for (const socket of ['a.sock', 'b.sock', 'c.sock']) await (await connect(socket)).reset();
+    await expect.poll(() => talking[0]?.stderr()).toMatch(/ferry: debug: main DEVICE_RESET/);
+    await expect.poll(() => talking[1]?.stderr()).toMatch(/ferry: info: a reset by the main connection/);
+    expect(talking[1]?.stderr()).not.toMatch(/debug/);
+    expect(talking[2]?.stderr()).toBe('');
+  });
+
   it('leaves the control socket out, or puts it elsewhere', async () => {
     await shell.serve('edu', 'a.sock', '--no-control');
     expect(existsSync(shell.path('a.sock.control'))).toBe(false);

@@ -12,7 +12,7 @@ function made(options: DeviceOptions) {
   const config = new ConfigurationSpace(layout, resetBytes(layout), () => {});
   const reset = new FunctionReset(config);
   const initiates = (offset: number, ...bytes: number[]) =>
-    reset.initiatedBy(offset, Uint8Array.of(0xee, ...bytes), 1, bytes.length);
+    reset.initiatedBy(offset, Uint8Array.of(0xee, ...bytes), 1, bytes.length) !== null;
   const write = (offset: number, ...bytes: number[]) =>
     config.write(offset, Uint8Array.from(bytes), 0, bytes.length);
   return { config, initiates, write };

@@ -1,15 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import type { PciDevice } from '../../src/device/index.ts';
 import { Errno } from '../../src/errors/index.ts';
+import { DEFAULT_MAX_DMA_MAPS } from '../../src/protocol/index.ts';
 import type { ServeOptions } from '../../src/server/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
-import { fields } from '../helpers/raw-client.ts';
+import { fields, rawMessage } from '../helpers/raw-client.ts';
 import { TestDevice } from '../helpers/test-device.ts';
 import { setState } from './migration-driver.ts';
 import { type Served, testServers } from './test-servers.ts';
 
 const { EINVAL, ENOSPC } = Errno;
 const { PRE_COPY } = MigrationState;
+const POSTED = 0x10;
 
 let served: Served;
 const servers = testServers();
@@ -67,6 +69,19 @@ describe('limits', () => {
     expect(await client.request(3, fields(24, 0, 0n, 0x1000n))).toMatchObject({ error: 0 });
     expect(await map(0x2000n)).toBe(0);
   });
+
+  it('may be more DMA maps than the specification has by default', async () => {
+    const beyond = DEFAULT_MAX_DMA_MAPS + 1;
+    serve(new TestDevice(), { capabilities: { maxDmaMaps: beyond } });
+    const client = await served.main();
+    const map = (i: number) => fields(32, 3, 0n, BigInt(i) * 0x1000n, 0x1000n);
+    client.send(
+      Buffer.concat(Array.from({ length: beyond - 1 }, (_, i) => rawMessage(1, 2, map(i), POSTED))),
+    );
+    expect((await client.request(2, map(beyond))).error).toBe(0);
+    expect(served.server.memory.mapCount).toBe(beyond);
+    expect((await client.request(2, map(beyond + 1))).error).toBe(ENOSPC);
+  }, 30_000);
 
   it('on fds are respected: a client that takes none is offered no mapping', async () => {
     serve(new TestDevice());

@@ -25,7 +25,7 @@ function running(reset: () => void | Promise<void>) {
 describe('a reset', () => {
   it('is over at once where the device can do it at once', () => {
     const { run, events } = running(() => {});
-    expect(run.run()).toBeUndefined();
+    expect(run.run('device')).toBeUndefined();
     expect([run.underWay, events]).toEqual([false, ['done']]);
   });
 
@@ -37,7 +37,7 @@ describe('a reset', () => {
           finish = resolve;
         }),
     );
-    const both = [run.run(), run.run()];
+    const both = [run.run('device'), run.run('device')];
     expect([run.underWay, events, resets()]).toEqual([true, [], 1]);
     finish();
     await Promise.all(both);
@@ -55,7 +55,7 @@ describe('a reset', () => {
     ['later', () => Promise.reject(new Error('broken')), ['over']],
   ])('that fails %s is told as an error with its reason', async (_, reset, rest) => {
     const { run, events } = running(reset);
-    await expect(async () => run.run()).rejects.toMatchObject({ errno: Errno.EIO });
+    await expect(async () => run.run('device')).rejects.toMatchObject({ errno: Errno.EIO });
     expect(events).toEqual([`the device could not be reset: broken, errno ${Errno.EIO}`, ...rest]);
     expect(run.underWay).toBe(false);
   });

@@ -61,11 +61,11 @@ function assign(
 function act(served: ServedConnection, { flags, index, start, count, data }: SetIrqs): void {
   const { interrupts } = served.server.device;
   const bySelection = (flags & IrqSetFlag.DATA_BOOL) !== 0;
-  for (let i = 0; i < count; i += 1) {
-    if (bySelection && data[i] === 0) continue;
-    const vector = start + i;
-    if ((flags & IrqSetFlag.ACTION_MASK) !== 0) interrupts.mask(index, vector, 1);
-    else if ((flags & IrqSetFlag.ACTION_UNMASK) !== 0) interrupts.unmask(index, vector, 1);
-    else interrupts.loopback(index, vector);
-  }
+  const run = (vector: number, length: number): void => {
+    if ((flags & IrqSetFlag.ACTION_MASK) !== 0) interrupts.mask(index, vector, length);
+    else if ((flags & IrqSetFlag.ACTION_UNMASK) !== 0) interrupts.unmask(index, vector, length);
+    else for (let i = 0; i < length; i += 1) interrupts.loopback(index, vector + i);
+  };
+  if (!bySelection) return run(start, count);
+  for (let i = 0; i < count; i += 1) if (data[i] !== 0) run(start + i, 1);
 }

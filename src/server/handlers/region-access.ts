@@ -1,4 +1,4 @@
-import type { Region } from '../../device/index.ts';
+import type { FunctionResetReason, Region } from '../../device/index.ts';
 import { Errno } from '../../errors/index.ts';
 import {
   ConfigurationMode,
@@ -76,27 +76,31 @@ export function handleRegionWrite(served: ServedConnection, message: IncomingMes
   requireInside(served, region, offset, count);
   if (!region.writable) throw notAllowed('write', region.index);
   if (!mayAccess(served, region, true, message.noReply)) return false;
-  if (region.initiatesReset?.(offset, message.bytes, start + FIXED, count)) {
-    return resetByWrite(served, message, region, offset, count);
-  }
+  const reset = region.initiatesReset?.(offset, message.bytes, start + FIXED, count) ?? null;
+  if (reset !== null) return resetByWrite(served, message, { region, offset, count, reset });
   region.write(offset, message.bytes, start + FIXED, count);
   const at = served.connection.reply(message, FIXED);
   if (at >= 0) echoRegionAccess(view, start, served.connection.out.view, at);
   return true;
 }
 
+interface ResettingWrite {
+  readonly region: Region;
+  readonly offset: number;
+  readonly count: number;
+  readonly reset: FunctionResetReason;
+}
+
 /** The guest resets the function, such as by Initiate FLR: a write, and then what DEVICE_RESET does. */
 function resetByWrite(
   served: ServedConnection,
   message: IncomingMessage,
-  region: Region,
-  offset: number,
-  count: number,
+  { region, offset, count, reset }: ResettingWrite,
 ): boolean {
   if (!mayReset(served)) return false;
   region.write(offset, message.bytes, message.start + FIXED, count);
   const reply = regionWrite.reply.encode({ offset: BigInt(offset), region: region.index, count });
-  answerWhenDone(served, message, served.server.reset(served), (to) => answer(served, to, reply));
+  answerWhenDone(served, message, served.server.reset(served, reset), (to) => answer(served, to, reply));
   return true;
 }
 

@@ -23,12 +23,12 @@ export function handleRegionWriteMulti(served: ServedConnection, message: Incomi
     return { region, offset: Number(offset), count, bytes: inMemoryOrder(data) };
   });
   if (!writes.every(({ region }) => mayAccess(served, region, true, message.noReply))) return false;
-  const resets = writes.some(({ region, offset, bytes, count }) =>
-    region.initiatesReset?.(offset, bytes, 0, count),
-  );
-  if (resets && !mayReset(served)) return false;
+  const reason = writes
+    .map(({ region, offset, bytes, count }) => region.initiatesReset?.(offset, bytes, 0, count) ?? null)
+    .find((initiated) => initiated !== null);
+  if (reason !== undefined && !mayReset(served)) return false;
   for (const { region, offset, count, bytes } of writes) region.write(offset, bytes, 0, count);
-  const reset = resets ? served.server.reset(served) : undefined;
+  const reset = reason === undefined ? undefined : served.server.reset(served, reason);
   answerWhenDone(served, message, reset, (to) =>
     answer(served, to, regionWriteMulti.reply.encode({ wrCnt })),
   );

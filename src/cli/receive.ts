@@ -9,6 +9,7 @@ import { EXIT_CODES_HELP } from './exit-code.ts';
 import { failureOf } from './failure.ts';
 import { onInterrupt } from './interrupts.ts';
 import { addJournalOption, journalsIn, recoverCommand } from './journal-options.ts';
+import { forgetKept, keepBeside } from './kept-state.ts';
 import { timeoutOf } from './limit-options.ts';
 import { type MigrationView, migrationView } from './migration-view.ts';
 import { wholeNumber } from './quantities.ts';
@@ -18,6 +19,7 @@ import { print, printFailure, toJson } from './terminal.ts';
 interface Options extends ChannelOptions {
   readonly listen: string;
   readonly journal?: string;
+  readonly keep?: boolean;
   readonly timeout?: number;
   readonly wait?: number;
   readonly json?: boolean;
@@ -34,6 +36,9 @@ ADDRESS is unix:PATH (for the same user alone) or tcp:HOST:PORT. TCP without TLS
 Ctrl-C gives up as long as READY was not said. Afterwards only the sender knows who has the devices: this side neither
 runs them nor throws away what it was given, and a sender that was lost is waited for (--wait).
 
+With --keep all that comes is also written to a file beside the journal, before READY is said: should a server end before
+its device runs, ferry recover gives the next one the same state. It takes the place on the disk, and the time.
+
 Examples:
   ferry receive /tmp/b.sock --listen tcp::4711
   ferry receive /tmp/disk.sock /tmp/nic.sock --listen tcp:0.0.0.0:4711 --tls-cert b.pem --tls-key b.key --tls-ca ca.pem
@@ -46,6 +51,7 @@ export function receiveCommand(): Command {
     .argument('<control...>', 'control or main sockets of the servers that are to get them')
     .requiredOption('--listen <address>', 'where to wait for the sender');
   return addJournalOption(addChannelOptions(command))
+    .option('--keep', 'keep what comes in a file too, until the devices run')
     .option('--timeout <ms>', 'how long each request may take (default: 5000)', wholeNumber(1))
     .option('--wait <ms>', 'how long to wait for a sender that was lost (default: 30000)', wholeNumber(0))
     .option('--json', 'print JSON')
@@ -125,16 +131,24 @@ class Reception {
 
   /** Null: refused, and nothing was changed. */
   async #receive(channel: Channel): Promise<ReceiverReport | null> {
-    const view = migrationView(this.#options.json === true);
+    const { json, journal, keep } = this.#options;
+    const view = migrationView(json === true);
+    const journals = journalsIn(journal);
     try {
-      return await runReceiver({
+      const report = await runReceiver({
         ...this.#settings(channel),
+        journals,
+        ...(keep === true ? { keep: await keepBeside(journals, channel.peer) } : {}),
         devices: await this.#devices.ends(),
         onProgress: (progress) => view.show(progress),
         onEvent: (event) => this.#note(event, view),
         reconnect: (signal) => this.#doorway.again(signal),
       });
+      await forgetKept(journals, report.group);
+      return report;
     } catch (error) {
+      if (error instanceof MigrationError && error.owner === 'source')
+        await forgetKept(journals, channel.peer.group);
       if (!(error instanceof MigrationError) || error.phase !== 'check' || this.#doorway.closed) throw error;
       printFailure(failureOf(error));
       return null;
@@ -147,7 +161,6 @@ class Reception {
     const { journal, wait } = this.#options;
     return {
       channel,
-      journals: journalsIn(journal),
       peer: { devices: null, recover: recoverCommand(channel.peer.group, journal) },
       ...timeoutOf(this.#options),
       ...(wait === undefined ? {} : { reconnectMs: wait }),

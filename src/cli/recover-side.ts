@@ -14,6 +14,7 @@ import {
 } from '../journal/index.ts';
 import { type ChannelOptions, wayOf } from './channel-options.ts';
 import { connectControl } from './control.ts';
+import { forgetKept, keptBeside } from './kept-state.ts';
 import { timeoutOf } from './limit-options.ts';
 
 /** How one side is recovered. */
@@ -42,6 +43,7 @@ export async function recoverSide(
   const begin = entries[0]?.record;
   const paths = begin?.kind === 'BEGIN' ? begin.devices.map(({ path }) => path) : [];
   const clients: DeviceClient[] = [];
+  const kept = key.role === 'receiver' ? await keptBeside(journals, key.group) : null;
   try {
     const devices = await Promise.all(paths.map((path) => endAt(path, clients, options)));
     const committed = positionOf(key.role, entries) === 'COMMIT';
@@ -49,16 +51,21 @@ export async function recoverSide(
     const { peerJournal, force } = options;
     const peer = { devices: null, recover: null };
     const recovery = await recover({
-      ...{ ...key, journals, devices, channel, peerJournal, force, peer },
+      ...{ ...key, journals, devices, channel, peerJournal, force, peer, kept },
       ...timeoutOf(options),
     });
-    const kept = recovery.owner === 'source' && recovery.acted && recovery.complete;
-    if (begin?.kind === 'BEGIN' && kept) await sayAborted(await receiverOf(begin, options), begin);
+    const { owner, acted, complete, lost } = recovery;
+    if (owner !== 'in doubt' && complete && lost.length === 0 && kept !== null)
+      await forgetKept(journals, key.group);
+    const stays = owner === 'source' && acted && complete;
+    if (begin?.kind === 'BEGIN' && key.role === 'sender' && stays)
+      await sayAborted(await receiverOf(begin, options), begin);
     return { role: key.role, devices: paths, recovery };
   } catch (error) {
     if (!(error instanceof JournalError) || error.code !== 'ERR_JOURNAL_BUSY') throw error;
     return { role: key.role, devices: paths, recovery: null };
   } finally {
+    await kept?.close();
     for (const client of clients) client.close();
   }
 }

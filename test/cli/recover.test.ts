@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { MessageKind } from '../../src/channel/index.ts';
 import { DeviceClient } from '../../src/client/index.ts';
@@ -30,7 +30,7 @@ afterEach(async () => {
 });
 
 /** Two servers, a receiver and a sender, and what keeps a message of one kind back between them. */
-async function start(kind: MessageKind): Promise<Parties> {
+async function start(kind: MessageKind, ...more: readonly string[]): Promise<Parties> {
   writeFileSync(shell.path('image'), content);
   const [source, destination] = await Promise.all([
     shell.serve('memory', 'a.sock', '--image', shell.path('image')),
@@ -39,7 +39,7 @@ async function start(kind: MessageKind): Promise<Parties> {
   const vmm = await DeviceClient.connect(shell.path('a.sock'));
   await vmm.writeU32(0, MemoryRegister.SCRATCH, MARK);
   vmm.close();
-  const receiver = await receive();
+  const receiver = await receive(more);
   way = await gate(shell.path('way'), shell.path('inn'), kind);
   const to = [shell.path('a.sock'), '--to', `unix:${shell.path('way')}`];
   const sender = shell.start(['migrate', ...to, '--downtime-limit', '60000', '--wait', WAIT, '--json']);
@@ -47,9 +47,9 @@ async function start(kind: MessageKind): Promise<Parties> {
   return { sender, receiver, source, destination };
 }
 
-async function receive(): Promise<Running> {
+async function receive(more: readonly string[]): Promise<Running> {
   const at = [shell.path('b.sock'), '--listen', `unix:${shell.path('inn')}`];
-  const receiver = shell.start(['receive', ...at, '--wait', '60000', '--json']);
+  const receiver = shell.start(['receive', ...at, '--wait', '60000', '--json', ...more]);
   await receiver.sees('"listening"');
   return receiver;
 }
@@ -164,6 +164,23 @@ describe('SIGKILL of a server during a migration, and ferry recover', () => {
     SLOW,
   );
 });
+
+it(
+  'what a receiver has kept is given to the server that takes the place of one that was killed',
+  async () => {
+    const { sender, receiver, destination } = await start('COMMIT', '--keep');
+    await destination.kill('SIGKILL');
+    way?.open();
+    const [sent, received] = [await sender.ended, await receiver.ended];
+    expect([sent.status, received.status]).toEqual([4, 4]);
+    await shell.serve('memory', 'b.sock', '--size', '1M');
+    const recovered = await shell.run('recover');
+    expect(recovered.status, recovered.stdout).toBe(0);
+    expect(await whereTheGuestRuns()).toEqual(['destination']);
+    expect(readdirSync(shell.path('journal')).filter((name) => !name.endsWith('.journal'))).toEqual([]);
+  },
+  SLOW,
+);
 
 it(
   'decides by force for one side only',

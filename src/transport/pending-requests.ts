@@ -16,6 +16,8 @@ interface Pending {
 const MAX_PENDING = 32 * 1024;
 /** How many ids of abandoned requests are remembered, so that a late reply is not taken for another's. */
 const MAX_ABANDONED = 1024;
+/** How long after its deadline a request is given up: sockets are read meanwhile, in milliseconds. */
+const LAST_LOOK_MS = 10;
 
 /** The requests that one side has sent and that are not answered yet, by message id, each with its time-out. */
 export class PendingRequests {
@@ -82,18 +84,23 @@ export class PendingRequests {
   #arm(deadline: number): void {
     this.#timer?.close();
     this.#timerAt = deadline;
-    this.#timer = this.#reactor.after(Math.max(1, deadline - performance.now()), () => this.#expire());
+    this.#timer = this.#reactor.after(Math.max(1, deadline - performance.now()), () => this.#lookOnceMore());
   }
 
-  #expire(): void {
+  /** A process that was kept from running is late itself: what has arrived meanwhile is read before anybody is blamed. */
+  #lookOnceMore(): void {
+    const due = performance.now() + 1;
+    this.#timer = this.#reactor.after(LAST_LOOK_MS, () => this.#expire(due));
+  }
+
+  #expire(due: number): void {
     this.#timer = null;
     this.#timerAt = Number.POSITIVE_INFINITY;
-    const now = performance.now();
     let next = Number.POSITIVE_INFINITY;
     for (const [id, pending] of [...this.#pending]) {
       // A completion may have failed the others, by closing the connection.
       if (this.#pending.get(id) !== pending) continue;
-      if (pending.deadline > now + 1) next = Math.min(next, pending.deadline);
+      if (pending.deadline > due) next = Math.min(next, pending.deadline);
       else this.#abandon(id, pending);
     }
     if (next < this.#timerAt) this.#arm(next);

@@ -102,6 +102,17 @@ describe('Connection: requests', () => {
     expect(handler.reports).toEqual([]);
   });
 
+  it('reads what has arrived before it blames the peer for a time in which it could not run itself', async () => {
+    const { connection, client } = bench.withClient();
+    const outcomes: (string | null)[] = [];
+    connection.request(READ, 0, 20, (_, error) => outcomes.push(error?.code ?? null));
+    const { id } = await client.next();
+    client.send(rawMessage(id, READ, Buffer.alloc(0), REPLY));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60);
+    await until(() => outcomes.length === 1, 'the answer');
+    expect(outcomes).toEqual([null]);
+  });
+
   it('asks again from inside a completion', async () => {
     const { connection, client } = bench.withClient();
     let done = false;

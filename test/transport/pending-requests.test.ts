@@ -65,7 +65,7 @@ describe('PendingRequests', () => {
   it('fails each request at its own time-out, whatever the order in which they were sent', () => {
     const { add, of, requests } = build();
     const [late, early, middle] = [add(300), add(100), add(200)];
-    vi.advanceTimersByTime(102);
+    vi.advanceTimersByTime(115);
     expect([of(early), of(middle), of(late)]).toEqual([['ERR_TIMEOUT'], [], []]);
     vi.advanceTimersByTime(100);
     expect([of(early), of(middle), of(late)]).toEqual([['ERR_TIMEOUT'], ['ERR_TIMEOUT'], []]);

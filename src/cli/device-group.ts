@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { DeviceClient } from '../client/index.ts';
-import { deviceEnd, type MigrationEnd } from '../engine/index.ts';
+import { type ClientEndOptions, deviceEnd, type MigrationEnd } from '../engine/index.ts';
 import { connectControl } from './control.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -14,7 +14,11 @@ export interface DeviceGroup {
 }
 
 /** Connects to the control sockets of all devices; to none of them when one can't be reached. */
-export async function connectGroup(paths: readonly string[], timeoutMs?: number): Promise<DeviceGroup> {
+export async function connectGroup(
+  paths: readonly string[],
+  timeoutMs?: number,
+  options: ClientEndOptions = {},
+): Promise<DeviceGroup> {
   const clients: DeviceClient[] = [];
   const close = (): void => {
     for (const client of clients) client.close();
@@ -28,5 +32,9 @@ export async function connectGroup(paths: readonly string[], timeoutMs?: number)
     close();
     throw error;
   }
-  return { clients, close, ends: () => Promise.all(clients.map((client) => deviceEnd(client))) };
+  return {
+    clients,
+    close,
+    ends: () => Promise.all(clients.map((client) => deviceEnd(client, null, options))),
+  };
 }

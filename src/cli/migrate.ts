@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { DeviceClient } from '../client/index.ts';
 import { deviceEnd, type MigrationReport, migrate } from '../engine/index.ts';
 import { addChannelOptions, addConnectionsOption } from './channel-options.ts';
+import { addConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { connectControl } from './control.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { onInterrupt } from './interrupts.ts';
@@ -44,7 +45,7 @@ export function migrateCommand(): Command {
     .description('move running devices to other servers')
     .argument('<control...>', 'SOURCE DESTINATION; with --to, all sources')
     .option('--to <address>', 'where ferry receive listens');
-  addConnectionsOption(addChannelOptions(addLimitOptions(command)));
+  addConnectionsOption(addChannelOptions(addConfigurationOption(addLimitOptions(command))));
   return addJournalOption(command)
     .option('--wait <ms>', 'how long to look for a receiver that was lost (default: 30000)', wholeNumber(0))
     .option('--paused', 'the guest is paused, and stays so')
@@ -77,8 +78,8 @@ async function here(paths: readonly string[], options: Options): Promise<Migrati
     clients.push(here);
     const there = await connectControl(destination, options.timeout);
     clients.push(there);
-    const from = await deviceEnd(here);
-    return await migrate(from, await deviceEnd(there, from), {
+    const from = await deviceEnd(here, null, endOptionsOf(options));
+    return await migrate(from, await deviceEnd(there, from, endOptionsOf(options)), {
       ...localOptions(options),
       signal: cancel.signal,
       onProgress: (progress) => view.show(progress),

@@ -3,6 +3,7 @@ import { type Channel, listenForChannels, NO_ID, printEndpoint } from '../channe
 import { MigrationError, type MigrationEvent, type ReceiverReport, runReceiver } from '../engine/index.ts';
 import type { FerryError } from '../errors/index.ts';
 import { addChannelOptions, type ChannelOptions, type Way, wayOf } from './channel-options.ts';
+import { addConfigurationOption, type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { connectGroup, type DeviceGroup } from './device-group.ts';
 import { Doorway } from './doorway.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
@@ -16,7 +17,7 @@ import { wholeNumber } from './quantities.ts';
 import { receptionLines } from './summary.ts';
 import { print, printFailure, toJson } from './terminal.ts';
 
-interface Options extends ChannelOptions {
+interface Options extends ChannelOptions, ConfigurationOption {
   readonly listen: string;
   readonly journal?: string;
   readonly keep?: boolean;
@@ -50,7 +51,7 @@ export function receiveCommand(): Command {
     .description('receive devices that ferry migrate --to sends')
     .argument('<control...>', 'control or main sockets of the servers that are to get them')
     .requiredOption('--listen <address>', 'where to wait for the sender');
-  return addJournalOption(addChannelOptions(command))
+  return addJournalOption(addConfigurationOption(addChannelOptions(command)))
     .option('--keep', 'keep what comes in a file too, until the devices run')
     .option('--timeout <ms>', 'how long each request may take (default: 5000)', wholeNumber(1))
     .option('--wait <ms>', 'how long to wait for a sender that was lost (default: 30000)', wholeNumber(0))
@@ -61,7 +62,7 @@ export function receiveCommand(): Command {
 
 async function receive(paths: readonly string[], options: Options): Promise<void> {
   const way = await wayOf(options.listen, options);
-  const devices = await connectGroup(paths, options.timeout);
+  const devices = await connectGroup(paths, options.timeout, endOptionsOf(options));
   const doorway = new Doorway();
   const reception = new Reception(devices, doorway, options);
   const off = onInterrupt(() => reception.interrupt());

@@ -4,6 +4,7 @@ import { type Channel, connectChannel } from '../channel/index.ts';
 import { MigrationControl, type MigrationReport, runSender } from '../engine/index.ts';
 import { FerryError } from '../errors/index.ts';
 import { type ChannelOptions, type Way, wayOf } from './channel-options.ts';
+import { type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { connectGroup } from './device-group.ts';
 import { onInterrupt } from './interrupts.ts';
 import { journalsIn, recoverCommand } from './journal-options.ts';
@@ -12,7 +13,7 @@ import { type MigrationView, migrationView } from './migration-view.ts';
 import { listenForOperators } from './operator-socket.ts';
 
 /** What the command line says about a migration to a receiver. */
-export interface SendOptions extends LimitOptions, ChannelOptions {
+export interface SendOptions extends LimitOptions, ChannelOptions, ConfigurationOption {
   readonly to: string;
   readonly channels?: number;
   readonly paused?: boolean;
@@ -28,7 +29,7 @@ const GROUP_SIZE = 16;
 /** Moves devices to a receiver. Rejects with MigrationError, or with what keeps it from beginning. */
 export async function send(paths: readonly string[], options: SendOptions): Promise<MigrationReport> {
   const way = await wayOf(options.to, options);
-  const devices = await connectGroup(paths, options.timeout);
+  const devices = await connectGroup(paths, options.timeout, endOptionsOf(options));
   const control = new MigrationControl();
   const off = onInterrupt(() => control.cancel());
   const view = migrationView(options.json === true);

@@ -168,7 +168,7 @@ export abstract class PciDevice implements BindableDevice {
 
   /**
    * Guest memory is about to be unmapped, also because the VMM has gone: it can still be reached, for the last time.
-   * Let go of what is kept of it, such as a view.
+   * Let go of what is kept of it, such as a view. What is written now may be too late for a dirty bitmap.
    */
   protected onDmaUnmap(_range: DmaRange): void {}
 

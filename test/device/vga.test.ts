@@ -66,7 +66,7 @@ describe('the VGA region', () => {
     [0x9ffff, 1],
     [0x9fffe, 4],
     [0x0, 1],
-  ])('refuses what is not in one of them (0x%x, %i bytes)', (offset, length) => {
+  ])('refuses what is not in one of them (%i, %i bytes)', (offset, length) => {
     const { device, served, vga } = bound();
     expect(() => peek(vga, offset, length)).toThrow(expect.objectContaining({ errno: Errno.EINVAL }));
     expect(() => poke(vga, offset, 0, length)).toThrow(expect.objectContaining({ errno: Errno.EINVAL }));

@@ -1,6 +1,6 @@
 import type { DeviceClient, DeviceDescription, PciConfig } from '../client/index.ts';
 import { MigrationState } from '../states/index.ts';
-import { configurationOf, needOf } from './device-configuration.ts';
+import { agreedNeed, configurationOf } from './device-configuration.ts';
 import type { ConfigurationNeed, EndInspection, MigrationEnd } from './migration-end.ts';
 
 type Identity = Record<string, string | number>;
@@ -8,8 +8,8 @@ type Identity = Record<string, string | number>;
 /** What a {@link clientEnd} is told besides. */
 export interface ClientEndOptions {
   /**
-   * How the configuration space of the device has to travel; null: in its own state. By default what the server says,
-   * and null for one that says nothing, as servers that are not Ferry.
+   * How the configuration space of the device has to travel; null: in its own state, which is the default. Only for
+   * servers that do not say, as those that are not Ferry.
    */
   readonly configuration?: ConfigurationNeed | null;
 }
@@ -17,13 +17,15 @@ export interface ClientEndOptions {
 /**
  * A client's device as one end of a migration. The client stays the caller's: nothing here closes it. `name` is what
  * messages and next steps call it; the path it is connected to by default.
- * @throws FerryError ERR_CONFIGURATION_MODE when the server wants its configuration space moved in an unknown way
+ * @throws FerryError ERR_CONFIGURATION_MODE when the server wants its configuration space moved in a way that is not
+ * known, or that is another one than `options` say
  */
 export function clientEnd(
   client: DeviceClient,
   name: string = client.path,
-  { configuration = needOf(client.agreement.configuration) }: ClientEndOptions = {},
+  options: ClientEndOptions = {},
 ): MigrationEnd {
+  const configuration = agreedNeed(client.agreement.configuration, options.configuration);
   return {
     name,
     flags: () => client.migrationFlags(),

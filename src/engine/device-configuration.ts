@@ -23,8 +23,28 @@ export type ConfigurationMethods = Required<
 /** The sizes that configuration space has: conventional, and PCI Express. */
 const SIZES: readonly bigint[] = [256n, 4096n];
 
-/** What a server has said in VERSION, in the engine's words; null: it travels in the device's state. */
-export function needOf(mode: number | null): ConfigurationNeed | null {
+/**
+ * How a configuration space travels: as its server has said in VERSION (`mode`; null: nothing), else as the user says;
+ * null: in the device's state. @throws FerryError ERR_CONFIGURATION_MODE when they contradict each other
+ */
+export function agreedNeed(
+  mode: number | null,
+  wanted: ConfigurationNeed | null | undefined,
+): ConfigurationNeed | null {
+  if (mode === null) return wanted ?? null;
+  const said = needOf(mode);
+  if (wanted === undefined || wanted === said) return said;
+  const message = `the server says that its configuration space travels ${inWords(said)}, and not ${inWords(wanted)}: leave that to it`;
+  throw new FerryError('ERR_CONFIGURATION_MODE', message, { errno: Errno.EINVAL, context: { mode } });
+}
+
+function inWords(need: ConfigurationNeed | null): string {
+  if (need === null) return "in the device's state";
+  return { none: 'once, at the end', ahead: 'ahead', 'every-time': 'every time' }[need];
+}
+
+/** What a server has said, in the engine's words. */
+function needOf(mode: number | null): ConfigurationNeed | null {
   switch (mode) {
     case null:
     case ConfigurationMode.IN_STATE:

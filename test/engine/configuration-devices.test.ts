@@ -235,6 +235,23 @@ describe("Ferry's own servers", () => {
   );
 
   it(
+    'are not talked out of it, but those that say nothing are believed to be as the user says',
+    async () => {
+      const served = serve(new AddressedDevice(ConfigurationMode.AHEAD));
+      const client = await served.control();
+      expect(() => clientEnd(client, 'it', { configuration: 'none' })).toThrow(
+        /travels ahead, and not once, at the end/,
+      );
+      expect(() => clientEnd(client, 'it', { configuration: null })).toThrow(/and not in the device's state/);
+      expect(clientEnd(client, 'it', { configuration: 'ahead' }).writeConfiguration).toBeDefined();
+      const foreign = await served.foreign();
+      expect(clientEnd(foreign).writeConfiguration).toBeUndefined();
+      expect(await clientEnd(foreign, 'it', { configuration: 'none' }).configurationNeed?.()).toBe('none');
+    },
+    TIMEOUT,
+  );
+
+  it(
     'that say nothing have it in their state: nobody else writes it, and a controller may not',
     async () => {
       const { control } = serve(new AddressedDevice(ConfigurationMode.IN_STATE));

@@ -69,38 +69,59 @@ function needOf(mode: number | null): ConfigurationNeed | null {
  */
 export function configurationOf(client: ConfigurationClient, need: ConfigurationNeed): ConfigurationMethods {
   const writes = new OrderedWrites();
-  let wanted: Uint8Array | null = null;
-  let withheldYet = 0;
-  const read = async (): Promise<Uint8Array> => {
-    const { size, readable } = await client.regionInfo(RegionIndex.CONFIG);
-    if (!readable || !SIZES.includes(size)) throw noConfiguration(size);
-    return client.read(RegionIndex.CONFIG, 0, Number(size));
-  };
-  const carryOut = async (list: readonly ConfigWrite[]): Promise<void> => {
-    for (const { offset, bytes } of list) await client.write(RegionIndex.CONFIG, offset, bytes);
-  };
+  const space = new DeviceConfiguration(client, need);
   return {
     configurationNeed: async () => need,
-    readConfiguration: read,
+    readConfiguration: () => space.read(),
     write: (bytes) => writes.data(bytes, (data) => client.writeMigrationData(data)),
     writeConfiguration: (bytes, withheld) => {
       const copy = bytes.slice();
-      return writes.alone(async () => {
-        wanted = copy;
-        withheldYet = withheld;
-        const own = await read();
-        if (need === 'every-time' && own.length === copy.length)
-          return client.write(RegionIndex.CONFIG, 0, copy);
-        await carryOut(setupWrites(own, copy, withheld));
-      });
+      return writes.alone(() => space.setUp(copy, withheld));
     },
-    performActions: (actions) =>
-      writes.alone(async () => {
-        if (wanted === null) return;
-        withheldYet &= ~actions;
-        await carryOut(actionWrites(await read(), wanted, actions, withheldYet));
-      }),
+    performActions: (actions) => writes.alone(() => space.perform(actions)),
   };
+}
+
+/** Sets the configuration space of one device up, and remembers what was withheld. */
+class DeviceConfiguration {
+  readonly #client: ConfigurationClient;
+  readonly #need: ConfigurationNeed;
+  #wanted: Uint8Array | null = null;
+  #withheld = 0;
+
+  constructor(client: ConfigurationClient, need: ConfigurationNeed) {
+    this.#client = client;
+    this.#need = need;
+  }
+
+  async read(): Promise<Uint8Array> {
+    const { size, readable } = await this.#client.regionInfo(RegionIndex.CONFIG);
+    if (!readable || !SIZES.includes(size)) throw noConfiguration(size);
+    return this.#client.read(RegionIndex.CONFIG, 0, Number(size));
+  }
+
+  /** `wanted` must not change afterwards. */
+  async setUp(wanted: Uint8Array, withheld: number): Promise<void> {
+    const own = await this.read();
+    this.#wanted = wanted;
+    this.#withheld = withheld;
+    if (this.#need === 'every-time' && own.length === wanted.length) {
+      await this.#client.write(RegionIndex.CONFIG, 0, wanted);
+    } else {
+      await this.#carryOut(setupWrites(own, wanted, withheld));
+    }
+  }
+
+  /** Nothing when this process has never been told what to set up. */
+  async perform(actions: number): Promise<void> {
+    if (this.#wanted === null) return;
+    this.#withheld &= ~actions;
+    await this.#carryOut(actionWrites(await this.read(), this.#wanted, actions, this.#withheld));
+  }
+
+  async #carryOut(writes: readonly ConfigWrite[]): Promise<void> {
+    for (const { offset, bytes } of writes) await this.#client.write(RegionIndex.CONFIG, offset, bytes);
+  }
 }
 
 function noConfiguration(size: bigint): FerryError {

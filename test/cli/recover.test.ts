@@ -1,5 +1,6 @@
 import { randomFillSync } from 'node:crypto';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { MessageKind } from '../../src/channel/index.ts';
 import { DeviceClient } from '../../src/client/index.ts';
@@ -183,14 +184,53 @@ it(
 );
 
 it(
-  'decides by force for one side only',
+  'says that it is in doubt, changes nothing, and decides by force for one side only',
   async () => {
     const { sender, receiver } = await start('READY');
     await Promise.all([sender.kill('SIGKILL'), receiver.kill('SIGKILL')]);
-    const { status, stderr } = await shell.run('recover', '--force');
-    expect(status).toBe(2);
-    expect(stderr).toContain('--force decides for one side');
+    const both = await shell.run('recover', '--force');
+    expect(both.status).toBe(2);
+    expect(both.stderr).toContain('--force decides for one side');
+    // Host B has its own journal only.
+    const there = ['--journal', shell.path('b')];
+    mkdirSync(shell.path('b'));
+    const [theirs = '', ours = ''] = readdirSync(shell.path('journal')).toSorted();
+    copyFileSync(join(shell.path('journal'), theirs), join(shell.path('b'), theirs));
+    const doubt = await shell.run('recover', ...there);
+    expect(doubt.stdout).toContain('only the journal of the source tells whether it was given the device');
+    expect(doubt.stdout).toContain('next: bring the journal of the source here');
+    expect(doubt.status).toBe(3);
     expect(await whereTheGuestRuns()).toEqual([]);
+    const told = await shell.run('recover', ...there, '--peer', join(shell.path('journal'), ours));
+    expect(told.stdout).toContain('The source has it');
+    expect(told.stdout).toContain('next: ferry recover at the source first');
+    const forced = await shell.run('recover', ...there, '--force', '--why', 'a is switched off');
+    expect(forced.status, forced.stdout).toBe(0);
+    expect(await whereTheGuestRuns()).toEqual(['destination']);
+  },
+  SLOW,
+);
+
+it(
+  'SIGKILL of a migration within one process that keeps journals: both sides are recovered',
+  async () => {
+    writeFileSync(shell.path('image'), content);
+    await shell.serve('memory', 'a.sock', '--image', shell.path('image'));
+    await shell.serve('memory', 'b.sock', '--size', '1M');
+    const vmm = await DeviceClient.connect(shell.path('a.sock'));
+    await vmm.writeU32(0, MemoryRegister.SCRATCH, MARK);
+    vmm.close();
+    const kept = ['--journal', shell.path('kept')];
+    const slowly = ['--bandwidth', '50K', '--json', ...kept];
+    const both = shell.start(['migrate', shell.path('a.sock'), shell.path('b.sock'), ...slowly]);
+    await both.sees('"phase":"pre-copy"');
+    await both.kill('SIGKILL');
+    const recovered = await shell.run('recover', ...kept);
+    expect(recovered.stdout).toMatch(
+      /^source: The source has it.*\n.*in RUNNING\ndestination: .*\n.*in RUNNING\n$/,
+    );
+    expect(recovered.status).toBe(0);
+    expect(await whereTheGuestRuns()).toEqual(['source']);
   },
   SLOW,
 );

@@ -5,7 +5,9 @@ import { lastJson, Shell } from './ferry.ts';
 const shell = new Shell();
 afterAll(() => shell.close());
 
-const commands = ['serve', 'inspect', 'migrate', 'state', 'demo'];
+const commands = 'serve inspect migrate receive migration recover save restore show test-ca state demo'.split(
+  ' ',
+);
 
 describe('ferry', () => {
   it('tells its version', async () => {
@@ -41,7 +43,7 @@ describe('ferry', () => {
     [['serve', './nothing.js', '--socket-path', 'a'], /there is no file/],
     [['serve', 'memory', '--fd', '42'], /fd 42 is no socket/],
     [['serve', 'memory', '--socket-path', 'a', '--image', 'nothing'], /the image nothing can't be read/],
-    [['migrate', 'a'], /missing required argument 'destination'/],
+    [['migrate', 'a'], /name a SOURCE and a DESTINATION/],
     [['migrate', 'a', 'b', '--max-bandwidth', '0'], /Write a size/],
     [['state', 'a', '--set', 'ERROR'], /Write one of STOP, RUNNING/],
     [['state', 'a', '--set', 'STOP', '--reset'], /cannot be used with/],

@@ -1,4 +1,5 @@
 import type { DeviceClient, DeviceDescription, PciConfig } from '../client/index.ts';
+import { Errno, FerryError } from '../errors/index.ts';
 import { MigrationState } from '../states/index.ts';
 import { agreedNeed, configurationOf } from './device-configuration.ts';
 import type { ConfigurationNeed, EndInspection, MigrationEnd } from './migration-end.ts';
@@ -49,11 +50,16 @@ export function clientEnd(
 /** What a server that knows claims can do besides. */
 export type Claims = Required<Pick<MigrationEnd, 'claim' | 'retire' | 'release'>>;
 
+const NOT_RETIRED = 'the server accepted that the device never runs again, and does not keep to it';
+
 /** The claims of a device whose server knows them. */
 export function claimsOf(client: DeviceClient): Claims {
   return {
     claim: async ({ token, epoch }) => void (await client.claim(token, epoch)),
-    retire: async ({ token, epoch }) => void (await client.retire(token, epoch)),
+    retire: async ({ token, epoch }) => {
+      const { retired } = await client.retire(token, epoch);
+      if (!retired) throw new FerryError('ERR_NOT_RETIRED', NOT_RETIRED, { errno: Errno.EIO });
+    },
     release: async ({ token, epoch }) => void (await client.release(token, epoch)),
   };
 }

@@ -104,6 +104,11 @@ export class Conversation {
     this.#serve();
   }
 
+  /** Makes whoever waits now fail; whoever waits next hears what comes. */
+  interrupt(error: StepError): void {
+    this.#waiter?.reject(error);
+  }
+
   /** Calls `listener` as soon as the other side gives up or can't be heard; null: nobody listens. */
   watch(listener: ((error: StepError) => void) | null): void {
     this.#listener = listener;

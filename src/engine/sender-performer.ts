@@ -1,5 +1,6 @@
 import { MAX_BODY, type Message } from '../channel/index.ts';
 import { loadNative } from '../native/index.ts';
+import { Cancellation } from './cancellation.ts';
 import type { Controlled, MigrationControl, MigrationStatus } from './control.ts';
 import { estimateDowntime, type Iteration, type Survey } from './convergence.ts';
 import type { GuestMemorySink, GuestMemorySource } from './guest-memory.ts';
@@ -31,6 +32,7 @@ export class SenderPerformer extends SidePerformer implements Controlled {
   readonly #options: SenderOptions;
   readonly #measured = new Measurements();
   readonly #totals: Totals;
+  readonly #cancellation: Cancellation;
   readonly rounds: Iteration[] = [];
   #syncId = 0;
   #decided = false;
@@ -42,6 +44,7 @@ export class SenderPerformer extends SidePerformer implements Controlled {
   constructor(options: SenderOptions) {
     super(options, () => false);
     this.#options = options;
+    this.#cancellation = new Cancellation([options.signal, options.control.signal]);
     const checked = options.channel.peer.carrier !== 'memory';
     this.#totals = new Totals(options.devices.length, checked ? loadNative().crc32 : null);
     options.control.attach(this, options.limits);
@@ -99,12 +102,24 @@ export class SenderPerformer extends SidePerformer implements Controlled {
         return this.#survey(step.left);
       case 'gate':
         return this.#gate();
-      default: {
-        const reply = await super.perform(step);
-        if (reply.kind === 'message' && reply.message.kind === 'OPENED')
-          this.#openedAtMs = this.recorder.elapsedMs;
-        return reply;
-      }
+      case 'expect':
+        return this.#expect(step);
+      default:
+        return super.perform(step);
+    }
+  }
+
+  /** A caller who cancels need not wait for an answer, as long as nothing is decided. */
+  async #expect(step: Extract<Step, { do: 'expect' }>): Promise<Reply> {
+    const stop = this.#decided
+      ? () => {}
+      : this.#cancellation.on((error) => this.conversation.interrupt(error));
+    try {
+      const reply = await super.perform(step);
+      if (step.kinds.includes('OPENED')) this.#openedAtMs = this.recorder.elapsedMs;
+      return reply;
+    } finally {
+      stop();
     }
   }
 
@@ -118,14 +133,8 @@ export class SenderPerformer extends SidePerformer implements Controlled {
   }
 
   #checkCancelled(step: Step): void {
-    const rollsBack = step.do === 'phase' && step.phase === 'roll-back';
-    if (rollsBack) this.#decided = true;
-    if (this.#decided || !this.#isCancelled) return;
-    throw new StepError('ERR_STEP_CANCELLED', 'caller', 'it was cancelled');
-  }
-
-  get #isCancelled(): boolean {
-    return this.#options.signal?.aborted === true || this.#options.control.signal.aborted;
+    if (step.do === 'phase' && step.phase === 'roll-back') this.#decided = true;
+    if (!this.#decided) this.#cancellation.check();
   }
 
   async #copy(step: Extract<Step, { do: 'copy' }>): Promise<Reply> {
@@ -212,14 +221,11 @@ export class SenderPerformer extends SidePerformer implements Controlled {
 
   /** Ends what is under way when the caller cancels, the other side gives up, or the blackout lasts too long. */
   #interruptible(fail: (error: StepError) => void, withinLimit: boolean): () => void {
-    const { signal, control } = this.#options;
-    const cancel = (): void => fail(new StepError('ERR_STEP_CANCELLED', 'caller', 'it was cancelled'));
-    const signals = [signal, control.signal];
-    for (const each of signals) each?.addEventListener('abort', cancel);
+    const stop = this.#cancellation.on(fail);
     this.conversation.watch(fail);
     const timer = withinLimit && !this.limits.allowUnknownSize ? this.#deadline(fail) : null;
     return () => {
-      for (const each of signals) each?.removeEventListener('abort', cancel);
+      stop();
       this.conversation.watch(null);
       timer?.close();
     };

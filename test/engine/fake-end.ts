@@ -1,4 +1,10 @@
-import type { ClaimTicket, ConfigurationNeed, EndInspection, MigrationEnd, PrecopyEstimate } from '../../src/engine/index.ts';
+import type {
+  ClaimTicket,
+  ConfigurationNeed,
+  EndInspection,
+  MigrationEnd,
+  PrecopyEstimate,
+} from '../../src/engine/index.ts';
 import { Errno, FerryError } from '../../src/errors/index.ts';
 import {
   isRunning,
@@ -251,8 +257,9 @@ export class FakeEnd implements MigrationEnd {
         this.alive = false;
         return this.#drop();
       case 'lie':
-        // Nobody could notice a reset that is only claimed, since a device that runs looks like one that was reset.
-        return what === 'reset' ? effect() : lie;
+        // Nobody could notice a reset that is only claimed, since a device that runs looks like one that was reset; and
+        // what a server says of its own claims is all that there is.
+        return what === 'reset' || what === 'retire' ? effect() : lie;
       case 'foreign-reset':
         this.resetByVmm();
         return effect();

@@ -125,6 +125,22 @@ describe('cancelling', () => {
     });
   });
 
+  it('while the destination takes its time brings the source back at once', async () => {
+    const world = newWorld();
+    const controller = new AbortController();
+    const seen: string[] = [];
+    const beforeRun = async (): Promise<void> => {
+      controller.abort();
+      while (!seen.includes('resumed')) await new Promise((resolve) => setImmediate(resolve));
+      seen.push('the hook returns');
+    };
+    const hooks = { beforeRun, resume: () => void seen.push('resumed') };
+    const error = await failure(world, { signal: controller.signal, hooks });
+    expect(error).toMatchObject({ code: 'ERR_MIGRATION_CANCELLED', owner: 'source', phase: 'verify' });
+    expect(seen).toEqual(['resumed', 'the hook returns']);
+    expect(world.destination).toMatchObject({ content: null, deviceState: RUNNING });
+  });
+
   it('during the last hook is noticed before the destination is asked to run', async () => {
     const world = newWorld();
     const controller = new AbortController();

@@ -7,7 +7,7 @@ const HELP = `
 For trials: the certificates are valid for 30 days, and the key of the authority is thrown away, so that nobody can make
 another one. The command openssl has to be installed.
 
-Example:
+Examples:
   ferry test-ca tls a.example b.example
 ${EXIT_CODES_HELP}`;
 

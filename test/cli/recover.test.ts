@@ -234,3 +234,30 @@ it(
   },
   SLOW,
 );
+
+it(
+  'SIGINT of a receiver that has said READY does not keep it from running what it is given',
+  async () => {
+    const { sender, receiver } = await start('READY');
+    receiver.process.kill('SIGINT');
+    way?.open();
+    expect([(await sender.ended).status, (await receiver.ended).status]).toEqual([0, 0]);
+    expect(await whereTheGuestRuns()).toEqual(['destination']);
+  },
+  SLOW,
+);
+
+it(
+  'SIGINT of a receiver that has said READY and lost its sender ends the wait, and says that it is in doubt',
+  async () => {
+    const { sender, receiver } = await start('READY');
+    await sender.kill('SIGKILL');
+    const { status, stdout } = await receiver.kill('SIGINT');
+    expect(lastJson(stdout)).toMatchObject({
+      error: { owner: 'in doubt', next: [expect.stringContaining('ferry recover ')] },
+    });
+    expect(status).toBe(3);
+    expect(await whereTheGuestRuns()).toEqual([]);
+  },
+  SLOW,
+);

@@ -1,6 +1,6 @@
 import type { MigrationEnd } from './migration-end.ts';
 import { MigrationError } from './migration-error.ts';
-import { NOT_HEARD } from './sender-aftermath.ts';
+import { NOT_HEARD } from './sender/sender-aftermath.ts';
 import { StepError } from './step-error.ts';
 import { asTyped } from './words.ts';
 

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { memoryPair } from '../channel/index.ts';
 import { combined, refusedAsSame } from './combined-error.ts';
-import type { GuestMemorySource, GuestMemoryTarget } from './guest-memory.ts';
+import type { GuestMemorySource, GuestMemoryTarget } from './guest-memory/guest-memory.ts';
 import type { MigrationEnd } from './migration-end.ts';
 import { MigrationError } from './migration-error.ts';
-import type { Verdict } from './preflight.ts';
+import type { Verdict } from './preflight/preflight.ts';
 import type { MigrationReport } from './report.ts';
 import { runReceiver } from './run-receiver.ts';
 import { runSender, type SendOptions } from './run-sender.ts';

@@ -1,5 +1,5 @@
 import type { Channel, Message, MessageKind, MessageOf, Source } from '../channel/index.ts';
-import { type Manifest, manifestToJson } from './manifest.ts';
+import { type Manifest, manifestToJson } from './preflight/manifest.ts';
 import { readSavedDevices } from './saved-content.ts';
 import { reasonToJson, verdictFromJson } from './side-report.ts';
 import { asStepError, StepError } from './step-error.ts';

@@ -1,6 +1,6 @@
-import type { Convergence, Iteration } from './convergence.ts';
 import type { MigrationLimits } from './limits.ts';
 import type { Phase } from './phase.ts';
+import type { Convergence, Iteration } from './sender/convergence.ts';
 import type { StateChange } from './side-report.ts';
 
 /** One phase of a migration that has ended. */

@@ -1,7 +1,7 @@
 import type { Channel } from '../channel/index.ts';
-import type { GuestMemoryTarget } from './guest-memory.ts';
-import { receiver } from './receiver.ts';
-import { ReceiverPerformer } from './receiver-performer.ts';
+import type { GuestMemoryTarget } from './guest-memory/guest-memory.ts';
+import { receiver } from './receiver/receiver.ts';
+import { ReceiverPerformer } from './receiver/receiver-performer.ts';
 import { DEFAULT_WINDOW, type RunSideOptions, sideOptions, sidePlan } from './side-options.ts';
 import type { StateChange } from './side-report.ts';
 import { conduct } from './step.ts';

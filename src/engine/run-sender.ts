@@ -1,12 +1,12 @@
 import { MAX_BODY } from '../channel/index.ts';
 import { MigrationControl } from './control.ts';
-import type { GuestMemorySource } from './guest-memory.ts';
+import type { GuestMemorySource } from './guest-memory/guest-memory.ts';
 import { limitsFrom, type MigrationLimits } from './limits.ts';
 import type { SenderPlan } from './plan.ts';
 import type { MigrationReport } from './report.ts';
-import { sender } from './sender.ts';
-import { SenderPerformer } from './sender-performer.ts';
-import { senderReport } from './sender-report.ts';
+import { sender } from './sender/sender.ts';
+import { SenderPerformer } from './sender/sender-performer.ts';
+import { senderReport } from './sender/sender-report.ts';
 import { DEFAULT_WINDOW, type RunSideOptions, sideOptions, sidePlan } from './side-options.ts';
 import type { SideOptions } from './side-performer.ts';
 import { conduct } from './step.ts';

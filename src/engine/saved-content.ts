@@ -6,7 +6,7 @@ import {
   type SavedSummary,
   type Source,
 } from '../channel/index.ts';
-import { type Manifest, manifestFromJson } from './manifest.ts';
+import { type Manifest, manifestFromJson } from './preflight/manifest.ts';
 import { StepError } from './step-error.ts';
 
 /** One device of a saved group. */

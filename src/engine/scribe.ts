@@ -1,6 +1,6 @@
 import type { Channel, Message, MessageOf } from '../channel/index.ts';
 import { MigrationState } from '../states/index.ts';
-import { manifestFromJson } from './manifest.ts';
+import { manifestFromJson } from './preflight/manifest.ts';
 import { reasonToJson, runningToJson, verdictToJson } from './side-report.ts';
 import { messageOf, StepError } from './step-error.ts';
 

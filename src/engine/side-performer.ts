@@ -3,7 +3,7 @@ import type { Journal, Journals } from '../journal/index.ts';
 import { JournalError } from '../journal/index.ts';
 import type { Clock } from './clock.ts';
 import { Conversation, type Stream } from './conversation.ts';
-import { DeviceCalls } from './device-calls.ts';
+import { DeviceCalls } from './ends/device-calls.ts';
 import type { ClaimTicket, MigrationEnd } from './migration-end.ts';
 import type { SidePlan } from './plan.ts';
 import type { Recorder } from './recorder.ts';

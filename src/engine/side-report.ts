@@ -1,5 +1,5 @@
 import type { Json } from '../protocol/index.ts';
-import { listOf, MAX_DEVICES, objectOf } from './manifest.ts';
+import { listOf, MAX_DEVICES, objectOf } from './preflight/manifest.ts';
 import { STEP_ERRORS, StepError, type StepErrorCode } from './step-error.ts';
 
 const MAX_TEXT = 4096;

@@ -1,9 +1,9 @@
 import type { Message, MessageKind, MessageOf } from '../channel/index.ts';
 import type { RecordKind } from '../journal/index.ts';
 import type { MigrationState } from '../states/index.ts';
-import type { Survey } from './convergence.ts';
 import type { ConfigurationNeed, EndInspection, PrecopyEstimate } from './migration-end.ts';
 import type { Phase } from './phase.ts';
+import type { Survey } from './sender/convergence.ts';
 import type { SideTimes } from './side-report.ts';
 import type { StepError } from './step-error.ts';
 

@@ -1,9 +1,9 @@
 import type { Channel } from '../../../src/channel/index.ts';
 import { DEFAULT_LIMITS, MigrationControl } from '../../../src/engine/index.ts';
-import { receiver } from '../../../src/engine/receiver.ts';
-import { ReceiverPerformer } from '../../../src/engine/receiver-performer.ts';
-import { sender } from '../../../src/engine/sender.ts';
-import { SenderPerformer } from '../../../src/engine/sender-performer.ts';
+import { receiver } from '../../../src/engine/receiver/receiver.ts';
+import { ReceiverPerformer } from '../../../src/engine/receiver/receiver-performer.ts';
+import { sender } from '../../../src/engine/sender/sender.ts';
+import { SenderPerformer } from '../../../src/engine/sender/sender-performer.ts';
 import { sideOptions, sidePlan } from '../../../src/engine/side-options.ts';
 import type { SidePerformer } from '../../../src/engine/side-performer.ts';
 import { conduct, type Reply, type Sequence, type Step } from '../../../src/engine/step.ts';

@@ -13,12 +13,13 @@ import {
   positionOf,
 } from '../journal/index.ts';
 import { type ChannelOptions, wayOf } from './channel-options.ts';
+import { type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { connectControl } from './control.ts';
 import { forgetKept, keptBeside } from './kept-state.ts';
 import { timeoutOf } from './limit-options.ts';
 
 /** How one side is recovered. */
-export interface SideOptions extends Partial<ChannelOptions> {
+export interface SideOptions extends Partial<ChannelOptions>, ConfigurationOption {
   readonly peerJournal: JournalReading | null;
   readonly force: { readonly who: string; readonly why: string } | null;
   readonly to?: string;
@@ -75,7 +76,7 @@ async function endAt(path: string, clients: DeviceClient[], options: SideOptions
   try {
     const client = await connectControl(path, options.timeout);
     clients.push(client);
-    return await deviceEnd(client);
+    return await deviceEnd(client, null, endOptionsOf(options));
   } catch (error) {
     if (!(error instanceof FerryError)) throw error;
     return hasEnded(error) ? endedDevice(path, error) : absentEnd(path, error);

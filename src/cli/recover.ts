@@ -4,6 +4,7 @@ import type { Recovery } from '../engine/index.ts';
 import type { JournalKey, JournalReading, JournalRole } from '../journal/index.ts';
 import { stateName } from '../states/index.ts';
 import { addTlsOptions, type ChannelOptions } from './channel-options.ts';
+import { addConfigurationOption, type ConfigurationOption } from './configuration-option.ts';
 import { EXIT_CODES_HELP, ExitCode } from './exit-code.ts';
 import { ExitRequest } from './exit-request.ts';
 import { addJournalOption } from './journal-options.ts';
@@ -13,7 +14,7 @@ import { recoverSide, type SideRecovery } from './recover-side.ts';
 import { print, toJson } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
-interface Options extends Partial<ChannelOptions> {
+interface Options extends Partial<ChannelOptions>, ConfigurationOption {
   readonly journal?: string;
   readonly peer?: string;
   readonly to?: string;
@@ -49,7 +50,7 @@ export function recoverCommandLine(): Command {
     .argument('[which]', 'a journal, a migration, or a device')
     .option('--peer <file>', "the other side's journal, brought here")
     .option('--to <address>', 'where the receiver waits, if the journal does not tell');
-  return addTlsOptions(addJournalOption(command))
+  return addConfigurationOption(addTlsOptions(addJournalOption(command)))
     .option('--force', 'decide for this side: the other one never runs the devices again')
     .option('--why <text>', 'with --force: how you know that; kept in the journal')
     .option('--timeout <ms>', 'how long each request may take (default: 5000)', wholeNumber(1))

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Command } from 'commander';
 import { restore } from '../engine/index.ts';
 import { Errno, FerryError } from '../errors/index.ts';
+import { addConfigurationOption, type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { connectGroup, type DeviceGroup } from './device-group.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { addJournalOption, journalsIn, recoverCommand } from './journal-options.ts';
@@ -14,7 +15,7 @@ import { field } from './server-report.ts';
 import { receptionLines } from './summary.ts';
 import { print, toJson } from './terminal.ts';
 
-interface Options extends KeyOptions {
+interface Options extends ConfigurationOption, KeyOptions {
   readonly force?: boolean;
   readonly journal?: string;
   readonly timeout?: number;
@@ -40,7 +41,7 @@ export function restoreCommand(): Command {
     .description('give devices a state that was saved')
     .argument('<file>', 'what ferry save has written')
     .argument('<control...>', 'control or main sockets of the servers that are to get it');
-  return addJournalOption(addKeyOptions(command))
+  return addJournalOption(addConfigurationOption(addKeyOptions(command)))
     .option('--force', 'also when a VMM is connected, or a device of a group has no P2P states')
     .option('--timeout <ms>', 'how long each request may take (default: 5000)', wholeNumber(1))
     .option('--json', 'print JSON')
@@ -52,7 +53,7 @@ const GROUP_SIZE = 16;
 
 async function run(path: string, paths: readonly string[], options: Options): Promise<void> {
   const { force = false, journal, json = false } = options;
-  const devices = await connectGroup(paths, options.timeout);
+  const devices = await connectGroup(paths, options.timeout, endOptionsOf(options));
   const view = migrationView(json);
   const group = randomBytes(GROUP_SIZE).toString('hex');
   try {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Command, Option } from 'commander';
 import { type Channel, type CompressionMode, saveTo } from '../channel/index.ts';
 import { type Leave, type SaveReport, save } from '../engine/index.ts';
+import { addConfigurationOption, type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { connectGroup } from './device-group.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { onInterrupt } from './interrupts.ts';
@@ -14,7 +15,7 @@ import { PIPE, sinkAt } from './saved-file.ts';
 import { print, printError, toJson } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
-interface Options extends LimitOptions, KeyOptions {
+interface Options extends ConfigurationOption, LimitOptions, KeyOptions {
   readonly compress: CompressionMode;
   readonly leave: Leave;
   readonly paused?: boolean;
@@ -53,7 +54,7 @@ export function saveCommand(): Command {
         .choices(['auto', 'on', 'off'])
         .default('auto'),
     );
-  return addJournalOption(addLimitOptions(addKeyOptions(command)))
+  return addJournalOption(addConfigurationOption(addLimitOptions(addKeyOptions(command))))
     .option('--paused', 'the guest is paused, and stays so')
     .option('--force', 'save a group although a device has no P2P states')
     .option('--json', 'print JSON')
@@ -64,7 +65,7 @@ export function saveCommand(): Command {
 async function run(words: readonly string[], options: Options): Promise<void> {
   const [paths, path] = [words.slice(0, -1), words.at(-1)];
   if (paths.length === 0 || path === undefined) throw new UsageError('name the devices, and the file last');
-  const devices = await connectGroup(paths, options.timeout);
+  const devices = await connectGroup(paths, options.timeout, endOptionsOf(options));
   const cancel = new AbortController();
   const off = onInterrupt(() => cancel.abort());
   const view = migrationView(options.json === true);

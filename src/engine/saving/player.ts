@@ -1,8 +1,8 @@
-import type { Channel, Message, MessageKind, MessageOf, Source } from '../channel/index.ts';
-import { type Manifest, manifestToJson } from './preflight/manifest.ts';
+import type { Channel, Message, MessageKind, MessageOf, Source } from '../../channel/index.ts';
+import { type Manifest, manifestToJson } from '../preflight/manifest.ts';
+import { reasonToJson, verdictFromJson } from '../side-report.ts';
+import { asStepError, StepError } from '../step-error.ts';
 import { readSavedDevices } from './saved-content.ts';
-import { reasonToJson, verdictFromJson } from './side-report.ts';
-import { asStepError, StepError } from './step-error.ts';
 
 /** Plays a saved stream to a receiver, as the sender would have sent it. */
 export class Player {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { memoryPair, type Source } from '../channel/index.ts';
+import { memoryPair, type Source } from '../../channel/index.ts';
+import { type ReceiverReport, type RunReceiverOptions, runReceiver } from '../run-receiver.ts';
 import { Player } from './player.ts';
-import { type ReceiverReport, type RunReceiverOptions, runReceiver } from './run-receiver.ts';
 import { readSavedContent } from './saved-content.ts';
 
 /** What restoring is done with. Everything but the devices and the file has a default. */

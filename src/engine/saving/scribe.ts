@@ -1,8 +1,8 @@
-import type { Channel, Message, MessageOf } from '../channel/index.ts';
-import { MigrationState } from '../states/index.ts';
-import { manifestFromJson } from './preflight/manifest.ts';
-import { reasonToJson, runningToJson, verdictToJson } from './side-report.ts';
-import { messageOf, StepError } from './step-error.ts';
+import type { Channel, Message, MessageOf } from '../../channel/index.ts';
+import { MigrationState } from '../../states/index.ts';
+import { manifestFromJson } from '../preflight/manifest.ts';
+import { reasonToJson, runningToJson, verdictToJson } from '../side-report.ts';
+import { messageOf, StepError } from '../step-error.ts';
 
 /** What becomes of the devices once they are saved: they run on where they are, or never again there. */
 export type Leave = 'running' | 'stopped';

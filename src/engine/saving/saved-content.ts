@@ -5,9 +5,9 @@ import {
   readSaved,
   type SavedSummary,
   type Source,
-} from '../channel/index.ts';
-import { type Manifest, manifestFromJson } from './preflight/manifest.ts';
-import { StepError } from './step-error.ts';
+} from '../../channel/index.ts';
+import { type Manifest, manifestFromJson } from '../preflight/manifest.ts';
+import { StepError } from '../step-error.ts';
 
 /** One device of a saved group. */
 export interface SavedDevice {

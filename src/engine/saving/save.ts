@@ -1,7 +1,7 @@
-import { type Channel, memoryPair } from '../channel/index.ts';
-import { MigrationError } from './migration-error.ts';
-import type { MigrationEvent } from './recorder.ts';
-import { type RunSenderOptions, runSender } from './run-sender.ts';
+import { type Channel, memoryPair } from '../../channel/index.ts';
+import { MigrationError } from '../migration-error.ts';
+import type { MigrationEvent } from '../recorder.ts';
+import { type RunSenderOptions, runSender } from '../run-sender.ts';
 import { type Leave, Scribe } from './scribe.ts';
 
 /** What saving is done with. Everything but the devices and the file has a default. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { saveTo } from '../../src/channel/index.ts';
+import { saveTo } from '../../../src/channel/index.ts';
 import {
   type Leave,
   MigrationError,
@@ -7,11 +7,11 @@ import {
   restore,
   type SaveReport,
   save,
-} from '../../src/engine/index.ts';
-import { MigrationState } from '../../src/states/index.ts';
-import { MemorySink, memorySource } from '../channel/memory-file.ts';
-import type { World } from './fake-world.ts';
-import { newWorld } from './moves.ts';
+} from '../../../src/engine/index.ts';
+import { MigrationState } from '../../../src/states/index.ts';
+import { MemorySink, memorySource } from '../../channel/memory-file.ts';
+import type { World } from '../fake-world.ts';
+import { newWorld } from '../moves.ts';
 
 const { STOP, RUNNING } = MigrationState;
 const group = 'ab'.repeat(16);

@@ -204,7 +204,7 @@ describe('DMA by message', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     const reading = world.dma.read(0x1000n, 16);
     const outcome = expect(reading).rejects.toMatchObject({ errno: ETIMEDOUT });
-    await vi.advanceTimersByTimeAsync(5001);
+    await vi.advanceTimersByTimeAsync(5050);
     await outcome;
     vi.useRealTimers();
     answerRead(await world.client.next());
@@ -234,7 +234,7 @@ describe('DMA by message', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     const writing = dma.write(0n, new Uint8Array(16 * 1024 * 1024));
     const outcome = expect(writing).rejects.toMatchObject({ errno: ETIMEDOUT });
-    await vi.advanceTimersByTimeAsync(5001);
+    await vi.advanceTimersByTimeAsync(5050);
     await outcome;
     connection.close();
     native.close(theirs);

@@ -1,10 +1,25 @@
 import { defineConfig } from 'vitest/config';
 
+/** Files that need a process of their own: they start others, or change what all modules of a process share. */
+const APART = [
+  'test/cli/**/*.test.ts',
+  'test/peers/**/*.test.ts',
+  'test/native/load.test.ts',
+  'examples/**/*.test.ts',
+];
+
+const shared = { testTimeout: 30_000, hookTimeout: 30_000, pool: 'forks' } as const;
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
-    pool: 'forks',
+    // Much of the time is spent waiting for processes and clocks.
+    maxWorkers: 3,
+    projects: [
+      {
+        // Loading the modules for each file anew would take longer than the tests.
+        test: { ...shared, name: 'unit', isolate: false, include: ['test/**/*.test.ts'], exclude: APART },
+      },
+      { test: { ...shared, name: 'apart', include: APART } },
+    ],
   },
 });

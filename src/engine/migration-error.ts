@@ -39,6 +39,9 @@ export interface Aftermath {
   readonly nextSteps: readonly string[];
 }
 
+/** What was found and done after a failure, before it is put together with the phase and the states. */
+export type Finding = Pick<Aftermath, 'owner' | 'outcome' | 'nextSteps'>;
+
 /** A migration failed. Says who owns the devices now and how to go on. */
 export class MigrationError extends FerryError {
   readonly owner: Owner;

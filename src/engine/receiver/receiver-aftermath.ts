@@ -1,16 +1,13 @@
 import { MigrationState, parseState } from '../../states/index.ts';
 import { releaseAll } from '../claiming.ts';
 import { begin, type DeviceCourse, look, runs } from '../course.ts';
-import { type Aftermath, MigrationError, migrationCode } from '../migration-error.ts';
+import { type Finding, MigrationError, migrationCode } from '../migration-error.ts';
 import type { MigrationId, SidePlan } from '../plan.ts';
 import { reasonToJson } from '../side-report.ts';
 import { ask, find as findMessage, journal, type Sequence, send, succeeds } from '../step.ts';
 import { StepError } from '../step-error.ts';
 import { asTyped, grammarOf, lossByReset, whereabouts } from '../words.ts';
 import type { ReceiverCourse } from './receiver-course.ts';
-
-/** What was found and done, before it is put together with the phase and the states. */
-type Finding = Pick<Aftermath, 'owner' | 'outcome' | 'nextSteps'>;
 
 /**
  * Ends a receiver that failed: discards what it was given, unless that may be the only copy, and says who owns the

@@ -1,7 +1,7 @@
 import { MigrationState, parseState, stateName } from '../../states/index.ts';
 import { releaseAll } from '../claiming.ts';
 import { begin, hasP2p, isStopped, look, runs } from '../course.ts';
-import { type Aftermath, MigrationError, migrationCode } from '../migration-error.ts';
+import { type Finding, MigrationError, migrationCode } from '../migration-error.ts';
 import type { MigrationId, SenderPlan } from '../plan.ts';
 import { reasonToJson } from '../side-report.ts';
 import { ask, carryOut, find as findMessage, hook, journal, type Sequence, send, succeeds } from '../step.ts';
@@ -11,9 +11,6 @@ import { isLost } from './sender-commit.ts';
 import type { SenderCourse, SenderDevice } from './sender-course.ts';
 
 const { RUNNING, RUNNING_P2P, PRE_COPY } = MigrationState;
-
-/** What was found and done, before it is put together with the phase and the states. */
-type Finding = Pick<Aftermath, 'owner' | 'outcome' | 'nextSteps'>;
 
 /**
  * Undoes what a sender did that failed, as far as that is safe, and says who owns the devices. Never throws a

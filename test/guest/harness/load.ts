@@ -20,9 +20,9 @@ export class Load {
    */
   static async start(guest: Guest, command: string, first = ':'): Promise<Load> {
     const name = `/tmp/load${++count}`;
-    const repeat = `while ! test -e $end; do ${command} || { touch ${name}.failed; exit; }; n=$((n + 1)); echo $n > ${name}.count; done`;
+    const repeat = `while ! test -e $end; do ${command} || { touch ${name}.failed; exit; }; n=$((n + 1)); printf . >> ${name}.count; done`;
     await guest.run(
-      `( ( end=${name}.end; ${first}; n=0; echo 0 > ${name}.count; ${repeat} ) > ${name}.log 2>&1; touch ${name}.over ) &`,
+      `( ( end=${name}.end; ${first}; n=0; : > ${name}.count; ${repeat} ) > ${name}.log 2>&1; touch ${name}.over ) &`,
     );
     return new Load(guest, name);
   }
@@ -35,7 +35,7 @@ export class Load {
       END_TIMEOUT,
     );
     const { status } = await this.#guest.attempt(`test -e ${name}.failed`);
-    if (status !== 0) return Number(await this.#guest.run(`cat ${name}.count`));
+    if (status !== 0) return Number(await this.#guest.run(this.#count()));
     throw new Error(`the load failed:\n${await this.output()}`);
   }
 
@@ -43,8 +43,13 @@ export class Load {
   async settle(): Promise<void> {
     const name = this.#name;
     await this.#guest.run(
-      `n=$(cat ${name}.count); until test -e ${name}.over || test $(cat ${name}.count) != $n; do usleep 20000; done`,
+      `n=$(${this.#count()}); until test -e ${name}.over || test $(${this.#count()}) -gt $n; do usleep 20000; done`,
     );
+  }
+
+  /** Prints how many repetitions are complete: a byte each, as a file that is only appended to never reads as empty. */
+  #count(): string {
+    return `stat -c %s ${this.#name}.count`;
   }
 
   /** The last of what it has printed. */

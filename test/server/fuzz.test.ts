@@ -187,7 +187,7 @@ describe(`any message, with seed ${SEED}`, () => {
     return replies;
   }
 
-  it(`crashes nothing and leaks nothing: ${COUNT} of them`, { timeout: 120_000 }, async () => {
+  it(`crashes nothing and leaks nothing: ${COUNT} of them`, { timeout: 120_000 + COUNT }, async () => {
     const random = new Random(SEED);
     await expectWorking();
     await round(random, ROUND);

@@ -125,6 +125,14 @@ static napi_value shutdown_socket(napi_env env, napi_callback_info info) {
   return outcome(env, shutdown(fd, SHUT_RDWR));
 }
 
+static napi_value shutdown_half(napi_env env, napi_callback_info info) {
+  napi_value argv[2];
+  int fd, how;
+  arguments(env, info, 2, argv);
+  if (!int32(env, argv[0], &fd) || !int32(env, argv[1], &how)) return NULL;
+  return outcome(env, shutdown(fd, how));
+}
+
 /* Blocking and SO_RCVTIMEO, so that receive can wait inside recvmsg itself; or O_NONBLOCK, for any fd. */
 static int set_blocking_for(int fd, int milliseconds) {
   int flags = fcntl(fd, F_GETFL);
@@ -283,6 +291,7 @@ const struct function socket_functions[] = {
     {"setSendBuffer", set_send_buffer},
     {"setBlocking", set_blocking},
     {"shutdown", shutdown_socket},
+    {"shutdownHalf", shutdown_half},
     {"receive", receive},
     {"send", send_message},
     {"poll", poll_fds},

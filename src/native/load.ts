@@ -14,6 +14,7 @@ const functions: Readonly<Record<keyof Native, true>> = {
   setSendBuffer: true,
   setBlocking: true,
   shutdown: true,
+  shutdownHalf: true,
   receive: true,
   send: true,
   poll: true,

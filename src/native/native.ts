@@ -33,6 +33,8 @@ export interface Native {
   setBlocking(fd: number, timeoutMs: number): number;
   /** shutdown(fd, SHUT_RDWR): wakes both ends; the fd stays open. */
   shutdown(fd: number): number;
+  /** shutdown(fd) of one direction: 0 (SHUT_RD) refuses what the peer sends from now on, 1 (SHUT_WR) ends our output. */
+  shutdownHalf(fd: number, how: 0 | 1): number;
 
   /**
    * One recvmsg of at most `length` bytes into `into[offset...]`. `fds[0]` becomes the number of fds received, which

@@ -55,6 +55,16 @@ static inline bool size(napi_env env, napi_value value, size_t *out) {
   return true;
 }
 
+/* Where in a file: a number, or a bigint for what a number can't hold exactly. */
+static inline bool position(napi_env env, napi_value value, int64_t *out) {
+  napi_valuetype type;
+  bool lossless = false;
+  if (napi_typeof(env, value, &type) != napi_ok || type != napi_bigint)
+    return integer(env, value, 0, MAX_SAFE_INTEGER, out);
+  if (napi_get_value_bigint_int64(env, value, out, &lossless) == napi_ok && lossless && *out >= 0) return true;
+  return throw_range(env, "expected a file position");
+}
+
 static inline bool boolean(napi_env env, napi_value value, bool *out) {
   return napi_get_value_bool(env, value, out) == napi_ok || throw_type(env, "expected a boolean");
 }

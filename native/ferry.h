@@ -11,6 +11,7 @@
  * guard.c    the SIGBUS handler and its table of ranges: the only process-wide state
  * descriptor.c  eventfd, close, dup
  * terminal.c pseudo-terminals
+ * kernel.c   ioctl, calls that may take long, memory for DMA
  * module.c   registration, and what happens when an environment (main thread or worker) ends
  */
 #ifndef FERRY_H
@@ -42,10 +43,10 @@ struct function {
 };
 bool ferry_export(struct ferry *ferry, napi_value exports, const struct function *functions, size_t count);
 extern const struct function socket_functions[], memory_functions[], descriptor_functions[], pump_functions[],
-    exchange_functions[], watch_functions[], crc32_functions[], terminal_functions[];
+    exchange_functions[], watch_functions[], crc32_functions[], terminal_functions[], kernel_functions[];
 extern const size_t socket_function_count, memory_function_count, descriptor_function_count, pump_function_count,
     exchange_function_count, watch_function_count, crc32_function_count,
-    terminal_function_count;
+    terminal_function_count, kernel_function_count;
 
 /* Repeats a system call that a signal interrupted. */
 #define RETRY(result, call)                         \

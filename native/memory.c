@@ -233,7 +233,7 @@ static bool span_arguments(napi_env env, napi_callback_info info, struct span *s
   napi_value argv[5];
   arguments(env, info, 5, argv);
   return int32(env, argv[0], &span->fd) && bytes(env, argv[1], argv[2], argv[3], &span->data, &span->length) &&
-         integer(env, argv[4], 0, MAX_SAFE_INTEGER, &span->position);
+         position(env, argv[4], &span->position);
 }
 
 static napi_value pread_fd(napi_env env, napi_callback_info info) {

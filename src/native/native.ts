@@ -155,10 +155,41 @@ export interface Native {
   guardMappings(): number;
   /** How many faults {@link guardMappings} has absorbed: a peer that shrank its memory. */
   guardedFaults(): number;
-  /** pread of `length` bytes at file position `position` (up to 2^53 - 1). */
-  pread(fd: number, into: Uint8Array, offset: number, length: number, position: number): number;
-  /** pwrite; unlike fs.writeSync it takes any safe integer as position. */
-  pwrite(fd: number, from: Uint8Array, offset: number, length: number, position: number): number;
+  /** pread of `length` bytes at file position `position`, which is exact: a safe integer, or a bigint below 2^63. */
+  pread(fd: number, into: Uint8Array, offset: number, length: number, position: number | bigint): number;
+  /** pwrite; unlike fs.writeSync, which writes at the file's own position when it is given a bigint. */
+  pwrite(fd: number, from: Uint8Array, offset: number, length: number, position: number | bigint): number;
+
+  /**
+   * ioctl(2). `argument` is a value, or the structure to pass by its address. When there is a `pointee`, its address is
+   * put at `at` of the structure first (8 bytes). Returns what the kernel returned.
+   */
+  ioctl(
+    fd: number,
+    request: number,
+    argument: Uint8Array | number,
+    pointee: Uint8Array | DmaMemory | null,
+    at: number,
+  ): number;
+  /** The same on another thread, for what may take long. The arrays must not be transferred or changed meanwhile. */
+  ioctlLater(
+    fd: number,
+    request: number,
+    argument: Uint8Array | number,
+    pointee: Uint8Array | DmaMemory | null,
+    at: number,
+  ): Promise<number>;
+  /** read(2) at the file's own position, on another thread. `into` must not be transferred meanwhile. */
+  readLater(fd: number, into: Uint8Array): Promise<number>;
+  /** write(2), as {@link readLater}. */
+  writeLater(fd: number, from: Uint8Array): Promise<number>;
+  /**
+   * mmap MAP_SHARED for the IOMMU: an address that stays valid until {@link unmapForDma}, whatever becomes of the
+   * handle, for as long as the process lives. Not reachable from JavaScript. `access` 1 read, 2 write, 3 both.
+   */
+  mapForDma(fd: number, offset: number | bigint, length: number, access: number): DmaMemory | number;
+  /** munmap. Only when nothing can reach the memory any more. Idempotent. */
+  unmapForDma(memory: DmaMemory): number;
 
   /** CRC-32 as zlib computes it, continued from `seed` (0 to begin); several times as fast as node:zlib's. */
   crc32(data: Uint8Array, seed: number): number;
@@ -194,6 +225,7 @@ export interface Native {
 
 declare const pump: unique symbol;
 declare const watch: unique symbol;
+declare const dmaMemory: unique symbol;
 /** An opaque pump. */
 export interface PumpHandle {
   readonly [pump]: true;
@@ -201,4 +233,8 @@ export interface PumpHandle {
 /** An opaque watch. */
 export interface WatchHandle {
   readonly [watch]: true;
+}
+/** Memory at an address that is reserved for DMA. */
+export interface DmaMemory {
+  readonly [dmaMemory]: true;
 }

@@ -57,6 +57,14 @@ export class AddressSpace {
     return this.#maps.size;
   }
 
+  /** Bytes that the device may write, by how it gets there: at once, or only with messages to the client. */
+  get writableBytes(): { readonly direct: bigint; readonly message: bigint } {
+    const bytes = { direct: 0n, message: 0n };
+    for (const { start, end, writable, backing } of this.#maps.values())
+      if (writable) bytes[backing === null ? 'message' : 'direct'] += end - start;
+    return bytes;
+  }
+
   /** Changes whenever a map goes away, so that whoever holds a {@link view} can tell whether it may be gone. */
   get generation(): number {
     return this.#generation;

@@ -1,11 +1,12 @@
 import { errnoName } from '../errors/index.ts';
+import type { Native } from '../native/index.ts';
 import { claimName } from '../protocol/index.ts';
 import { stateName } from '../states/index.ts';
 import type { DeviceServer } from './device-server.ts';
 
 /** What a server knows of itself, for people and tools: every value is JSON (docs/protocol.md, FERRY_INSPECT). */
 export function inspect(server: DeviceServer) {
-  const { device, migration, hold, memory, logging } = server;
+  const { device, migration, hold } = server;
   return {
     identity: { ...device.identity },
     device: inspectDevice(server),
@@ -22,7 +23,7 @@ export function inspect(server: DeviceServer) {
     resets: migration.resets,
     claim: describeClaim(server),
     hold: { ...hold.report(), parkedCommands: server.main?.connection.heldCommands ?? 0 },
-    main: { connected: server.main !== null, dmaMaps: memory.mapCount, dmaLogging: logging.active },
+    main: inspectMain(server),
     control: { connections: server.controls },
     regions: device.regions
       .filter(({ size }) => size > 0)
@@ -34,6 +35,26 @@ export function inspect(server: DeviceServer) {
         mappable: shared === null ? [] : shared.areas.map((area) => ({ ...area })),
       })),
   };
+}
+
+/** The VMM: its process, and what it lets the device write (bytes, as text), directly or by messages. */
+function inspectMain({ main, memory, logging, native }: DeviceServer) {
+  const { direct, message } = memory.writableBytes;
+  return {
+    connected: main !== null,
+    pid: main === null ? null : peerPid(native, main.connection.fd),
+    dmaMaps: memory.mapCount,
+    dmaDirect: direct.toString(),
+    dmaByMessage: message.toString(),
+    dmaLogging: logging.active,
+  };
+}
+
+/** The process at the other end; null where the kernel does not know it, as with a process of another namespace. */
+function peerPid(native: Native, fd: number): number | null {
+  const credentials = new Int32Array(3);
+  const [pid = 0] = native.peerCredentials(fd, credentials) < 0 ? [] : credentials;
+  return pid > 0 ? pid : null;
 }
 
 function inspectDevice({ device }: DeviceServer) {

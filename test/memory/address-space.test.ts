@@ -35,6 +35,14 @@ function map(mode: DmaMode, iova: bigint, size: bigint, extra: Parameters<typeof
 
 const bytes = (length: number) => new Uint8Array(length);
 
+it('tells how the device reaches what it may write', () => {
+  map('mmap', 0n, PAGE);
+  map('file', PAGE, PAGE);
+  map('message', 1n << 40n, 1n << 30n);
+  map('message', 2n * PAGE, PAGE, { write: false });
+  expect(space.writableBytes).toEqual({ direct: 2n * PAGE, message: 1n << 30n });
+});
+
 describe('map', () => {
   it.each<[string, DmaMap, DmaErrorCode]>([
     ['no size', request('message', 0n, 0n, null), 'ERR_DMA_MAP_INVALID'],

@@ -97,4 +97,23 @@ describe('estimates', () => {
       });
     }
   });
+
+  it('and inspection tells who the VMM is, and what it has shared', async () => {
+    const served = serve(new Tiny());
+    const control = await served.control('{"capabilities":{"ferry":{"inspect":true}}}');
+    const main = async () => {
+      const reply = await control.request(0xfe02, fields(65_536, 0));
+      return JSON.parse(Buffer.from(reply.payload.subarray(8)).toString()).main;
+    };
+    expect(await main()).toMatchObject({ connected: false, pid: null });
+    const vmm = await served.main();
+    await vmm.request(2, fields(32, 3, 0n, 0x10_0000n, 0x1000n));
+    expect(await main()).toMatchObject({
+      connected: true,
+      pid: process.pid,
+      dmaMaps: 1,
+      dmaDirect: '0',
+      dmaByMessage: '4096',
+    });
+  });
 });

@@ -1,0 +1,43 @@
+export { Exchange, type Shown } from './exchange.ts';
+export { renderJson } from './report/json.ts';
+export { renderJunit } from './report/junit.ts';
+export { type Palette, PLAIN, peopleLine, renderPeople, summaryLine } from './report/people.ts';
+export { FORMATS, type Format, renderReport } from './report/render.ts';
+export { renderTap } from './report/tap.ts';
+export {
+  bySeverity,
+  OUTCOMES,
+  type Outcome,
+  type Report,
+  type Result,
+  type Summary,
+  summarize,
+} from './result.ts';
+export {
+  type Clause,
+  factsOf,
+  NEEDS,
+  type Need,
+  practice,
+  type Rule,
+  type RuleDeclaration,
+  type RuleFacts,
+  rule,
+  SEVERITIES,
+  type Severity,
+  specification,
+  uapi,
+} from './rule.ts';
+export { type RunOptions, runRules, type Stage, type Trial } from './run-rules.ts';
+export { areasOf, type Selection, select, UnknownRuleError } from './selection.ts';
+export {
+  BrokenRuleError,
+  broken,
+  demand,
+  type Finding,
+  given,
+  InconclusiveError,
+  inconclusive,
+  NotApplicableError,
+  notApplicable,
+} from './verdict.ts';

@@ -1,19 +1,23 @@
 import type { MigrationEnd } from './migration-end.ts';
 import { MigrationError } from './migration-error.ts';
+import type { ReceiverReport } from './run-receiver.ts';
 import { NOT_HEARD } from './sender/sender-aftermath.ts';
 import { StepError } from './step-error.ts';
+import { together } from './timeline.ts';
 import { asTyped } from './words.ts';
 
 /** One error for a migration of which both sides are known. What the sender says of ownership counts. */
 export function combined(
   sent: unknown,
-  received: PromiseSettledResult<unknown>,
+  received: PromiseSettledResult<ReceiverReport>,
   names: { readonly destination: readonly string[] },
 ): unknown {
   if (!(sent instanceof MigrationError)) return sent;
   const there =
     received.status === 'rejected' && received.reason instanceof MigrationError ? received.reason : null;
-  if (there === null) return sent;
+  const told = received.status === 'fulfilled' ? received.value.timeline : (there?.timeline ?? null);
+  const timeline = sent.timeline !== null && told !== null ? together(sent.timeline, told) : null;
+  if (there === null) return timeline === null ? sent : sent.withTimeline(timeline);
   const { owner, phase, sourceStates } = sent;
   const unheard = sent.outcome.includes(NOT_HEARD);
   const steps =
@@ -25,6 +29,7 @@ export function combined(
     destinationStates: there.destinationStates,
     outcome: unheard ? sent.outcome.replace(NOT_HEARD, there.outcome) : sent.outcome,
     nextSteps: owner === 'source' && unheard ? [...sent.nextSteps, ...steps] : sent.nextSteps,
+    ...(timeline === null ? {} : { timeline }),
   });
 }
 

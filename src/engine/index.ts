@@ -45,5 +45,6 @@ export type { MigrationHooks } from './side-performer.ts';
 export type { StateChange } from './side-report.ts';
 export type { Decision, EndName, HookName } from './step.ts';
 export { type Culprit, StepError, type StepErrorCode } from './step-error.ts';
+export type { Assessment, Milestone, Timeline } from './timeline.ts';
 export { V1End, type V1EndOptions } from './v1/v1-end.ts';
 export { asTyped } from './words.ts';

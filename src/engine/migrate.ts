@@ -9,6 +9,7 @@ import type { MigrationReport } from './report.ts';
 import { runReceiver } from './run-receiver.ts';
 import { runSender, type SendOptions } from './run-sender.ts';
 import type { RunSideOptions } from './side-options.ts';
+import { together } from './timeline.ts';
 
 /** How to migrate within one process. Everything has a default. */
 export interface MigrateOptions
@@ -53,7 +54,12 @@ export async function migrate(
     }),
   ]);
   if (sent.status === 'rejected') throw combined(sent.reason, received, names);
-  return { ...sent.value, destination: names.destination.join(', ') };
+  const { timeline } = sent.value;
+  return {
+    ...sent.value,
+    destination: names.destination.join(', '),
+    timeline: received.status === 'fulfilled' ? together(timeline, received.value.timeline) : timeline,
+  };
 }
 
 /**

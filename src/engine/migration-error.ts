@@ -1,6 +1,7 @@
 import { FerryError } from '../errors/index.ts';
 import type { Phase } from './phase.ts';
 import type { StepErrorCode } from './step-error.ts';
+import type { Timeline } from './timeline.ts';
 
 /**
  * Who owns the devices after a failure. `source`: no COMMIT was made durable; they are there. `destination`: the
@@ -37,6 +38,8 @@ export interface Aftermath {
   readonly outcome: string;
   /** What to do next, one thing each; commands as they are typed. */
   readonly nextSteps: readonly string[];
+  /** How it went until then, with what was done about the failure. */
+  readonly timeline?: Timeline;
 }
 
 /** What was found and done after a failure, before it is put together with the phase and the states. */
@@ -53,12 +56,14 @@ export class MigrationError extends FerryError {
   /** What was done about it, in sentences. */
   readonly outcome: string;
   readonly nextSteps: readonly string[];
+  /** How it went until then, with what was done about the failure; null when it had not begun. */
+  readonly timeline: Timeline | null;
   /** What failed first. */
   readonly reason: FerryError;
   declare readonly code: MigrationErrorCode;
 
   constructor(code: MigrationErrorCode, reason: FerryError, aftermath: Aftermath) {
-    const { owner, phase, sourceStates, destinationStates, outcome, nextSteps } = aftermath;
+    const { owner, phase, sourceStates, destinationStates, outcome, nextSteps, timeline } = aftermath;
     super(code, `${verdict(code, phase)}: ${reason.message}. ${outcome}`, {
       errno: reason.errno,
       context: { owner, phase },
@@ -70,7 +75,20 @@ export class MigrationError extends FerryError {
     this.destinationStates = destinationStates;
     this.outcome = outcome;
     this.nextSteps = nextSteps;
+    this.timeline = timeline ?? null;
     this.reason = reason;
+  }
+
+  /** The same failure with how it came to it. */
+  withTimeline(timeline: Timeline): MigrationError {
+    return new MigrationError(this.code, this.reason, { ...this.aftermath, timeline });
+  }
+
+  /** What is known after it. */
+  get aftermath(): Aftermath {
+    const { owner, phase, sourceStates, destinationStates, outcome, nextSteps, timeline } = this;
+    const known = { owner, phase, sourceStates, destinationStates, outcome, nextSteps };
+    return timeline === null ? known : { ...known, timeline };
   }
 
   /** The state of the source, of its first device in a group; null when it did not answer. */

@@ -1,9 +1,12 @@
 import type { MessageKind } from '../channel/index.ts';
 import type { Clock } from './clock.ts';
+import { keepIn } from './kept-list.ts';
 import type { Phase } from './phase.ts';
 import { bytesPerSecond, type PhaseReport, type ProgressSample } from './report.ts';
+import type { Iteration } from './sender/convergence.ts';
 import type { StateChange } from './side-report.ts';
 import type { Decision, EndName } from './step.ts';
+import { type Assessment, isMilestone, type Milestone } from './timeline.ts';
 
 /** What a migration tells while it goes on. */
 export interface MigrationProgress {
@@ -51,8 +54,10 @@ const PROGRESS_INTERVAL_MS = 100;
 /** When there are more samples, every second one is dropped: a chart shows no more. */
 const MAX_SAMPLES = 4096;
 
-/** Changes of state that are remembered. */
-const MAX_CHANGES = 65_536;
+/** What else is remembered of each kind. */
+const MAX_ENTRIES = 4096;
+/** Changes of state that are remembered: a group has up to 256 devices. */
+const MAX_CHANGES = 16_384;
 
 /** Takes the times and counts the bytes of one side. */
 export class Recorder {
@@ -60,9 +65,15 @@ export class Recorder {
   readonly #end: EndName;
   readonly #listeners: Listeners;
   readonly #started: number;
+  readonly #last = new Map<number, number | null>();
+  /** When this side began, by the clock of its host: ISO 8601, UTC. */
+  readonly startedAt = new Date().toISOString();
   readonly phases: PhaseReport[] = [];
   readonly changes: StateChange[] = [];
   readonly samples: ProgressSample[] = [];
+  readonly milestones: Milestone[] = [];
+  readonly rounds: Iteration[] = [];
+  readonly assessments: Assessment[] = [];
   #phase: Phase = 'check';
   #phaseStarted: number;
   #phaseBytes = 0;
@@ -102,8 +113,24 @@ export class Recorder {
   }
 
   state(end: EndName, device: number, state: number): void {
-    if (this.changes.length < MAX_CHANGES) this.changes.push({ device, state, atMs: this.elapsedMs });
+    this.#change(device, state);
     this.#event({ type: 'state', end, device, state });
+  }
+
+  /** A device was found in a state; null: it did not answer. News only when it was another one before. */
+  seen(device: number, state: number | null): void {
+    if (this.#last.get(device) !== state) this.#change(device, state);
+  }
+
+  /** A round of PRE_COPY is over. */
+  round(round: Iteration): void {
+    keepIn(this.rounds, round, MAX_ENTRIES);
+  }
+
+  /** It is to be decided whether to switch. */
+  assessed(assessment: Omit<Assessment, 'atMs'>): void {
+    keepIn(this.assessments, { atMs: this.elapsedMs, ...assessment }, MAX_ENTRIES);
+    this.#estimate = assessment.estimatedDowntimeMs;
   }
 
   decision(end: EndName, decision: Decision): void {
@@ -122,11 +149,6 @@ export class Recorder {
   beginCopy(iteration: number, remaining: number | null): void {
     this.#iteration = iteration;
     this.#remaining = remaining;
-  }
-
-  /** How long the blackout would be now. */
-  estimated(ms: number | null): void {
-    this.#estimate = ms;
   }
 
   /** Some bytes have been moved. */
@@ -154,7 +176,7 @@ export class Recorder {
     const now = this.#clock.now();
     const startMs = this.#phaseStarted - this.#started;
     const durationMs = now - this.#phaseStarted;
-    this.phases.push({ phase: this.#phase, startMs, durationMs, bytes: this.#phaseBytes });
+    keepIn(this.phases, { phase: this.#phase, startMs, durationMs, bytes: this.#phaseBytes }, MAX_ENTRIES);
     this.#phaseStarted = now;
     this.#phaseBytes = 0;
     this.#iteration = 0;
@@ -178,8 +200,15 @@ export class Recorder {
     this.samples.splice(0, this.samples.length, ...kept);
   }
 
-  #event(event: Untimed<MigrationEvent>): void {
-    guarded(() => this.#listeners.onEvent?.({ ...event, atMs: this.elapsedMs }));
+  #change(device: number, state: number | null): void {
+    this.#last.set(device, state);
+    keepIn(this.changes, { device, state, atMs: this.elapsedMs }, MAX_CHANGES);
+  }
+
+  #event(untimed: Untimed<MigrationEvent>): void {
+    const event = { ...untimed, atMs: this.elapsedMs };
+    if (isMilestone(event)) keepIn(this.milestones, event, MAX_ENTRIES);
+    guarded(() => this.#listeners.onEvent?.(event));
   }
 }
 

@@ -1,7 +1,7 @@
 import type { MigrationLimits } from './limits.ts';
 import type { Phase } from './phase.ts';
-import type { Convergence, Iteration } from './sender/convergence.ts';
-import type { StateChange } from './side-report.ts';
+import type { Convergence } from './sender/convergence.ts';
+import type { Timeline } from './timeline.ts';
 
 /** One phase of a migration that has ended. */
 export interface PhaseReport {
@@ -52,15 +52,8 @@ export interface MigrationReport {
   /** What is worth knowing, in sentences. */
   readonly notes: readonly string[];
   readonly limits: MigrationLimits;
-  /** The changes of state of the devices on both sides, in the source's time: milliseconds since it began. */
-  readonly timeline: {
-    readonly source: readonly StateChange[];
-    readonly destination: readonly StateChange[];
-  };
-  /** The rounds of PRE_COPY. */
-  readonly rounds: readonly Iteration[];
-  /** How it went, at most a few thousand moments. */
-  readonly samples: readonly ProgressSample[];
+  /** How it went, in the source's time. */
+  readonly timeline: Timeline;
 }
 
 /** Bytes per second; 0 when no time passed. */

@@ -1,10 +1,13 @@
 import type { Channel } from '../channel/index.ts';
 import type { GuestMemoryTarget } from './guest-memory/guest-memory.ts';
+import { MigrationError } from './migration-error.ts';
+import type { SidePlan } from './plan.ts';
 import { receiver } from './receiver/receiver.ts';
 import { ReceiverPerformer } from './receiver/receiver-performer.ts';
+import type { Recorder } from './recorder.ts';
 import { DEFAULT_WINDOW, type RunSideOptions, sideOptions, sidePlan } from './side-options.ts';
-import type { StateChange } from './side-report.ts';
 import { conduct } from './step.ts';
+import { type Timeline, timelineOf } from './timeline.ts';
 
 /** What a receiver is run with. */
 export interface RunReceiverOptions extends RunSideOptions {
@@ -28,8 +31,8 @@ export interface ReceiverReport {
   /** Bytes of state that arrived. */
   readonly bytes: number;
   readonly totalMs: number;
-  /** How its devices came where they are. */
-  readonly changes: readonly StateChange[];
+  /** How it went, in the destination's time. */
+  readonly timeline: Timeline;
 }
 
 /**
@@ -50,15 +53,23 @@ export async function runReceiver(options: RunReceiverOptions): Promise<Receiver
   try {
     const { received, states } = await conduct(receiver(plan), (step) => performer.perform(step));
     const { bytes } = recorder.progress;
+    recorder.endPhase();
     return {
       received,
       group: plan.group,
       states,
       bytes,
       totalMs: recorder.elapsedMs,
-      changes: recorder.changes,
+      timeline: receiverTimeline(plan, recorder),
     };
+  } catch (error) {
+    recorder.endPhase();
+    throw error instanceof MigrationError ? error.withTimeline(receiverTimeline(plan, recorder)) : error;
   } finally {
     await performer.close();
   }
+}
+
+function receiverTimeline({ names, peer }: SidePlan, recorder: Recorder): Timeline {
+  return timelineOf('destination', recorder, names, peer.devices);
 }

@@ -2,11 +2,12 @@ import { MAX_BODY } from '../channel/index.ts';
 import { MigrationControl } from './control.ts';
 import type { GuestMemorySource } from './guest-memory/guest-memory.ts';
 import { limitsFrom, type MigrationLimits } from './limits.ts';
+import { MigrationError } from './migration-error.ts';
 import type { SenderPlan } from './plan.ts';
 import type { MigrationReport } from './report.ts';
 import { sender } from './sender/sender.ts';
 import { SenderPerformer } from './sender/sender-performer.ts';
-import { senderReport } from './sender/sender-report.ts';
+import { senderReport, senderTimeline } from './sender/sender-report.ts';
 import { DEFAULT_WINDOW, type RunSideOptions, sideOptions, sidePlan } from './side-options.ts';
 import type { SideOptions } from './side-performer.ts';
 import { conduct } from './step.ts';
@@ -65,6 +66,9 @@ export async function runSender(options: RunSenderOptions): Promise<MigrationRep
     side.recorder.endPhase();
     const report = senderReport(plan, outcome, side.recorder, performer);
     return { ...report, notes: [...report.notes, ...(options.memory?.notes ?? [])] };
+  } catch (error) {
+    side.recorder.endPhase();
+    throw error instanceof MigrationError ? error.withTimeline(senderTimeline(plan, side.recorder)) : error;
   } finally {
     await stopWatching(options.memory, side);
     await performer.close();

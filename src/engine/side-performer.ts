@@ -110,6 +110,8 @@ export class SidePerformer {
     const answers = await this.calls.ask(requests);
     answers.forEach((answer, i) => {
       const device = requests[i]?.device ?? 0;
+      if (requests[i]?.ask === 'state')
+        this.recorder.seen(device, answer.is === 'state' ? answer.state : null);
       if (answer.is === 'inspection') this.#instances.set(device, answer.inspection.instance ?? 0n);
     });
     return { kind: 'answers', answers };

@@ -17,8 +17,8 @@ export interface VerdictMessage {
 /** A change of a device's state, in the time of the side where it happened. */
 export interface StateChange {
   readonly device: number;
-  /** A state's number. */
-  readonly state: number;
+  /** A state's number; null: it did not answer. */
+  readonly state: number | null;
   /** Milliseconds since that side began. */
   readonly atMs: number;
 }
@@ -104,7 +104,8 @@ function isCode(code: string | undefined): code is StepErrorCode {
 function changeOf(json: Json | undefined): StateChange | null {
   if (!Array.isArray(json)) return null;
   const [device, state, atMs] = [countOf(json[0]), countOf(json[1]), timeOf(json[2])];
-  return device === null || state === null || atMs === null ? null : { device, state, atMs };
+  const isKnown = state !== null || json[1] === null;
+  return device === null || !isKnown || atMs === null ? null : { device, state, atMs };
 }
 
 function timeOf(json: Json | undefined): number | null {

@@ -42,6 +42,13 @@ export function estimateDowntime(left: number | null, survey: Survey): number | 
   return bytesPerMs === null ? null : left / bytesPerMs + overheadMs;
 }
 
+/** How much could be left for the blackout to be as long as allowed, in bytes; null when that can't be told. */
+export function fittingBytes({ limits, bytesPerMs, overheadMs }: Survey): number | null {
+  if (bytesPerMs === null || !Number.isFinite(bytesPerMs)) return null;
+  const ms = limits.downtimeMs - overheadMs;
+  return ms < 0 ? 0 : Math.max(SMALL_REMAINDER, Math.floor(ms * bytesPerMs));
+}
+
 /**
  * Decides before each round. `total` is everything that is left, what comes only after the stop included; null when
  * somebody can't tell: then a round that ran dry tells, because what it moved is what had changed during the one before.

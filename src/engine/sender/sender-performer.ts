@@ -10,7 +10,7 @@ import type { Decision, Reply, Step } from '../step.ts';
 import { StepError } from '../step-error.ts';
 import { Totals } from '../totals.ts';
 import { within } from '../within.ts';
-import { estimateDowntime, type Iteration, type Survey } from './convergence.ts';
+import { estimateDowntime, fittingBytes, type Survey } from './convergence.ts';
 import { Measurements } from './measurements.ts';
 
 /** What the sending side needs besides. */
@@ -33,13 +33,12 @@ export class SenderPerformer extends SidePerformer implements Controlled {
   readonly #measured = new Measurements();
   readonly #totals: Totals;
   readonly #cancellation: Cancellation;
-  readonly rounds: Iteration[] = [];
   #syncId = 0;
   #decided = false;
   #waiting = false;
   #stoppedAt: number | null = null;
   #openedAtMs = 0;
-  #left: number | null = null;
+  #rounds = 0;
 
   constructor(options: SenderOptions) {
     super(options, () => false);
@@ -140,6 +139,7 @@ export class SenderPerformer extends SidePerformer implements Controlled {
   async #copy(step: Extract<Step, { do: 'copy' }>): Promise<Reply> {
     const { clock } = this.#options;
     const started = clock.now();
+    this.#rounds = step.iteration;
     this.recorder.beginCopy(step.iteration, step.rest);
     const pump = this.#pump(step);
     const interrupt = new AbortController();
@@ -154,7 +154,7 @@ export class SenderPerformer extends SidePerformer implements Controlled {
       await this.#sync();
       const copied = { bytes: bytes + memory, dry, ms: clock.now() - started };
       this.#measured.copied(copied);
-      if (step.iteration > 0) this.rounds.push({ ...copied, before: step.rest });
+      if (step.iteration > 0) this.recorder.round({ ...copied, before: step.rest });
       return { kind: 'copied', copied };
     } finally {
       disarm();
@@ -275,8 +275,11 @@ export class SenderPerformer extends SidePerformer implements Controlled {
   #survey(left: number | null): Reply {
     const { bytesPerMs, overheadMs } = this.#measured;
     const survey: Survey = { limits: this.limits, bytesPerMs, overheadMs };
-    this.#left = left;
-    this.recorder.estimated(estimateDowntime(this.#left, survey));
+    this.recorder.assessed({
+      ...{ round: this.#rounds, left, fits: fittingBytes(survey) },
+      estimatedDowntimeMs: estimateDowntime(left, survey),
+      downtimeLimitMs: survey.limits.downtimeMs,
+    });
     return { kind: 'survey', survey };
   }
 

@@ -2,13 +2,11 @@ import type { MigrationLimits } from '../limits.ts';
 import type { SenderPlan } from '../plan.ts';
 import type { Recorder } from '../recorder.ts';
 import { bytesPerSecond, type MigrationReport, type PhaseReport } from '../report.ts';
-import type { StateChange } from '../side-report.ts';
-import type { Iteration } from './convergence.ts';
+import { type Timeline, timelineOf, withDestination } from '../timeline.ts';
 import type { SenderOutcome } from './sender.ts';
 
 /** What else a sender has to tell. */
 export interface SenderRecords {
-  readonly rounds: readonly Iteration[];
   readonly limits: MigrationLimits;
   /** Where the destination's devices are, as far as known. */
   readonly destinationName: string;
@@ -21,9 +19,9 @@ export function senderReport(
   plan: SenderPlan,
   outcome: SenderOutcome,
   recorder: Recorder,
-  { rounds, limits, destinationName, openedAtMs }: SenderRecords,
+  { limits, destinationName, openedAtMs }: SenderRecords,
 ): MigrationReport {
-  const { phases, samples } = recorder;
+  const { phases } = recorder;
   const [pre, stop] = [sumOf(phases, 'pre-copy'), sumOf(phases, 'stop-copy')];
   const bytes = {
     total: phases.reduce((sum, each) => sum + each.bytes, 0),
@@ -49,9 +47,7 @@ export function senderReport(
     },
     notes: outcome.notes,
     limits,
-    timeline: { source: recorder.changes, destination: placed(outcome, openedAtMs) },
-    rounds,
-    samples,
+    timeline: placed(senderTimeline(plan, recorder), outcome, openedAtMs),
   };
 }
 
@@ -63,11 +59,15 @@ function downtimeOf(phases: readonly PhaseReport[]): number {
   return phases.slice(from, to + 1).reduce((sum, { durationMs }) => sum + durationMs, 0);
 }
 
+/** What the sender can tell at any moment. */
+export function senderTimeline({ names, peer }: SenderPlan, recorder: Recorder): Timeline {
+  return timelineOf('source', recorder, names, peer.devices);
+}
+
 /** The destination's times in those of the source: both know when OPENED was said, the source a little later. */
-function placed({ destination }: SenderOutcome, openedAtMs: number): readonly StateChange[] {
-  if (destination === null) return [];
-  const shift = openedAtMs - destination.openedAtMs;
-  return destination.changes.map((change) => ({ ...change, atMs: Math.max(0, change.atMs + shift) }));
+function placed(timeline: Timeline, { destination }: SenderOutcome, openedAtMs: number): Timeline {
+  if (destination === null) return timeline;
+  return withDestination(timeline, destination.changes, openedAtMs - destination.openedAtMs);
 }
 
 function sumOf(phases: readonly PhaseReport[], name: string): { bytes: number; durationMs: number } {

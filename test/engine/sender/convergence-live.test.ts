@@ -34,7 +34,7 @@ describe('a guest that writes faster than its device is moved', () => {
   it('is switched all the same when told so', async () => {
     const report = await move(busyWorld(), { limits: { whenNotConverging: 'switch' } });
     expect(report).toMatchObject({ owner: 'destination', convergence: 'stalled' });
-    expect(report.rounds.length).toBe(report.iterations);
+    expect(report.timeline.rounds.length).toBe(report.iterations);
   });
 
   it('is switched within fewer rounds when only those are allowed', async () => {

@@ -78,10 +78,13 @@ export type { Json } from './json-field.ts';
 export { parseJson } from './json-text.ts';
 export {
   type Field,
+  type FieldFormat,
   type FieldOptions,
+  type FieldPlace,
   type Fields,
   i32,
   padding,
+  printScalar,
   type Struct,
   type StructValue,
   struct,
@@ -105,6 +108,13 @@ export {
 export type { AnyPayload, FdRule, Payload, Rule, Trailing, ValueOf } from './payload.ts';
 export { IrqIndex, PCI_NUM_IRQS, PCI_NUM_REGIONS, RegionIndex } from './pci-indexes.ts';
 export { ProtocolError, type ProtocolErrorCode } from './protocol-error.ts';
+export {
+  ferryReconnection,
+  ReconnectionFlag,
+  ReconnectionOperation,
+  ReconnectionReply,
+  ReconnectionRequest,
+} from './reconnection.ts';
 export {
   echoRegionAccess,
   MultiWrite,
@@ -131,5 +141,7 @@ export {
   RegionIoFds,
 } from './region-io-fds.ts';
 export { deviceReset } from './reset.ts';
+export type { BodyShape, ElementShape, TailShape } from './tail.ts';
 export { V1_REGION_SUBTYPE, V1_REGION_TYPE, V1MigrationInfo } from './v1-migration.ts';
 export { PROTOCOL_MAJOR, PROTOCOL_MINOR, type Version, version } from './version.ts';
+export { wireName } from './wire-name.ts';

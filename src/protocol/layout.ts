@@ -225,7 +225,8 @@ function printFields(places: readonly FieldPlace[], value: AnyValue): string {
     .join(' ');
 }
 
-function printScalar(value: unknown, format: FieldFormat = 'decimal'): string {
+/** A field's value as people read it. */
+export function printScalar(value: unknown, format: FieldFormat = 'decimal'): string {
   if (typeof value !== 'number' && typeof value !== 'bigint') return String(value);
   if (format === 'decimal') return String(value);
   if (format === 'hex') return `0x${value.toString(16)}`;

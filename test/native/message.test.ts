@@ -246,4 +246,16 @@ describe('a peer that is gone', () => {
     closeAll(ends);
     expect(native.shutdown(-1)).toBe(-Errno.EBADF);
   });
+
+  it('is for one direction what half a shutdown makes of it', () => {
+    const ends = pair();
+    expect(native.shutdownHalf(ends[0], 1)).toBe(0);
+    expect(receiveText(ends[1]).result).toBe(0);
+    sendText(ends[1], 'still');
+    expect(receiveText(ends[0]).text).toBe('still');
+    expect(native.shutdownHalf(ends[0], 0)).toBe(0);
+    expect(sendText(ends[1], 'refused')).toBe(-Errno.EPIPE);
+    closeAll(ends);
+    expect(native.shutdownHalf(-1, 1)).toBe(-Errno.EBADF);
+  });
 });

@@ -1,6 +1,6 @@
+import type { RefusalError } from '../errors/index.ts';
 import type { Agreement } from '../protocol/index.ts';
 import type { PciConfig } from './pci-config.ts';
-import type { RemoteError } from './remote-error.ts';
 
 /** What DEVICE_GET_INFO says. */
 export interface DeviceInfo {
@@ -80,7 +80,7 @@ export interface DeviceDescription {
   /** What a Ferry server knows of itself. */
   readonly server: unknown;
   /** Why parts are missing. */
-  readonly refused: readonly RemoteError[];
+  readonly refused: readonly RefusalError[];
 }
 
 /** A device that is migrated through a region of v1. */

@@ -25,6 +25,7 @@ export type { DeviceMethods, DmaRange, SmallWrite, UnmapOptions, WriteOptions } 
 export { type GuestAccess, GuestMemory, type GuestRegion, type GuestRegionOptions } from './guest-memory.ts';
 export type { InterruptListener } from './irq-eventfds.ts';
 export { MigrationStateError, type MigrationStateErrorCode } from './migration-state-error.ts';
+export type { MovableDevice } from './movable-device.ts';
 export type { PciCapability, PciCapabilityDetails } from './pci-capabilities.ts';
 export { type PciBar, type PciConfig, parsePciConfig } from './pci-config.ts';
 export type { RegionDoorbells } from './region-doorbells.ts';

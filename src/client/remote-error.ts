@@ -1,4 +1,4 @@
-import { Errno, errnoName, FerryError } from '../errors/index.ts';
+import { Errno, errnoName, RefusalError } from '../errors/index.ts';
 import { Command, commandName, MAX_ERRNO } from '../protocol/index.ts';
 
 /**
@@ -17,7 +17,7 @@ export type RemoteErrorCode =
   | 'ERR_RETIRED';
 
 /** The server answered a command with an errno. */
-export class RemoteError extends FerryError {
+export class RemoteError extends RefusalError {
   declare readonly code: RemoteErrorCode;
   /** The command's number. */
   readonly command: number;

@@ -1,9 +1,8 @@
-import { Errno } from '../errors/index.ts';
+import { Errno, RefusalError } from '../errors/index.ts';
 import { V1MigrationInfo } from '../protocol/index.ts';
 import { V1_STATE_MASK, type V1State, v1ReservedBits } from '../states/index.ts';
 import type { MappedArea, MappedRegion, RegionInfo } from './descriptions.ts';
-import type { DeviceClient } from './device-client.ts';
-import { RemoteError } from './remote-error.ts';
+import type { MovableDevice } from './movable-device.ts';
 import { V1Error, V1StateError, v1Refusal } from './v1-error.ts';
 import { findV1Region } from './v1-region.ts';
 
@@ -21,16 +20,16 @@ const DEFAULT_MAX_PIECE = 256 * 1024 * 1024;
 /**
  * A device that is migrated through a v1 region, whoever serves it: the registers, and one transaction at a time of
  * both sequences. Its methods are not to overlap: the registers have a meaning only in their order. Each rejects with
- * V1Error when the server refuses or when its registers can't be right; with what DeviceMethods names otherwise.
+ * V1Error when the server refuses or when its registers can't be right; with what MovableDevice names otherwise.
  */
 export class V1Device {
   readonly region: RegionInfo;
-  readonly #client: DeviceClient;
+  readonly #client: MovableDevice;
   readonly #maxPiece: number;
   readonly #mapping: MappedRegion | null;
 
   private constructor(
-    client: DeviceClient,
+    client: MovableDevice,
     region: RegionInfo,
     mapping: MappedRegion | null,
     options: V1DeviceOptions,
@@ -42,7 +41,7 @@ export class V1Device {
   }
 
   /** Looks for the migration region; null when the device has none. The client stays the caller's. */
-  static async open(client: DeviceClient, options: V1DeviceOptions = {}): Promise<V1Device | null> {
+  static async open(client: MovableDevice, options: V1DeviceOptions = {}): Promise<V1Device | null> {
     const region = await findV1Region(client);
     if (region === null) return null;
     const wanted = region.mappable && options.map !== false;
@@ -74,7 +73,7 @@ export class V1Device {
     try {
       await this.#client.writeU32(this.region.index, AT.deviceState, (reserved | state) >>> 0);
     } catch (error) {
-      if (!(error instanceof RemoteError)) throw error;
+      if (!(error instanceof RefusalError)) throw error;
       const reached = await this.state().catch(() => null);
       throw new V1StateError(state, reached === null ? null : reached & V1_STATE_MASK, error);
     }
@@ -149,13 +148,13 @@ export class V1Device {
     try {
       return await answer;
     } catch (error) {
-      throw error instanceof RemoteError ? v1Refusal(what, error) : error;
+      throw error instanceof RefusalError ? v1Refusal(what, error) : error;
     }
   }
 }
 
 /** "The user is not required to access through mmap" (linux/vfio.h): what can't be mapped is read and written. */
-async function mapIfPossible(client: DeviceClient, index: number): Promise<MappedRegion | null> {
+async function mapIfPossible(client: MovableDevice, index: number): Promise<MappedRegion | null> {
   try {
     return await client.mapRegion(index);
   } catch (error) {

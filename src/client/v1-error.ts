@@ -1,6 +1,5 @@
-import { Errno, type ErrorContext, FerryError } from '../errors/index.ts';
+import { Errno, type ErrorContext, FerryError, type RefusalError } from '../errors/index.ts';
 import { v1Name } from '../states/index.ts';
-import type { RemoteError } from './remote-error.ts';
 
 /**
  * - `ERR_V1_STATE`: the device did not take a change of device_state.
@@ -41,7 +40,7 @@ export class V1StateError extends V1Error {
   /** What device_state says now; null when it could not be read. */
   readonly reached: number | null;
 
-  constructor(requested: number, reached: number | null, cause: RemoteError) {
+  constructor(requested: number, reached: number | null, cause: RefusalError) {
     const now = reached === null ? 'its state is unknown' : `it is in ${v1Name(reached)}`;
     const message = `the device did not reach ${v1Name(requested)}: ${cause.message}; ${now}`;
     const context = { requested: v1Name(requested), reached: reached === null ? null : v1Name(reached) };
@@ -52,13 +51,13 @@ export class V1StateError extends V1Error {
 }
 
 /** What the server said to an access of the migration region. */
-export function v1Refusal(what: string, cause: RemoteError): V1Error {
+export function v1Refusal(what: string, cause: RefusalError): V1Error {
   const code = codeOf(cause, 'ERR_V1_REFUSED');
   return new V1Error(code, `${what}: ${cause.message}`, { what }, { errno: cause.errno, cause });
 }
 
 /** On the migration region ENODEV and EBUSY speak of the session, as they do in v2. */
-function codeOf({ errno }: RemoteError, otherwise: V1ErrorCode): V1ErrorCode {
+function codeOf({ errno }: RefusalError, otherwise: V1ErrorCode): V1ErrorCode {
   if (errno === Errno.ENODEV) return 'ERR_SESSION_ABORTED';
   return errno === Errno.EBUSY ? 'ERR_SESSION_BUSY' : otherwise;
 }

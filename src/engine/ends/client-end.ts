@@ -1,4 +1,4 @@
-import type { DeviceClient, DeviceDescription, PciConfig } from '../../client/index.ts';
+import type { DeviceDescription, MovableDevice, PciConfig } from '../../client/index.ts';
 import { Errno, FerryError } from '../../errors/index.ts';
 import { MigrationState } from '../../states/index.ts';
 import type { ConfigurationNeed, EndInspection, MigrationEnd } from '../migration-end.ts';
@@ -22,7 +22,7 @@ export interface ClientEndOptions {
  * known, or that is another one than `options` say
  */
 export function clientEnd(
-  client: DeviceClient,
+  client: MovableDevice,
   name: string = client.path,
   options: ClientEndOptions = {},
 ): MigrationEnd {
@@ -53,7 +53,7 @@ export type Claims = Required<Pick<MigrationEnd, 'claim' | 'retire' | 'release'>
 const NOT_RETIRED = 'the server accepted that the device never runs again, and does not keep to it';
 
 /** The claims of a device whose server knows them. */
-export function claimsOf(client: DeviceClient): Claims {
+export function claimsOf(client: MovableDevice): Claims {
   return {
     claim: async ({ token, epoch }) => void (await client.claim(token, epoch)),
     retire: async ({ token, epoch }) => {
@@ -65,7 +65,7 @@ export function claimsOf(client: DeviceClient): Claims {
 }
 
 /** Which device it is, whatever its name, if the server says. */
-export async function instanceOf(client: DeviceClient): Promise<Pick<EndInspection, 'instance'>> {
+export async function instanceOf(client: MovableDevice): Promise<Pick<EndInspection, 'instance'>> {
   const claim = await client.claimStatus();
   return claim === null ? {} : { instance: claim.instance };
 }

@@ -1,4 +1,4 @@
-import { type DeviceClient, V1Device } from '../../client/index.ts';
+import { type MovableDevice, V1Device } from '../../client/index.ts';
 import type { MigrationEnd } from '../migration-end.ts';
 import { V1End } from '../v1/v1-end.ts';
 import { type ClientEndOptions, clientEnd } from './client-end.ts';
@@ -9,7 +9,7 @@ import { type ClientEndOptions, clientEnd } from './client-end.ts';
  * The client stays the caller's.
  */
 export async function deviceEnd(
-  client: DeviceClient,
+  client: MovableDevice,
   source: MigrationEnd | null = null,
   options: ClientEndOptions = {},
 ): Promise<MigrationEnd> {

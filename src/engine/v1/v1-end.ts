@@ -1,7 +1,7 @@
 import {
   ClientError,
-  type DeviceClient,
   isV1Region,
+  type MovableDevice,
   type V1Device,
   V1Error,
   V1StateError,
@@ -41,7 +41,7 @@ export class V1End implements MigrationEnd {
   readonly claim?: Claims['claim'];
   readonly retire?: Claims['retire'];
   readonly release?: Claims['release'];
-  readonly #client: DeviceClient;
+  readonly #client: MovableDevice;
   readonly #device: V1Device;
   readonly #reader: V1Reader;
   readonly #writer: V1Writer;
@@ -49,7 +49,7 @@ export class V1End implements MigrationEnd {
   /** The server does not go from 100 to 000: the device stays in 100, and goes on to 001 when it is to run. */
   #stopsLater = false;
 
-  constructor(client: DeviceClient, device: V1Device, options: V1EndOptions = {}) {
+  constructor(client: MovableDevice, device: V1Device, options: V1EndOptions = {}) {
     const { source = null, maxStopCopy = DEFAULT_MAX_STOP_COPY } = options;
     this.name = options.name ?? client.path;
     this.#client = client;

@@ -8,6 +8,7 @@ import { inspectCommand } from './inspect.ts';
 import { migrateCommand } from './migrate.ts';
 import { migrationCommand } from './migration.ts';
 import { receiveCommand } from './receive.ts';
+import { reconnectCommand } from './reconnect/index.ts';
 import { recoverCommandLine } from './recover.ts';
 import { restoreCommand } from './restore.ts';
 import { saveCommand } from './save.ts';
@@ -63,6 +64,7 @@ function buildProgram(): Command {
     migrateCommand(),
     migrationCommand(),
     receiveCommand(),
+    reconnectCommand(),
     recoverCommandLine(),
     saveCommand(),
     restoreCommand(),

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { CONTROL_SUFFIX } from '../client/index.ts';
 import { LOG_LEVELS, type LogEntry, type LogLevel } from '../device/index.ts';
-import { serveDedicated, serveDevice } from '../server/index.ts';
+import { type OnReconnect, serveDedicated, serveDevice } from '../server/index.ts';
 import type { Closeable } from '../transport/index.ts';
 import { type AttendedDevice, attendedDevice } from './attended-device.ts';
 import { type AuthorOptions, addAuthorOption } from './author-options.ts';
@@ -22,6 +22,7 @@ interface Options extends MigrationInterfaceOptions {
   readonly dedicated?: boolean;
   readonly spin?: boolean;
   readonly holdLimit?: number;
+  readonly onReconnect?: OnReconnect;
   readonly size?: number;
   readonly image?: string;
   readonly ram?: number;
@@ -96,6 +97,12 @@ export function serveCommand(): Command {
       'how long a VMM may be kept waiting by a migration (default: 4000)',
       wholeNumber(1),
     )
+    .addOption(
+      new Option(
+        '--on-reconnect <what>',
+        'what becomes of the state when the VMM comes back (default: reset)',
+      ).choices(['keep', 'reset']),
+    )
     .option('--size <bytes>', 'memory: its size, a power of two, such as 64M', parseBytes)
     .option('--image <file>', 'memory: a file whose content is loaded')
     .option('--ram <bytes>', 'nvme: size of a namespace in memory, which migrates', parseBytes)
@@ -129,11 +136,12 @@ async function serve(device: string, options: Options): Promise<void> {
 }
 
 async function start(spec: DeviceSpec, options: Options, controlPath: string | null): Promise<Service> {
-  const { socketPath, fd, holdLimit, spin } = options;
+  const { socketPath, fd, holdLimit, spin, onReconnect } = options;
   const common = {
     controlPath,
     v1: v1OptionsOf(options),
     ...(holdLimit === undefined ? {} : { holdLimitMs: holdLimit }),
+    ...(onReconnect === undefined ? {} : { onReconnect }),
     ...(spin === false ? { spinMicroseconds: 0 } : {}),
     log: printEntry,
     logLevel: options.logLevel ?? 'error',

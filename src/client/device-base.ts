@@ -26,6 +26,7 @@ import { readMigrationData } from './migration-data.ts';
 import { MigrationDataWriter } from './migration-data-writer.ts';
 import { migrationDataSize, migrationFlags, migrationState, setMigrationState } from './migration-state.ts';
 import type { Operation, Settle } from './operation.ts';
+import { type ReconnectionChoice, type ReconnectionStatus, reconnection } from './reconnection.ts';
 import { readRegion, writeMany, writeRegion, writeRequests } from './region-access.ts';
 import { openDoorbells, type RegionDoorbells } from './region-doorbells.ts';
 import { regionInfo } from './region-info.ts';
@@ -281,6 +282,10 @@ export abstract class DeviceBase<M extends Mode> implements DeviceMethods<M> {
 
   forceRelease(epoch: bigint): Answer<M, ClaimStatus> {
     return this.run(forceRelease(this.agreement, epoch));
+  }
+
+  reconnection(choice: ReconnectionChoice | null): Answer<M, ReconnectionStatus> {
+    return this.run(reconnection(this.agreement, choice));
   }
 
   inspectServer(): Answer<M, unknown> {

@@ -12,6 +12,7 @@ import type {
   ResetReport,
 } from './descriptions.ts';
 import type { GuestRegion } from './guest-memory.ts';
+import type { ReconnectionChoice, ReconnectionStatus } from './reconnection.ts';
 import type { RegionDoorbells } from './region-doorbells.ts';
 
 /** How a write travels. */
@@ -140,6 +141,12 @@ export interface DeviceMethods<M extends Mode> {
    * that nobody else runs the device's state. `epoch` must be higher than the claim's. Throws ClaimError.
    */
   forceRelease(epoch: bigint): Answer<M, ClaimStatus>;
+
+  /**
+   * What becomes of the state when the VMM comes back: null only asks, `keep` and `reset` choose, `reset` and `continue`
+   * also decide about a state that is kept. Control socket only. Throws RemoteError EINVAL when there is nothing to continue.
+   */
+  reconnection(choice: ReconnectionChoice | null): Answer<M, ReconnectionStatus>;
 
   /**
    * One MIG_DATA_READ of at most `maxBytes`. `consume` gets the bytes in the receive buffer: they are valid only until

@@ -28,6 +28,7 @@ export { MigrationStateError, type MigrationStateErrorCode } from './migration-s
 export type { MovableDevice } from './movable-device.ts';
 export type { PciCapability, PciCapabilityDetails } from './pci-capabilities.ts';
 export { type PciBar, type PciConfig, parsePciConfig } from './pci-config.ts';
+export type { ReconnectionChoice, ReconnectionStatus } from './reconnection.ts';
 export type { RegionDoorbells } from './region-doorbells.ts';
 export { RemoteError, type RemoteErrorCode } from './remote-error.ts';
 export { SyncDeviceClient } from './sync-device-client.ts';

@@ -1,4 +1,4 @@
-/** Every command of the protocol (vfio-user.rst, Commands), and Ferry's own three (0xFExx, see docs/protocol.md). */
+/** Every command of the protocol (vfio-user.rst, Commands), and Ferry's own (0xFExx, see docs/protocol.md). */
 export const Command = {
   VERSION: 1,
   DMA_MAP: 2,
@@ -20,6 +20,7 @@ export const Command = {
   FERRY_PRECOPY_INFO: 0xfe01,
   FERRY_INSPECT: 0xfe02,
   FERRY_CLAIM: 0xfe03,
+  FERRY_RECONNECTION: 0xfe04,
 } as const;
 
 /** A command number that exists. */

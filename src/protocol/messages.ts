@@ -6,6 +6,7 @@ import { ferryInspect, ferryPrecopyInfo } from './ferry.ts';
 import { deviceGetIrqInfo, deviceSetIrqs } from './irq.ts';
 import type { Message } from './message.ts';
 import { migDataRead, migDataWrite } from './migration-data.ts';
+import { ferryReconnection } from './reconnection.ts';
 import { regionRead, regionWrite, regionWriteMulti } from './region-access.ts';
 import { deviceGetRegionInfo } from './region-info.ts';
 import { deviceGetRegionIoFds } from './region-io-fds.ts';
@@ -34,6 +35,7 @@ export const messages: readonly Message[] = [
   ferryPrecopyInfo,
   ferryInspect,
   ferryClaim,
+  ferryReconnection,
 ];
 
 const byCommand: ReadonlyMap<number, Message> = new Map(messages.map((one) => [one.command, one]));

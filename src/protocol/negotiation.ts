@@ -42,6 +42,8 @@ export interface Agreement {
   readonly inspect: boolean;
   /** FERRY_CLAIM may be sent. */
   readonly claim: boolean;
+  /** FERRY_RECONNECTION may be sent. */
+  readonly reconnection: boolean;
   /** How the configuration space has to travel: a ConfigurationMode, or one of a later version; null: not agreed. */
   readonly configuration: number | null;
 }
@@ -62,6 +64,7 @@ export const OUR_CAPABILITIES: Capabilities = {
     precopyInfo: true,
     inspect: true,
     claim: true,
+    reconnection: true,
     configuration: ConfigurationMode.IN_STATE,
   },
 };
@@ -123,6 +126,7 @@ function common(proposed: Capabilities, ours: Capabilities): Capabilities {
         precopyInfo: yes(theirs.precopyInfo, our.precopyInfo) || undefined,
         inspect: yes(theirs.inspect, our.inspect) || undefined,
         claim: yes(theirs.claim, our.claim) || undefined,
+        reconnection: yes(theirs.reconnection, our.reconnection) || undefined,
         configuration: both(theirs.configuration, our.configuration, (_, mode) => mode),
       }),
     ),
@@ -143,6 +147,7 @@ function agreement(reply: Version, told: Capabilities, heard: Capabilities, agre
     precopyInfo: yes(agreed.ferry?.precopyInfo, told.ferry?.precopyInfo),
     inspect: yes(agreed.ferry?.inspect, told.ferry?.inspect),
     claim: yes(agreed.ferry?.claim, told.ferry?.claim),
+    reconnection: yes(agreed.ferry?.reconnection, told.ferry?.reconnection),
     configuration: told.ferry?.configuration === undefined ? null : (agreed.ferry?.configuration ?? null),
   };
 }

@@ -3,6 +3,7 @@ import type { FerryError } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
 import type { Capabilities } from '../protocol/index.ts';
 import type { Reactor } from '../transport/index.ts';
+import type { OnReconnect } from './reconnection.ts';
 import type { V1Options } from './v1/v1-options.ts';
 
 /** How a device is served; what is left out has a default. */
@@ -15,6 +16,8 @@ export interface DeviceServerOptions {
   readonly holdLimitMs?: number;
   /** How long one change of the migration state may take, in milliseconds; 10000 by default. */
   readonly transitionTimeoutMs?: number;
+  /** What becomes of the state when the VMM comes back (docs/ownership.md); `reset` by default. */
+  readonly onReconnect?: OnReconnect;
   /** Offer the device through a v1 migration region instead of by v2. Null, the default: v2. */
   readonly v1?: V1Options | null;
   /** Takes errors that no client can be told. Default: nobody. */

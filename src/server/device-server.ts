@@ -2,9 +2,14 @@ import { type BindableDevice, Log, type ResetReason, type ServedDevice } from '.
 import type { FerryError } from '../errors/index.ts';
 import { AddressSpace } from '../memory/index.ts';
 import type { Native } from '../native/index.ts';
-import { type Capabilities, DEFAULT_MAX_DATA_XFER_SIZE, OUR_CAPABILITIES } from '../protocol/index.ts';
+import {
+  type Capabilities,
+  DEFAULT_MAX_DATA_XFER_SIZE,
+  OUR_CAPABILITIES,
+  RegionIndex,
+} from '../protocol/index.ts';
 import { ArcError, isRunning, MigrationState, mayInitiateDma, stateName } from '../states/index.ts';
-import { type Reactor, TransportError } from '../transport/index.ts';
+import { type HeldMessage, type Reactor, TransportError } from '../transport/index.ts';
 import { ClaimDesk } from './claim-desk.ts';
 import { Claims } from './claims.ts';
 import type { DeviceServerOptions } from './device-server-options.ts';
@@ -16,6 +21,7 @@ import { IrqEventfds } from './irq-eventfds.ts';
 import { MessageDmaPort } from './message-dma-port.ts';
 import { type MigrationListener, MigrationSession } from './migration-session.ts';
 import { OrphanedWrites } from './orphaned-writes.ts';
+import { type KeptDevice, Reconnection } from './reconnection.ts';
 import { ResetRun } from './reset-run.ts';
 import { Seats } from './seats.ts';
 import { type Role, ServedConnection } from './served-connection.ts';
@@ -39,6 +45,7 @@ export class DeviceServer {
   readonly v1: V1Interface<ServedConnection> | null;
   readonly claims: ClaimDesk<ServedConnection>;
   readonly logging: DmaLogging<ServedConnection>;
+  readonly reconnection: Reconnection<ServedConnection>;
   readonly hold = new Hold();
   readonly log: Log;
   readonly #transitionTimeoutMs: number;
@@ -47,6 +54,7 @@ export class DeviceServer {
   readonly #seats: Seats;
   readonly #orphans: OrphanedWrites;
   readonly #resets: ResetRun;
+  #closing = false;
 
   constructor(device: BindableDevice, options: DeviceServerOptions) {
     this.native = options.native;
@@ -101,6 +109,7 @@ export class DeviceServer {
     };
     this.migration = new MigrationSession(this.device.migration, listener, claims);
     this.claims = new ClaimDesk(claims, this.migration, () => this.#beginHold());
+    this.reconnection = new Reconnection(options.onReconnect ?? 'reset', this.#keptDevice());
     this.v1 = this.#makeV1(options.v1 ?? null);
   }
 
@@ -130,6 +139,7 @@ export class DeviceServer {
   welcomed(served: ServedConnection): void {
     this.log.info(() => `a ${served.role} connection has been accepted`);
     if (this.main !== served || served.agreed === null) return;
+    this.reconnection.returned();
     // What the client takes may be more than this server has buffers for.
     const maxPiece = Math.min(served.agreed.send.maxDataXferSize, this.capabilities.maxDataXferSize);
     this.memory.setPort(MessageDmaPort.over(served.connection, served.twin, this.reactor, maxPiece));
@@ -140,7 +150,8 @@ export class DeviceServer {
     this.migration.leave(served);
     this.claims.leave(served);
     this.logging.leave(served);
-    if (this.#seats.leave(served)) this.#mainLeft(served);
+    if (this.main !== served) this.#seats.leave(served);
+    else this.#mainEnds(served, served.connection.takeHeld());
   }
 
   /**
@@ -171,6 +182,7 @@ export class DeviceServer {
     this.logging.end();
     // What a VMM has rung before its reset would reach a device that knows nothing of it.
     if (by.role === 'main') this.doorbells.takeRings();
+    else this.reconnection.gone();
     const pending = this.#resets.run(reason);
     this.#attendDoorbells();
     return pending;
@@ -183,12 +195,31 @@ export class DeviceServer {
 
   /** Closes every connection and the device. */
   close(): void {
+    this.#closing = true;
     const reason = new TransportError('ERR_CONNECTION_CLOSED', 'the server ends');
     for (const served of this.#seats.all) served.connection.close(reason);
     this.#holdClock.stop();
     this.memory.clear();
     this.device.close();
     this.v1?.section.close();
+  }
+
+  #keptDevice(): KeptDevice<ServedConnection> {
+    const { device, migration } = this;
+    return {
+      configuration: () => configurationOf(device),
+      state: () => (migration.machine === null ? null : migration.state),
+      stop: (by) => this.setState(MigrationState.STOP, by),
+      run: (by) => this.setState(MigrationState.RUNNING, by),
+      require: (operation, by) => migration.requireMay(operation, by),
+      reset: (by) => {
+        this.#orphans.discard();
+        return this.reset(by);
+      },
+      configure: (offset, bytes) => device.regions[RegionIndex.CONFIG]?.write(offset, bytes, 0, bytes.length),
+      beginHold: () => this.#beginHold(),
+      endHold: () => this.#endHold(),
+    };
   }
 
   #makeV1(options: V1Options | null): V1Interface<ServedConnection> | null {
@@ -203,15 +234,25 @@ export class DeviceServer {
     }
   }
 
-  #mainLeft(served: ServedConnection): void {
-    this.#orphans.adopt(served, served.connection.takeHeld());
+  /** A device whose state is kept comes to rest while the memory of its VMM is still there; nobody else enters before. */
+  #mainEnds(served: ServedConnection, held: readonly HeldMessage[]): void {
+    const rest = this.#closing ? undefined : this.reconnection.parted(served);
+    if (rest === undefined) this.#mainLeft(served, held);
+    else void rest.finally(() => this.#mainLeft(served, held));
+  }
+
+  #mainLeft(served: ServedConnection, held: readonly HeldMessage[]): void {
+    this.#seats.leave(served);
+    this.migration.leave(served);
+    this.#orphans.adopt(served, held);
     this.#orphans.adoptRings(served, this.doorbells.takeRings());
     this.doorbells.releaseAll();
     this.logging.end();
     this.memory.clear();
     this.device.disconnected();
     this.eventfds.releaseAll();
-    if (this.device.resetsOnDisconnect) this.#orphans.adoptReset(() => this.reset(served, 'disconnected'));
+    const resets = this.device.resetsOnDisconnect && this.reconnection.view === null;
+    if (resets) this.#orphans.adoptReset(() => this.reset(served, 'disconnected'));
     this.#replayOrphans();
   }
 
@@ -224,6 +265,7 @@ export class DeviceServer {
   #arc(from: MigrationState, to: MigrationState, by: ServedConnection): void {
     this.log.info(() => `${stateName(from)} to ${stateName(to)}, for the ${by.role} connection`);
     this.v1?.migration.arc(from, to);
+    if (by.role === 'control') this.reconnection.moved(to);
     if (to === MigrationState.STOP_COPY || to === MigrationState.RESUMING) this.hold.stateElsewhere = true;
     else if (from === MigrationState.RESUMING || isRunning(to)) this.hold.stateElsewhere = false;
     if (isRunning(to)) {
@@ -241,10 +283,11 @@ export class DeviceServer {
     if (error === null || (error instanceof ArcError && error.reached !== error.from)) this.#endHold();
   }
 
-  #beginHold(): void {
-    if (!this.hold.begin()) return;
+  #beginHold(): boolean {
+    if (!this.hold.begin()) return false;
     this.log.info('the device is held');
     this.#holdClock.start();
+    return true;
   }
 
   /** Whatever waits is answered, and so is what comes: accesses with EBUSY, what concerns only the VMM as usual. */
@@ -295,4 +338,11 @@ export class DeviceServer {
     this.#replayOrphans();
     this.#attendDoorbells();
   }
+}
+
+function configurationOf(device: ServedDevice): Uint8Array {
+  const region = device.regions[RegionIndex.CONFIG];
+  const bytes = new Uint8Array(region?.size ?? 0);
+  region?.read(0, bytes, 0, bytes.length);
+  return bytes;
 }

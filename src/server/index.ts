@@ -8,6 +8,7 @@ export { DeviceServer } from './device-server.ts';
 export type { DeviceServerOptions } from './device-server-options.ts';
 export type { HoldReport } from './hold.ts';
 export type { MigrationSession } from './migration-session.ts';
+export type { OnReconnect } from './reconnection.ts';
 export { RemoteDmaError } from './remote-dma-error.ts';
 export { type RunningServer, type ServeOptions, serveDevice } from './serve.ts';
 export type { Role, ServedConnection } from './served-connection.ts';

@@ -211,7 +211,12 @@ export class MigrationSession<Party extends object> {
 
   /** A controller may not reset the device while another drives; one whose session was aborted may. */
   requireTurnToReset(by: Party): void {
-    this.#gate.require('reset', by);
+    this.requireMay('reset', by);
+  }
+
+  /** @throws ServerError when the claim on the device, or who drives it, does not let `by` do this */
+  requireMay(operation: 'run' | 'reset', by: Party): void {
+    this.#gate.require(operation, by);
     this.requireNotDriven(by);
   }
 

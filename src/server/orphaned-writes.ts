@@ -44,6 +44,11 @@ export class OrphanedWrites {
     this.#waiting.push(reset);
   }
 
+  /** Gives them up: the device is reset after them. */
+  discard(): void {
+    this.#waiting = [];
+  }
+
   /** Carries them out. */
   replay(): void {
     for (const act of this.#waiting.splice(0)) this.#replay(act);

@@ -10,6 +10,7 @@ import {
   type SpinOptions,
 } from '../transport/index.ts';
 import { DeviceServer } from './device-server.ts';
+import type { OnReconnect } from './reconnection.ts';
 import type { Role } from './served-connection.ts';
 import { ServerError } from './server-error.ts';
 import type { V1Options } from './v1/v1-options.ts';
@@ -28,6 +29,8 @@ export interface ServeOptions extends SpinOptions {
   readonly holdLimitMs?: number;
   /** How long one change of the migration state may take, in milliseconds; 10000 by default. */
   readonly transitionTimeoutMs?: number;
+  /** What becomes of the state when the VMM comes back (docs/ownership.md); `reset` by default. */
+  readonly onReconnect?: OnReconnect;
   /** Offer the device through a v1 migration region instead of by v2. Null, the default: v2. */
   readonly v1?: V1Options | null;
   /** What is offered in VERSION. */

@@ -215,6 +215,10 @@ const repairs: Readonly<Record<string, (value: Value) => Value>> = {
   }),
   'MIG_DATA_READ request': (value) => ({ argsz: 0xffff_ffff, size: num(value, 'size') % 2 ** 31 }),
   'MIG_DATA_WRITE request': argsz(8),
+  'FERRY_RECONNECTION request': (value) => ({
+    ...argsz(24)(value),
+    operation: num(value, 'operation') % 4,
+  }),
   'FERRY_CLAIM request': (value) => ({
     ...argsz(56)(value),
     operation: num(value, 'operation') % 4,

@@ -66,6 +66,7 @@ describe('a server', () => {
       precopyInfo: false,
       inspect: false,
       claim: false,
+      reconnection: false,
       configuration: null,
     });
   });
@@ -167,6 +168,7 @@ describe('a client', () => {
       precopyInfo: false,
       inspect: false,
       claim: false,
+      reconnection: false,
       configuration: null,
     });
   });

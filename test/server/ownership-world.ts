@@ -9,7 +9,7 @@ export const native = loadNative();
 
 /** Lets a client send everything that there is, FERRY_INSPECT included. */
 export const EVERYTHING =
-  '{"capabilities":{"max_msg_fds":16,"ferry":{"inspect":true,"precopy_info":true,"claim":true}}}';
+  '{"capabilities":{"max_msg_fds":16,"ferry":{"inspect":true,"precopy_info":true,"claim":true,"reconnection":true}}}';
 /** Like {@link EVERYTHING}, with a limit that is easy to see: no report fits into a message any more. */
 export const ONE_BYTE = EVERYTHING.replace('{"max_msg_fds"', '{"max_data_xfer_size":1,"max_msg_fds"');
 

@@ -7,6 +7,7 @@ import { claimFlow } from './ownership-claim.ts';
 import { ioeventfds, rings } from './ownership-doorbells.ts';
 import type { Flow } from './ownership-flow.ts';
 import { hold, parkedCommands, proveDelivered } from './ownership-hold.ts';
+import { keptState, reconnectionChoice } from './ownership-reconnection.ts';
 import { plainRows as otherRows, type PlainRow } from './ownership-rows.ts';
 import { dataSession, migrationState } from './ownership-session.ts';
 import { documentTable } from './ownership-table.ts';
@@ -27,6 +28,8 @@ const flows: ReadonlyMap<string, Flow> = new Map([
   ['migration state', migrationState],
   ['data session', dataSession],
   ['claim', claimFlow],
+  ['choice of keep or reset', reconnectionChoice],
+  ['state kept for a VMM that comes back', keptState],
   ['hold', hold],
   ['parked commands', parkedCommands],
   ['rings not carried out yet', rings],

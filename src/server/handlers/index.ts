@@ -10,6 +10,7 @@ import { handleFeature } from './feature.ts';
 import type { Handler } from './handler.ts';
 import { handleIrqInfo, handleSetIrqs } from './irqs.ts';
 import { handleMigrationRead, handleMigrationWrite } from './migration-data.ts';
+import { handleReconnection } from './reconnection.ts';
 import { handleControlWrite, handleRegionRead, handleRegionWrite } from './region-access.ts';
 import { handleRegionInfo } from './region-info.ts';
 import { handleRegionIoFds } from './region-io-fds.ts';
@@ -43,7 +44,10 @@ const mainOnly: readonly (readonly [number, Handler])[] = [
 ];
 
 /** What only a controller may do: a VMM does not know that its device moves. */
-const controlOnly: readonly (readonly [number, Handler])[] = [[Command.FERRY_CLAIM, handleClaim]];
+const controlOnly: readonly (readonly [number, Handler])[] = [
+  [Command.FERRY_CLAIM, handleClaim],
+  [Command.FERRY_RECONNECTION, handleReconnection],
+];
 
 const belongsOn =
   (socket: Role): Handler =>

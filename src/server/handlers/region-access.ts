@@ -16,7 +16,7 @@ import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
 import { answer, answerWhenDone } from './handler.ts';
 import { mayAccess, regionAt, requireInside } from './region.ts';
-import { mayReset } from './reset.ts';
+import { mayReset, withheld } from './reset.ts';
 import { handleV1Read, handleV1Write, isV1Access } from './v1-region.ts';
 
 const AT = RegionAccess.at;
@@ -79,9 +79,15 @@ export function handleRegionWrite(served: ServedConnection, message: IncomingMes
   const reset = region.initiatesReset?.(offset, message.bytes, start + FIXED, count) ?? null;
   if (reset !== null) return resetByWrite(served, message, { region, offset, count, reset });
   region.write(offset, message.bytes, start + FIXED, count);
+  if (region.index === RegionIndex.CONFIG) noteConfigWrite(served, message, offset);
   const at = served.connection.reply(message, FIXED);
   if (at >= 0) echoRegionAccess(view, start, served.connection.out.view, at);
   return true;
+}
+
+function noteConfigWrite({ role, server }: ServedConnection, message: IncomingMessage, offset: number): void {
+  if (role !== 'main' || !server.reconnection.withholding) return;
+  server.reconnection.noteWrite(offset, message.bytes.subarray(message.start + FIXED, message.end));
 }
 
 interface ResettingWrite {
@@ -97,10 +103,12 @@ function resetByWrite(
   message: IncomingMessage,
   { region, offset, count, reset }: ResettingWrite,
 ): boolean {
-  if (!mayReset(served)) return false;
+  const isWithheld = withheld(served);
+  if (!isWithheld && !mayReset(served)) return false;
   region.write(offset, message.bytes, message.start + FIXED, count);
   const reply = regionWrite.reply.encode({ offset: BigInt(offset), region: region.index, count });
-  answerWhenDone(served, message, served.server.reset(served, reset), (to) => answer(served, to, reply));
+  const work = isWithheld ? undefined : served.server.reset(served, reset);
+  answerWhenDone(served, message, work, (to) => answer(served, to, reply));
   return true;
 }
 

@@ -34,7 +34,7 @@ export function handleVersion(served: ServedConnection, message: IncomingMessage
   return true;
 }
 
-/** A second socket is for a VMM that takes descriptors; claims are made on the control socket only. */
+/** A second socket is for a VMM that takes descriptors; claims and what becomes of a VMM that returns are for the control socket. */
 function offeredTo({ role, server }: ServedConnection, proposal: Version): Capabilities {
   const { capabilities, device } = server;
   const { ferry } = capabilities;
@@ -45,7 +45,9 @@ function offeredTo({ role, server }: ServedConnection, proposal: Version): Capab
     ...(mayTwin ? {} : { twinSocket: { supported: false } }),
     ...(ferry === undefined
       ? {}
-      : { ferry: { ...ferry, configuration, ...(role === 'main' && { claim: false }) } }),
+      : {
+          ferry: { ...ferry, configuration, ...(role === 'main' && { claim: false, reconnection: false }) },
+        }),
   };
 }
 

@@ -1,0 +1,1 @@
+export { reconnectCommand } from './reconnect.ts';

@@ -4,10 +4,13 @@ import { DirtyLog } from './dirty-log.ts';
 import { DmaError } from './dma-error.ts';
 import type { DmaPort } from './dma-port.ts';
 import { hex } from './iova.ts';
+import { KeptFds } from './kept-fds.ts';
 import { type MapObserver, rangeOf } from './map-observer.ts';
 import { WindowBudget } from './mapped-backing.ts';
 import {
+  closeMapping,
   type DmaMap,
+  describeMapping,
   type Mapping,
   type MappingSystem,
   noSuchMap,
@@ -45,11 +48,9 @@ export class AddressSpace {
   constructor(native: Native, options: AddressSpaceOptions = {}) {
     this.dirtyLog = options.dirtyLog ?? new DirtyLog();
     this.#maxMaps = options.maxMaps ?? DEFAULT_MAX_MAPS;
-    this.#system = {
-      native,
-      stat: options.stat ?? statFile,
-      windows: options.windows ?? new WindowBudget(),
-    };
+    const stat = options.stat ?? statFile;
+    const windows = options.windows ?? new WindowBudget();
+    this.#system = { native, stat, windows, files: new KeptFds(native, stat) };
   }
 
   /** How many maps exist. */
@@ -63,6 +64,11 @@ export class AddressSpace {
     for (const { start, end, writable, backing } of this.#maps.values())
       if (writable) bytes[backing === null ? 'message' : 'direct'] += end - start;
     return bytes;
+  }
+
+  /** All maps, as another process makes them again; the fds stay ours, and several maps may have the same. */
+  describeMaps(): DmaMap[] {
+    return [...this.#maps.values()].map(describeMapping);
   }
 
   /** Changes whenever a map goes away, so that whoever holds a {@link view} can tell whether it may be gone. */
@@ -100,7 +106,7 @@ export class AddressSpace {
     this.#observer?.unmapping(rangeOf(mapping));
     this.#maps.remove(mapping.start, mapping.end);
     this.#generation++;
-    mapping.backing?.close();
+    closeMapping(mapping);
   }
 
   /** Removes every map. */
@@ -109,7 +115,7 @@ export class AddressSpace {
       for (const mapping of this.#maps.values()) this.#observer.unmapping(rangeOf(mapping));
     }
     this.#generation++;
-    for (const mapping of this.#maps.removeAll()) mapping.backing?.close();
+    for (const mapping of this.#maps.removeAll()) closeMapping(mapping);
   }
 
   /** The main connection is gone: no maps and no port any more. */

@@ -23,8 +23,10 @@ export interface FileRegion {
   readonly size: number;
 }
 
-/** The fact about a file that decides whether a region of it is there. */
-export type StatFile = (fd: number) => Pick<BigIntStats, 'size' | 'isFile'>;
+/** The facts about a file that decide whether a region of it is there, and which file it is. */
+export type StatFile = (
+  fd: number,
+) => Pick<BigIntStats, 'size' | 'isFile'> & Partial<Pick<BigIntStats, 'dev' | 'ino'>>;
 
 /**
  * Refuses a region that ends beyond its file: touching it would fail or kill the process. Only regular files (a

@@ -15,7 +15,7 @@ export class FileBacking implements Backing {
     this.#region = region;
   }
 
-  /** Uses the region's fd, and owns it once this returns. Throws DmaError ERR_DMA_MAP_FD. */
+  /** Uses the region's fd, which stays the caller's. Throws DmaError ERR_DMA_MAP_FD. */
   static open(native: Native, region: FileRegion, stat: StatFile): FileBacking {
     requireInsideFile(region, stat);
     return new FileBacking(native, region);
@@ -33,9 +33,7 @@ export class FileBacking implements Backing {
     this.#transfer(this.#native.pwrite, offset, data, dataOffset, length);
   }
 
-  close(): void {
-    this.#native.close(this.#region.fd);
-  }
+  close(): void {}
 
   #transfer(
     transfer: Transfer,

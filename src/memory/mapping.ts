@@ -1,9 +1,10 @@
 import { fstatSync } from 'node:fs';
 import type { Native } from '../native/index.ts';
-import type { Backing, FileRegion, StatFile } from './backing.ts';
+import { type Backing, type FileRegion, requireInsideFile, type StatFile } from './backing.ts';
 import { DmaError } from './dma-error.ts';
 import { FileBacking } from './file-backing.ts';
 import { hex, IOVA_END } from './iova.ts';
+import type { KeptFd, KeptFds } from './kept-fds.ts';
 import { MappedBacking, type WindowBudget } from './mapped-backing.ts';
 import type { Ranged } from './range-index.ts';
 
@@ -38,6 +39,16 @@ export interface Mapping extends Ranged {
   readonly writable: boolean;
   /** Null when only messages reach it, or nothing may. */
   readonly backing: Backing | null;
+  /** What another process needs to make the same map; null where {@link backing} is. */
+  readonly source: MapSource | null;
+}
+
+/** The file behind a map. */
+export interface MapSource {
+  readonly file: KeptFd;
+  /** Where in it the map begins, in bytes. */
+  readonly offset: bigint;
+  readonly mode: Exclude<DmaMode, 'message'>;
 }
 
 /** The operating system as {@link openMapping} needs it. */
@@ -46,6 +57,8 @@ export interface MappingSystem {
   readonly stat: StatFile;
   /** How much may still be mapped. */
   readonly windows: WindowBudget;
+  /** The files behind the maps. */
+  readonly files: KeptFds;
 }
 
 /** fstat with exact numbers. */
@@ -71,7 +84,24 @@ export function openMapping(system: MappingSystem, map: DmaMap): Mapping {
     end: iova + size,
     readable: flags.read,
     writable: flags.write,
-    backing: openBacking(system, map),
+    ...openBacking(system, map),
+  };
+}
+
+/** Lets go of what is behind a map. */
+export function closeMapping({ backing, source }: Mapping): void {
+  backing?.close();
+  source?.file.release();
+}
+
+/** The map as another process makes it again; the fd stays ours. */
+export function describeMapping({ start, end, readable, writable, source }: Mapping): DmaMap {
+  return {
+    iova: start,
+    size: end - start,
+    offset: source?.offset ?? 0n,
+    flags: { read: readable, write: writable, mode: source?.mode ?? 'message' },
+    fd: source?.file.fd ?? null,
   };
 }
 
@@ -88,18 +118,30 @@ export function noSuchMap(iova: bigint, size: bigint): DmaError {
   });
 }
 
-function openBacking({ native, stat, windows }: MappingSystem, map: DmaMap): Backing | null {
+const NOTHING_BEHIND = { backing: null, source: null } as const;
+
+function openBacking(system: MappingSystem, map: DmaMap): Pick<Mapping, 'backing' | 'source'> {
+  const { native, stat, windows, files } = system;
   const { fd, flags } = map;
-  if (fd === null) return null;
-  let keepsFd = false;
+  if (fd === null) return NOTHING_BEHIND;
+  if (flags.mode === 'message' || !(flags.read || flags.write)) {
+    native.close(fd);
+    return NOTHING_BEHIND;
+  }
+  const place = { offset: Number(map.offset), size: Number(map.size) };
+  let kept: KeptFd | null = null;
   try {
-    if (flags.mode === 'message' || !(flags.read || flags.write)) return null;
-    const region: FileRegion = { fd, offset: Number(map.offset), size: Number(map.size) };
-    if (flags.mode === 'mmap') return MappedBacking.open(native, region, flags, stat, windows);
-    const backing = FileBacking.open(native, region, stat);
-    keepsFd = true;
-    return backing;
-  } finally {
-    if (!keepsFd) native.close(fd);
+    requireInsideFile({ fd, ...place }, stat);
+    kept = files.keep(fd, flags.write);
+    const region: FileRegion = { fd: kept.fd, ...place };
+    const backing =
+      flags.mode === 'mmap'
+        ? MappedBacking.open(native, region, flags, stat, windows)
+        : FileBacking.open(native, region, stat);
+    return { backing, source: { file: kept, offset: map.offset, mode: flags.mode } };
+  } catch (error) {
+    if (kept === null) native.close(fd);
+    else kept.release();
+    throw error;
   }
 }

@@ -1,7 +1,10 @@
 import type { FerryError } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
+import type { UnreadBytes } from './framer.ts';
 import type { IncomingMessage } from './incoming-message.ts';
+import type { UsedIds } from './pending-requests.ts';
 import type { Reactor } from './reactor.ts';
+import type { UnsentBytes } from './send-buffer.ts';
 
 /** Who handles what a connection receives. */
 export interface ConnectionHandler {
@@ -25,4 +28,16 @@ export interface ConnectionOptions {
   readonly handler: ConnectionHandler;
   /** Longest message in either direction, header included, in bytes. */
   readonly maxMessage: number;
+  /** What another process has left of this connection, which begins frozen then; see {@link Connection.thaw}. */
+  readonly inherited?: ConnectionRemains;
+}
+
+/** Everything of a connection that is neither its socket nor its owner's. */
+export interface ConnectionRemains {
+  /** Received and not handled. */
+  readonly unread: UnreadBytes;
+  /** Begun and not sent. */
+  readonly unsent: UnsentBytes;
+  /** Ids of our own requests, none of which waits for a reply. */
+  readonly ids: UsedIds;
 }

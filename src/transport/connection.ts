@@ -9,8 +9,8 @@ import {
   tooManyFds,
   unexpectedReply,
 } from './connection-errors.ts';
-import type { ConnectionHandler, ConnectionOptions } from './connection-options.ts';
-import { Framer } from './framer.ts';
+import type { ConnectionHandler, ConnectionOptions, ConnectionRemains } from './connection-options.ts';
+import { Framer, type UnreadBytes } from './framer.ts';
 import { type HeldMessage, HeldMessages } from './held-messages.ts';
 import { IncomingMessage, type ReplyTicket } from './incoming-message.ts';
 import { Outbox } from './outbox.ts';
@@ -46,23 +46,26 @@ export class Connection {
   /** Where its reply begins in the stream, to take it back if the handler throws; -1: not begun. */
   #replyAt = -1;
   #closed: FerryError | null = null;
+  #frozen = false;
 
   constructor(options: ConnectionOptions) {
     this.fd = options.fd;
     this.#native = options.native;
     this.#handler = options.handler;
-    this.#framer = new Framer(options.maxMessage);
+    this.#framer = new Framer(options.maxMessage, options.inherited?.unread);
     options.native.setSendBuffer(options.fd, MESSAGES_IN_SOCKET * options.maxMessage);
     this.#outbox = new Outbox({ ...options, failed: (reason) => this.close(reason) });
     this.out = this.#outbox.buffer;
     this.#pending = new PendingRequests(options.reactor, commandName);
     try {
+      if (options.inherited !== undefined) this.#inherit(options.inherited);
       this.#port = options.reactor.open(
         options.fd,
         { rx: this.#framer.bytes, tx: this.out.bytes, fds: this.#fds, control: this.out.control },
         { received: (result) => this.#received(result), writable: () => this.#writable() },
       );
       this.#outbox.serve(this.#port);
+      if (options.inherited !== undefined) this.#stopAll();
     } catch (error) {
       options.native.close(options.fd);
       throw error;
@@ -168,6 +171,52 @@ export class Connection {
     this.#handleAll();
   }
 
+  /**
+   * From now on nothing is received, handled or sent, until {@link thaw}: another process may go on with the socket. What
+   * can be sent now is sent before.
+   */
+  freeze(): void {
+    this.#outbox.flush();
+    // That may have found out that the peer has gone.
+    if (this.#closed === null) this.#stopAll();
+  }
+
+  /** Goes on where {@link freeze} has stopped, or another process has. */
+  thaw(): void {
+    if (!this.#frozen) return;
+    this.#frozen = false;
+    this.#outbox.thaw();
+    this.#handleAll();
+  }
+
+  /**
+   * Why another process can't go on with this connection now; null when it can. All reasons pass by themselves, unless
+   * the peer has ceased to read or to answer.
+   */
+  get unfinished(): string | null {
+    if (this.#pending.size > 0) return 'a request of ours is not answered yet';
+    if (this.out.cutsHeader) return 'the client has read only part of a header';
+    if (this.#outbox.awaited && this.out.pending > 0) return 'the client has not read what it was sent';
+    if (this.#framer.skipping) return 'the client is in the middle of a message that is too long';
+    return null;
+  }
+
+  /** What another process needs to go on; of a connection that is frozen. Fds stay open here, and are not copied. */
+  remains(): ConnectionRemains {
+    return { unread: this.#unread(), unsent: this.out.remains(), ids: this.#pending.usedIds() };
+  }
+
+  /** Lets go of the socket, which another process goes on with: nobody is told. */
+  abandon(): void {
+    if (this.#closed !== null) return;
+    this.#closed = new TransportError('ERR_CONNECTION_CLOSED', 'another process goes on with the connection');
+    this.#outbox.shut();
+    this.#port.close();
+    this.#closeFds(this.#framer.takeAllFds());
+    for (const held of this.#held.takeAll()) this.#closeFds(held.fds);
+    this.#native.close(this.fd);
+  }
+
   /** Takes the commands that wait away from the connection, for an owner that outlives it. */
   takeHeld(): HeldMessage[] {
     return this.#held.takeAll();
@@ -185,6 +234,42 @@ export class Connection {
     for (const run of waiting) run();
     this.#handler.closed(reason);
     for (const held of this.#held.takeAll()) this.#closeFds(held.fds);
+  }
+
+  #inherit({ unsent, ids }: ConnectionRemains): void {
+    if (!this.out.adopt(unsent)) {
+      throw new TransportError(
+        'ERR_FRAMING',
+        'what is left of the connection does not fit, or is no messages',
+      );
+    }
+    this.#pending.adopt(ids);
+    // Lent to the one message that they go with.
+    const lent = unsent.fdMarks.flatMap(({ fds }) => fds);
+    if (lent.length > 0) this.#outbox.whenDrained(() => this.#closeFds(lent));
+  }
+
+  #stopAll(): void {
+    this.#outbox.freeze();
+    this.#frozen = true;
+    this.#port.expect(this.#framer.receiveOffset, 0);
+  }
+
+  /** Commands that wait, and then what no message has been made of. */
+  #unread(): UnreadBytes {
+    const pieces: Uint8Array[] = [];
+    const fdSets: { at: number; fds: readonly number[] }[] = [];
+    let length = 0;
+    for (const { bytes, fds } of this.#held.list()) {
+      pieces.push(bytes);
+      length += bytes.length;
+      if (fds.length > 0) fdSets.push({ at: length - 1, fds });
+    }
+    const { bytes, fdSets: rest } = this.#framer.remains();
+    return {
+      bytes: Buffer.concat([...pieces, bytes]),
+      fdSets: [...fdSets, ...rest.map(({ at, fds }) => ({ at: at + length, fds }))],
+    };
   }
 
   #received(result: number): void {
@@ -222,12 +307,12 @@ export class Connection {
   }
 
   #writable(): void {
-    if (this.#outbox.writable()) this.#handleAll();
+    if (!this.#frozen && this.#outbox.writable()) this.#handleAll();
   }
 
   /** Handles everything that can be handled now and sends the answers with one system call. */
   #handleAll(): void {
-    if (this.#outbox.gathering || this.#closed !== null) return;
+    if (this.#outbox.gathering || this.#closed !== null || this.#frozen) return;
     this.#handleWhatIsThere();
     this.#outbox.flush();
     this.#expectMore();
@@ -243,7 +328,7 @@ export class Connection {
   }
 
   #expectMore(): void {
-    if (this.#closed !== null) return;
+    if (this.#closed !== null || this.#frozen) return;
     this.#port.expect(this.#framer.receiveOffset, this.#held.full ? 0 : this.#framer.receiveLength);
   }
 

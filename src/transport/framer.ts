@@ -2,8 +2,16 @@ import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
 
 /** Offset of msg_size in the header. */
 const SIZE_AT = 4;
+const NOTHING_UNREAD: UnreadBytes = { bytes: new Uint8Array(0), fdSets: [] };
 /** The longest body of an oversized message that is skipped rather than taken for a broken stream, in bytes. */
 export const MAX_SKIPPED_MESSAGE = 64 * 1024 * 1024;
+
+/** Bytes that were received and not consumed, with the fds that came with them. */
+export interface UnreadBytes {
+  readonly bytes: Uint8Array;
+  /** `at`: the last byte of the read that brought these fds, from the start of `bytes`. Ascending. */
+  readonly fdSets: readonly { readonly at: number; readonly fds: readonly number[] }[];
+}
 
 /** What {@link Framer.next} found. */
 export type Framed = 'message' | 'incomplete' | 'too-big' | 'too-small' | 'broken';
@@ -30,11 +38,30 @@ export class Framer {
   messageStart = 0;
   messageEnd = 0;
 
-  /** `maxMessage` bounds a whole message, header included, in bytes. */
-  constructor(maxMessage: number) {
+  /** `maxMessage` bounds a whole message, header included, in bytes. `unread`: what another framer has left, by {@link remains}. */
+  constructor(maxMessage: number, unread: UnreadBytes = NOTHING_UNREAD) {
     this.#max = maxMessage;
-    this.bytes = new Uint8Array(maxMessage + 64 * 1024);
+    this.bytes = new Uint8Array(Math.max(maxMessage, unread.bytes.length) + 64 * 1024);
     this.view = new DataView(this.bytes.buffer);
+    this.bytes.set(unread.bytes);
+    this.#end = unread.bytes.length;
+    for (const { at, fds } of unread.fdSets) this.#fdSets.push({ lastByte: at, fds: [...fds] });
+  }
+
+  /** What has not been consumed; it stays here. */
+  remains(): UnreadBytes {
+    const first = this.#base + this.#start;
+    // What came with bytes that were thrown away is nobody's.
+    const sets = this.#fdSets.filter(({ lastByte }) => lastByte >= first);
+    return {
+      bytes: this.bytes.slice(this.#start, this.#end),
+      fdSets: sets.map(({ lastByte, fds }) => ({ at: lastByte - first, fds: [...fds] })),
+    };
+  }
+
+  /** Whether an oversized message is being thrown away, of which more has to come. */
+  get skipping(): boolean {
+    return this.#skip > 0;
   }
 
   /** Where the next receive goes: bytes[receiveOffset ... + receiveLength]. */

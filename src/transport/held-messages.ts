@@ -69,6 +69,11 @@ export class HeldMessages {
     this.#fds += held.fds.length;
   }
 
+  /** The commands that wait, in order; they stay here. */
+  list(): readonly HeldMessage[] {
+    return this.#queue;
+  }
+
   /** Takes out everything. */
   takeAll(): HeldMessage[] {
     const all = this.#queue;

@@ -24,26 +24,63 @@ export interface ListenOptions {
   readonly accepted: (fd: number) => void;
 }
 
+/** A socket that listens. */
+export interface Listener extends Closeable {
+  readonly fd: number;
+  /** Its file; null for one that whoever started us has opened, and whose file is theirs. */
+  readonly path: string | null;
+  /** Nobody is accepted until {@link resume}: who connects waits. */
+  pause(): void;
+  resume(): void;
+  /** Lets go of the socket, which another process goes on with: its file stays. Idempotent, also with close. */
+  release(): void;
+}
+
 /**
  * Listens on a UNIX socket. A socket file that a crashed server left behind is replaced; one that a living server
  * listens on is not. Closing removes the file if it is still ours.
  * @throws TransportError ERR_SOCKET_IN_USE, ERR_SOCKET_PATH
  */
-export function listen(options: ListenOptions): Closeable {
-  const { native, path } = options;
-  const fd = bind(native, path, options.mode);
-  const { ino } = statSync(path);
-  const acceptor = acceptFrom(options, fd);
+export function listen(options: ListenOptions): Listener {
+  const fd = bind(options.native, options.path, options.mode);
+  return listenOn({ ...options, fd });
+}
+
+/** How a socket that listens already is used. */
+export type ListenOnOptions = Omit<ListenOptions, 'path' | 'mode'> & {
+  /** The caller's no more. */
+  readonly fd: number;
+  /** Its file, if it is ours to remove. */
+  readonly path: string | null;
+  /** Nobody is accepted before {@link Listener.resume}. */
+  readonly paused?: boolean;
+};
+
+/** Accepts from a socket that listens already. Closing removes the file if it is still ours. */
+export function listenOn(options: ListenOnOptions): Listener {
+  const { native, fd, path } = options;
+  const ino = path === null ? undefined : inodeOf(path);
+  let acceptor: Closeable | null = options.paused === true ? null : acceptFrom(options, fd);
   let open = true;
+  const stop = (): void => {
+    acceptor?.close();
+    acceptor = null;
+  };
+  const end = (removes: boolean): void => {
+    if (!open) return;
+    open = false;
+    stop();
+    // Before the fd is closed: until then the kernel gives the inode's number to no other file.
+    if (removes && path !== null && inodeOf(path) === ino) rmSync(path, { force: true });
+    native.close(fd);
+  };
   return {
-    close() {
-      if (!open) return;
-      open = false;
-      acceptor.close();
-      // Before the fd is closed: until then the kernel gives the inode's number to no other file.
-      if (inodeOf(path) === ino) rmSync(path, { force: true });
-      native.close(fd);
+    ...{ fd, path, pause: stop },
+    resume: () => {
+      if (open) acceptor ??= acceptFrom(options, fd);
     },
+    release: () => end(false),
+    close: () => end(true),
   };
 }
 
@@ -117,7 +154,10 @@ function inodeOf(path: string): number | undefined {
  * Accepts whoever connects. When that fails, for want of fds usually, it pauses: the listener stays readable, and the
  * loop would run hot.
  */
-function acceptFrom(options: ListenOptions, listener: number): Closeable {
+function acceptFrom(
+  options: Pick<ListenOptions, 'native' | 'reactor' | 'accepted'>,
+  listener: number,
+): Closeable {
   const { native, reactor } = options;
   let open = true;
   let current: Closeable = reactor.watch(listener, accept);

@@ -34,6 +34,7 @@ export class Outbox {
   /** The job of {@link #planFlush} waits in the reactor, which may be for as long as its owner only posts. */
   #flushDeferred = false;
   #shut = false;
+  #frozen = false;
 
   constructor({ native, reactor, fd, maxMessage, failed }: OutboxOptions) {
     this.buffer = new SendBuffer(native, fd, maxMessage);
@@ -49,6 +50,23 @@ export class Outbox {
   /** A peer that does not read its replies gets no more of them until it does. */
   get backedUp(): boolean {
     return this.buffer.pending > 0 && this.buffer.pending >= BACKLOG && !this.buffer.flush();
+  }
+
+  /** Whether somebody waits until everything has been sent. */
+  get awaited(): boolean {
+    return this.#drained.length > 0;
+  }
+
+  /** From now on nothing is sent, until {@link thaw}. */
+  freeze(): void {
+    this.#frozen = true;
+    this.#port?.awaitWritable(false);
+  }
+
+  /** Messages are sent again. */
+  thaw(): void {
+    this.#frozen = false;
+    this.flush();
   }
 
   /** Tells `port` when to wait for room in the socket. */
@@ -73,7 +91,7 @@ export class Outbox {
   /** Sends what was begun now. */
   flush(): void {
     this.#flushPlanned = false;
-    if (this.#shut) return;
+    if (this.#shut || this.#frozen) return;
     this.buffer.flush();
     this.#afterFlush();
   }

@@ -6,6 +6,12 @@ import { TransportError } from './transport-error.ts';
 /** Called once per request: with the reply (valid only until it returns), or with why there is none. */
 export type Completion = (reply: IncomingMessage | null, error: FerryError | null) => void;
 
+/** Message ids of one side's own requests. */
+export interface UsedIds {
+  readonly last: number;
+  readonly abandoned: readonly number[];
+}
+
 interface Pending {
   readonly command: number;
   readonly deadline: number;
@@ -25,7 +31,7 @@ export class PendingRequests {
   readonly #nameOf: (command: number) => string;
   readonly #pending = new Map<number, Pending>();
   readonly #abandoned = new Set<number>();
-  #nextId = 0;
+  #lastId = 0;
   #timer: Closeable | null = null;
   #timerAt = Number.POSITIVE_INFINITY;
 
@@ -46,9 +52,20 @@ export class PendingRequests {
 
   /** An id that no request in flight uses. Not to be called when {@link full}. */
   allocateId(): number {
-    do this.#nextId = (this.#nextId + 1) & 0xffff;
-    while (this.#pending.has(this.#nextId) || this.#abandoned.has(this.#nextId));
-    return this.#nextId;
+    do this.#lastId = (this.#lastId + 1) & 0xffff;
+    while (this.#pending.has(this.#lastId) || this.#abandoned.has(this.#lastId));
+    return this.#lastId;
+  }
+
+  /** Which ids have been used: the last one, and those whose replies may still come although nobody waits for them. */
+  usedIds(): UsedIds {
+    return { last: this.#lastId, abandoned: [...this.#abandoned] };
+  }
+
+  /** Goes on where another has left the same connection. */
+  adopt({ last, abandoned }: UsedIds): void {
+    this.#lastId = last;
+    for (const id of abandoned) this.#abandoned.add(id);
   }
 
   /** Waits for the reply to `id`, for at most `timeoutMs`. */

@@ -11,6 +11,15 @@ const BATCH = 32 * 1024;
 /** Offset of msg_size in the header. */
 const SIZE_AT = 4;
 
+/** Bytes that were begun and not sent, with the fds that go with them. */
+export interface UnsentBytes {
+  readonly bytes: Uint8Array;
+  /** How many bytes at the front are the rest of a message of which part has been sent. */
+  readonly rest: number;
+  /** The messages with fds: where they begin and end in `bytes`. Ascending. */
+  readonly fdMarks: readonly { readonly at: number; readonly end: number; readonly fds: readonly number[] }[];
+}
+
 /**
  * Messages on their way out of one socket: built in place, sent in batches with one system call, kept when the
  * socket is full. It never blocks and never grows.
@@ -32,6 +41,8 @@ export class SendBuffer {
   #sent = 0;
   /** Where the message ends of which part has been sent; before #start when none has. */
   #partEnd = 0;
+  /** The place, among all bytes that ever were in the buffer, where that message begins. */
+  #partBegin = 0;
   /** The errno of a send that failed for good, or 0. */
   failure = 0;
 
@@ -41,6 +52,44 @@ export class SendBuffer {
     this.#fd = fd;
     this.bytes = new Uint8Array(2 * maxMessage + 2 * BATCH);
     this.view = new DataView(this.bytes.buffer);
+  }
+
+  /** What has not been sent; it stays here. */
+  remains(): UnsentBytes {
+    this.#settle();
+    const from = this.#start;
+    return {
+      bytes: this.bytes.slice(from, this.#end),
+      rest: Math.max(0, this.#partEnd - from),
+      fdMarks: this.#fdMarks.map(({ at, end, fds }) => ({ at: at - from, end: end - from, fds })),
+    };
+  }
+
+  /** Takes over what another buffer, of the same socket, has left; before anything is begun. False: it does not fit. */
+  adopt({ bytes, rest, fdMarks }: UnsentBytes): boolean {
+    if (bytes.length > this.bytes.length || rest > bytes.length) return false;
+    this.bytes.set(bytes);
+    let newest = 0;
+    for (let at = rest, size = 0; at < bytes.length; at += size) {
+      size = bytes.length - at < HEADER_SIZE ? 0 : this.#messageEnd(at) - at;
+      if (size < HEADER_SIZE || size > bytes.length - at) return false;
+      newest = at;
+    }
+    this.#fdMarks = fdMarks.map(({ at, end, fds }) => ({ at, end, fds: [...fds] }));
+    this.#end = bytes.length;
+    this.#partEnd = rest;
+    this.#partBegin = -HEADER_SIZE;
+    this.#newest = newest;
+    return true;
+  }
+
+  /**
+   * Whether the socket has part of a header and not the rest of it. A client may give up on such a connection (QEMU
+   * reads a header with one call), so nothing else may happen before the rest has been sent.
+   */
+  get cutsHeader(): boolean {
+    this.#settle();
+    return this.#partEnd > this.#start && this.#sent - this.#partBegin < HEADER_SIZE;
   }
 
   /** Bytes not sent yet. */
@@ -148,7 +197,10 @@ export class SendBuffer {
     if (this.#end + rest > this.bytes.length && !this.#compact(rest)) return false;
     this.bytes.set(body.subarray(taken), this.#end);
     this.#end += rest;
-    if (taken > 0) this.#partEnd = this.#end;
+    if (taken > 0) {
+      this.#partEnd = this.#end;
+      this.#partBegin = this.#sent - taken - HEADER_SIZE;
+    }
     if (this.#start === this.#end) this.#rewind();
     return true;
   }
@@ -210,7 +262,12 @@ export class SendBuffer {
     this.#startAt(this.#start + bytes);
     this.#sent += bytes;
     if (this.#start === this.#end) return;
-    while (at < this.#start) at = this.#messageEnd(at);
+    let begin = at;
+    while (at < this.#start) {
+      begin = at;
+      at = this.#messageEnd(at);
+    }
+    if (begin < at) this.#partBegin = this.#sent - (this.#start - begin);
     this.#partEnd = at;
   }
 

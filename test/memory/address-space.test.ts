@@ -111,11 +111,42 @@ describe('map', () => {
     dmaError(() => space.readSync(PAGE, bytes(1)), 'ERR_DMA_PROTECTED');
   });
 
-  it('keeps no fd open for mapped memory, one for file access', () => {
+  it('keeps one fd open for each file, however many maps there are of it', () => {
     map('mmap', 0n, PAGE);
-    expect(openFds()).toBe(before + 1);
     map('file', PAGE, PAGE);
+    map('mmap', 2n * PAGE, PAGE);
     expect(openFds()).toBe(before + 2);
+    space.unmap(0n, PAGE);
+    space.unmap(PAGE, PAGE);
+    expect(openFds()).toBe(before + 2);
+    space.unmap(2n * PAGE, PAGE);
+    expect(openFds()).toBe(before + 1);
+  });
+
+  it('keeps an fd that can be written apart from one that can only be read', () => {
+    map('mmap', 0n, PAGE);
+    map('mmap', PAGE, PAGE, { write: false });
+    expect(openFds()).toBe(before + 3);
+  });
+
+  it('describes all maps, so that another process can make them again', () => {
+    map('mmap', PAGE, PAGE, { offset: PAGE });
+    map('file', 0n, PAGE, { write: false });
+    map('message', 2n * PAGE, PAGE);
+    const described = space.describeMaps();
+    const again = new AddressSpace(native);
+    for (const one of described) again.map({ ...one, fd: one.fd === null ? null : native.dup(one.fd) });
+    again.writeSync(PAGE, Uint8Array.of(1, 2, 3));
+    expect(fileBytes(fd, 4096, 3)).toEqual(Uint8Array.of(1, 2, 3));
+    expect(again.describeMaps().map(({ fd: _, ...rest }) => rest)).toEqual(
+      described.map(({ fd: _, ...rest }) => rest),
+    );
+    expect(described.map(({ iova, offset, flags }) => [iova, offset, flags.mode])).toEqual([
+      [0n, 0n, 'file'],
+      [PAGE, PAGE, 'mmap'],
+      [2n * PAGE, 0n, 'message'],
+    ]);
+    again.clear();
   });
 
   it('holds 65,535 maps unless told otherwise', () => {

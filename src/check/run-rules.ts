@@ -6,8 +6,8 @@ import { BrokenRuleError, type Finding, InconclusiveError, NotApplicableError } 
 /** What one rule is tried on. */
 export interface Trial<W> {
   readonly world: W;
-  /** What was sent and received, the end of it. */
-  exchange(): readonly Shown[];
+  /** What was sent and received, the end of it. Asked for when the rule is broken. */
+  exchange(): readonly Shown[] | Promise<readonly Shown[]>;
   /** What the other end has said on its standard error since the trial began; empty where that can't be seen. */
   log(): string;
   /** Gives everything back. Called once, whatever the outcome. */
@@ -58,14 +58,14 @@ async function tryRule<W>(rule: Rule<W>, { stage, limitMs }: RunOptions<W>): Pro
   try {
     trial = await stage.begin(rule);
   } catch (error) {
-    return done(verdictOf(error, null));
+    return done(await verdictOf(error, null));
   }
   const result = done(await verdictIn(rule, trial, limitMs));
   try {
     await trial.end(result);
   } catch (error) {
     // What was found stays found; that the stage could not be cleared shows in the next rule.
-    if (result.outcome === 'passed') return done(verdictOf(error, trial));
+    if (result.outcome === 'passed') return done(await verdictOf(error, trial));
   }
   return result;
 }
@@ -83,16 +83,16 @@ async function verdictIn<W>(
     await Promise.race([rule.check(trial.world), limit]);
     return { outcome: 'passed', reason: null, finding: null };
   } catch (error) {
-    return verdictOf(error, trial);
+    return await verdictOf(error, trial);
   } finally {
     clearTimeout(timer);
   }
 }
 
 /** An error that is no verdict is the suite's own, so nobody else is blamed for it. */
-function verdictOf(error: unknown, trial: Trial<unknown> | null): Omit<Result, 'rule' | 'ms'> {
+async function verdictOf(error: unknown, trial: Trial<unknown> | null): Promise<Omit<Result, 'rule' | 'ms'>> {
   if (error instanceof BrokenRuleError) {
-    return { outcome: 'broken', reason: null, finding: findingOf(error, trial) };
+    return { outcome: 'broken', reason: null, finding: await findingOf(error, trial) };
   }
   const reason = error instanceof Error ? error.message : String(error);
   const outcome = error instanceof NotApplicableError ? 'not applicable' : 'inconclusive';
@@ -100,11 +100,11 @@ function verdictOf(error: unknown, trial: Trial<unknown> | null): Omit<Result, '
   return { outcome, reason: known ? reason : `the suite itself failed: ${reason}`, finding: null };
 }
 
-function findingOf(error: BrokenRuleError, trial: Trial<unknown> | null): Finding {
+async function findingOf(error: BrokenRuleError, trial: Trial<unknown> | null): Promise<Finding> {
   return {
     what: error.message,
     expected: error.expected,
-    exchange: trial?.exchange() ?? [],
+    exchange: (await trial?.exchange()) ?? [],
     log: trial?.log() ?? '',
   };
 }

@@ -1,0 +1,167 @@
+import type { Native } from '../../native/index.ts';
+import { Command, DeviceInfoFlag } from '../../protocol/index.ts';
+import { MigrationFlag, MigrationState } from '../../states/index.ts';
+import { Exchange } from '../exchange.ts';
+import type { Need, RuleFacts } from '../rule.ts';
+import type { Stage, Trial } from '../run-rules.ts';
+import { inconclusive, notApplicable } from '../verdict.ts';
+import { fields } from '../wire/bytes.ts';
+import type { Wire } from '../wire/wire.ts';
+import { getState, trySetState } from './ask.ts';
+import { type Facts, gatherFacts } from './facts.ts';
+import type { Instance, Launcher } from './instance.ts';
+import { ServerWorld } from './world.ts';
+
+/** What a {@link ServerStage} has to know. */
+export interface ServerStageOptions {
+  readonly native: Native;
+  readonly launcher: Launcher;
+  /** How long each wait may take, milliseconds. */
+  readonly timeoutMs: number;
+  readonly seed: number;
+}
+
+/** What is missing for each need that depends on the device. */
+const MISSING: Readonly<Partial<Record<Need, (facts: Facts) => string | null>>> = {
+  migration: ({ migrationFlags: flags }) =>
+    flags === null ? 'the device has no migration: DEVICE_FEATURE MIGRATION is refused' : null,
+  precopy: ({ migrationFlags: flags }) => lacks(flags, MigrationFlag.PRE_COPY, 'PRE_COPY'),
+  p2p: ({ migrationFlags: flags }) => lacks(flags, MigrationFlag.P2P, 'P2P states'),
+  logging: ({ logging }) => (logging ? null : 'the device has no DMA logging: a probe is refused'),
+};
+
+function lacks(flags: number | null, flag: number, what: string): string | null {
+  return flags === null || (flags & flag) === 0 ? `the device has no ${what}` : null;
+}
+
+/**
+ * Where rules for servers are tried. One instance serves rule after rule, for as long as it is as good as new; where
+ * instances can be started, one that a rule has broken is replaced.
+ */
+export class ServerStage implements Stage<ServerWorld> {
+  readonly #options: ServerStageOptions;
+  #instance: Instance | null = null;
+  #facts: Facts | null = null;
+  #log = '';
+
+  constructor(options: ServerStageOptions) {
+    this.#options = options;
+  }
+
+  /** What the server says of itself; null before {@link prepare}, and when it could not be asked. */
+  get facts(): Facts | null {
+    return this.#facts;
+  }
+
+  /** Starts the first server, and asks it what it is. Throws InconclusiveError when none can be had. */
+  async prepare(): Promise<void> {
+    const world = this.#worldOn(await this.#launched(), new Exchange());
+    try {
+      this.#facts = await gatherFacts(await world.connect());
+    } catch {
+      // The rules about it will tell what is wrong; those that need to know what the device has can't be decided.
+      this.#facts = null;
+    } finally {
+      await world.end();
+    }
+  }
+
+  async begin(rule: RuleFacts): Promise<Trial<ServerWorld>> {
+    this.#require(rule.needs);
+    const instance = await this.#ready(rule);
+    this.#log = '';
+    instance.takeLog();
+    const exchange = new Exchange();
+    const world = this.#worldOn(instance, exchange);
+    return {
+      world,
+      exchange: async () => {
+        const how = world.lost ? await instance.ended() : null;
+        if (how !== null) exchange.event('server', `its process has ended: ${how}`);
+        return exchange.shown;
+      },
+      log: () => {
+        this.#log += instance.takeLog();
+        return this.#log;
+      },
+      end: async ({ outcome }) => {
+        await world.end();
+        if (outcome !== 'passed' && this.#options.launcher.fresh) await this.#drop();
+      },
+    };
+  }
+
+  /** Ends what was started. */
+  async close(): Promise<void> {
+    await this.#drop();
+  }
+
+  #require(needs: readonly Need[]): void {
+    const { launcher } = this.#options;
+    if (!launcher.fresh && (needs.includes('spawn') || needs.includes('second'))) {
+      notApplicable('it needs instances of its own (--spawn)');
+    }
+    if (needs.includes('process') && this.#instance !== null && this.#instance.pid === null) {
+      notApplicable("it needs the server's process (--spawn)");
+    }
+    for (const need of needs) {
+      const missing = MISSING[need];
+      if (missing === undefined) continue;
+      const reason = missing(this.#facts ?? inconclusive('the server could not be asked what it is'));
+      if (reason !== null) notApplicable(reason);
+    }
+  }
+
+  /** An instance on which a rule can begin: it takes a connection, and the device runs. */
+  async #ready({ area }: RuleFacts): Promise<Instance> {
+    const instance = this.#instance ?? (await this.#launched());
+    // Rules on the first words need nothing more than a socket.
+    if (area === 'negotiation' && this.#facts === null) return instance;
+    const problem = await this.#problemOf(instance);
+    if (problem === null) return instance;
+    if (!this.#options.launcher.fresh) inconclusive(problem);
+    await this.#drop();
+    const another = await this.#launched();
+    const worse = await this.#problemOf(another);
+    return worse === null ? another : inconclusive(`a fresh server does not work: ${worse}`);
+  }
+
+  async #problemOf(instance: Instance): Promise<string | null> {
+    const world = this.#worldOn(instance, new Exchange());
+    try {
+      const wire = await world.open();
+      return this.#facts?.migrationFlags == null ? null : await this.#bringBack(wire);
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    } finally {
+      await world.end();
+    }
+  }
+
+  /** The device as a rule expects it: RUNNING. A server that is not ours to stop is only looked at. */
+  async #bringBack(wire: Wire): Promise<string | null> {
+    const { RUNNING } = MigrationState;
+    if ((await getState(wire)) === RUNNING) return null;
+    if (!this.#options.launcher.fresh) return 'the device is not RUNNING';
+    await trySetState(wire, RUNNING);
+    if ((await getState(wire)) === RUNNING) return null;
+    if (((this.#facts?.deviceFlags ?? 0) & DeviceInfoFlag.RESET) !== 0)
+      await wire.request(Command.DEVICE_RESET, fields());
+    return (await getState(wire)) === RUNNING ? null : 'the device does not come back to RUNNING';
+  }
+
+  #worldOn(instance: Instance, exchange: Exchange): ServerWorld {
+    return new ServerWorld({ ...this.#options, instance, exchange, facts: this.#facts, name: '' });
+  }
+
+  async #launched(): Promise<Instance> {
+    this.#instance = await this.#options.launcher.launch();
+    return this.#instance;
+  }
+
+  async #drop(): Promise<void> {
+    const instance = this.#instance;
+    this.#instance = null;
+    await instance?.stop();
+  }
+}

@@ -1,0 +1,184 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Errno, errnoName } from '../../errors/index.ts';
+import type { Native } from '../../native/index.ts';
+import { Command } from '../../protocol/index.ts';
+import type { Exchange } from '../exchange.ts';
+import { broken, given, inconclusive } from '../verdict.ts';
+import { versionPayload } from '../wire/bytes.ts';
+import { Patience } from '../wire/patience.ts';
+import { Wire } from '../wire/wire.ts';
+import { failed, worked } from './ask.ts';
+import { type Facts, PROPOSAL } from './facts.ts';
+import type { Instance, Launcher } from './instance.ts';
+import { type KnownDevice, knownDevice } from './known-devices.ts';
+
+/** What a {@link ServerWorld} is made of. */
+export interface ServerWorldParts {
+  readonly native: Native;
+  readonly launcher: Launcher;
+  readonly instance: Instance;
+  readonly exchange: Exchange;
+  /** Null: the server could not be asked what it is. */
+  readonly facts: Facts | null;
+  /** How long each wait may take, milliseconds. */
+  readonly timeoutMs: number;
+  /** From which what is random is made, so that it can be repeated. */
+  readonly seed: number;
+  /** How reports call this server among several: empty for the only one. */
+  readonly name: string;
+}
+
+/** How long is waited before a server is tried again that does not take a connection yet, milliseconds. */
+const AGAIN_MS = 5;
+
+/** A server that runs, for one rule: connections to it, and whatever has to be given back at the end. */
+export class ServerWorld {
+  readonly native: Native;
+  readonly instance: Instance;
+  readonly timeoutMs: number;
+  readonly seed: number;
+  readonly #parts: ServerWorldParts;
+  readonly #wires: Wire[] = [];
+  readonly #fds: number[] = [];
+  readonly #others: ServerWorld[] = [];
+
+  constructor(parts: ServerWorldParts) {
+    this.#parts = parts;
+    this.native = parts.native;
+    this.instance = parts.instance;
+    this.timeoutMs = parts.timeoutMs;
+    this.seed = parts.seed;
+  }
+
+  /** What the server says of itself. */
+  get facts(): Facts {
+    return this.#parts.facts ?? inconclusive('the server could not be asked what it is');
+  }
+
+  /** What is known of the device, if it is one of those that several programs implement. */
+  get known(): KnownDevice | null {
+    return knownDevice(this.facts.identity);
+  }
+
+  /** Whether a connection has ended that this side did not close. */
+  get lost(): boolean {
+    return this.#wires.some(({ ended }) => ended !== null && ended !== 'it was closed here');
+  }
+
+  /** A connection on which nothing has been said. */
+  async connect(who: 'main' | 'control' = 'main'): Promise<Wire> {
+    const { native, instance, exchange, timeoutMs, name } = this.#parts;
+    const path = (who === 'control' ? instance.controlPath : null) ?? instance.socketPath;
+    const channel = name === '' ? who : `${name} ${who}`;
+    const fd = await this.#connected(path);
+    const wire = new Wire({ native, fd, channel, exchange, timeoutMs });
+    this.#wires.push(wire);
+    return wire;
+  }
+
+  /** A connection that has negotiated. That it can't is another rule's affair. */
+  async open(proposal = PROPOSAL, who: 'main' | 'control' = 'main'): Promise<Wire> {
+    const patience = new Patience(this.timeoutMs);
+    for (;;) {
+      const wire = await this.connect(who);
+      const reply = await given('VERSION', () => wire.request(Command.VERSION, versionPayload(proposal)));
+      if (!failed(reply)) return wire;
+      wire.close();
+      // A server of one client may not have seen yet that the one before has gone.
+      if (reply.header.error !== Errno.EBUSY || patience.left === 0)
+        await given('VERSION', () => worked(reply));
+      await delay(AGAIN_MS);
+    }
+  }
+
+  /** The connection on which the device is migrated: one to the control socket, or else the one given, or a new one. */
+  async migrator(main: Wire | null = null): Promise<Wire> {
+    if (this.instance.controlPath !== null) return this.open(PROPOSAL, 'control');
+    return main ?? (await this.open());
+  }
+
+  /** Demands that the server takes a new connection and answers on it. The ones before have to be closed. */
+  async stillServes(after: string): Promise<void> {
+    const wire = await this.#reconnected(after);
+    const reply = await wire.request(Command.VERSION, versionPayload(PROPOSAL));
+    if (failed(reply) && reply.header.error !== Errno.EBUSY) worked(reply, `VERSION after ${after}`);
+    wire.close();
+  }
+
+  /** Another server of the same kind, which ends with this world. */
+  async second(): Promise<ServerWorld> {
+    const instance = await this.#parts.launcher.launch();
+    const other = new ServerWorld({ ...this.#parts, instance, name: 'second' });
+    this.#others.push(other);
+    return other;
+  }
+
+  /** Guest memory that can be shared. Closed with this world. */
+  memfd(size: number): number {
+    return this.keep(this.native.memfd('ferry-check', size, false), 'memfd_create');
+  }
+
+  /** An eventfd. Closed with this world. */
+  eventfd(): number {
+    return this.keep(this.native.eventfd(0), 'eventfd');
+  }
+
+  /** Closes an fd with this world; a negative one is an error of the system's. */
+  keep(fd: number, what: string): number {
+    if (fd < 0) inconclusive(`${what} failed with ${errnoName(-fd)}`);
+    this.#fds.push(fd);
+    return fd;
+  }
+
+  /** Closes every connection that is open. */
+  closeWires(): void {
+    for (const wire of this.#wires) wire.close();
+  }
+
+  /** Gives everything back. */
+  async end(): Promise<void> {
+    this.closeWires();
+    for (const fd of this.#fds.splice(0)) this.native.close(fd);
+    for (const other of this.#others.splice(0)) {
+      await other.end();
+      await other.instance.stop();
+    }
+  }
+
+  async #reconnected(after: string): Promise<Wire> {
+    this.closeWires();
+    const patience = new Patience(this.timeoutMs);
+    for (;;) {
+      const how = await this.#endedAtOnce();
+      if (how !== null) broken(`the server's process ended (${how}) after ${after}`, 'it to survive');
+      const fd = this.native.connect(this.instance.socketPath);
+      if (fd >= 0) {
+        const { native, exchange, timeoutMs } = this.#parts;
+        const wire = new Wire({ native, fd, channel: 'main', exchange, timeoutMs });
+        this.#wires.push(wire);
+        return wire;
+      }
+      if (patience.left === 0) {
+        broken(`after ${after} nobody takes a connection any more (${errnoName(-fd)})`, 'it to survive');
+      }
+      await delay(AGAIN_MS);
+    }
+  }
+
+  /** How the process has ended, without waiting where its pid tells that it runs. */
+  #endedAtOnce(): Promise<string | null> {
+    return this.instance.pid === null ? this.instance.ended() : Promise.resolve(null);
+  }
+
+  async #connected(path: string): Promise<number> {
+    const patience = new Patience(this.timeoutMs);
+    for (;;) {
+      const fd = this.native.connect(path);
+      if (fd >= 0) return fd;
+      // The queue of a listener may be full, or the server may listen anew for each client.
+      const passing = fd === -Errno.EAGAIN || fd === -Errno.ECONNREFUSED;
+      if (!passing || patience.left === 0) inconclusive(`${path} can't be connected to: ${errnoName(-fd)}`);
+      await delay(AGAIN_MS);
+    }
+  }
+}

@@ -42,6 +42,7 @@ import { resetDevice } from './reset-ladder.ts';
 import { runOperation } from './run-operation.ts';
 import { inspectServer, precopyInfo } from './server-inspection.ts';
 import type { Session } from './session.ts';
+import { type SwitchoverRequest, type SwitchoverStatus, switchover } from './switchover.ts';
 
 type Offset = number | bigint;
 
@@ -286,6 +287,10 @@ export abstract class DeviceBase<M extends Mode> implements DeviceMethods<M> {
 
   reconnection(choice: ReconnectionChoice | null): Answer<M, ReconnectionStatus> {
     return this.run(reconnection(this.agreement, choice));
+  }
+
+  switchover(request: SwitchoverRequest): Answer<M, SwitchoverStatus> {
+    return this.run(switchover(this.agreement, request));
   }
 
   inspectServer(): Answer<M, unknown> {

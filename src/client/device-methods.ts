@@ -14,6 +14,7 @@ import type {
 import type { GuestRegion } from './guest-memory.ts';
 import type { ReconnectionChoice, ReconnectionStatus } from './reconnection.ts';
 import type { RegionDoorbells } from './region-doorbells.ts';
+import type { SwitchoverRequest, SwitchoverStatus } from './switchover.ts';
 
 /** How a write travels. */
 export interface WriteOptions {
@@ -123,6 +124,12 @@ export interface DeviceMethods<M extends Mode> {
   precopyInfo(): Answer<M, PrecopyInfo | null>;
   /** What a Ferry server knows of itself, as JSON; null when that was not negotiated. */
   inspectServer(): Answer<M, unknown>;
+
+  /**
+   * What the server of a device does for a VMM that moves the guest by itself (FERRY_SWITCHOVER, docs/vm-migration.md).
+   * Control socket only, where that was negotiated (`agreement.switchover`). Throws RemoteError, ClientError.
+   */
+  switchover(request: SwitchoverRequest): Answer<M, SwitchoverStatus>;
 
   /** Whose the device is; null when the server has no claims (`agreement.claim`). */
   claimStatus(): Answer<M, ClaimStatus | null>;

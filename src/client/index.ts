@@ -31,6 +31,7 @@ export { type PciBar, type PciConfig, parsePciConfig } from './pci-config.ts';
 export type { ReconnectionChoice, ReconnectionStatus } from './reconnection.ts';
 export type { RegionDoorbells } from './region-doorbells.ts';
 export { RemoteError, type RemoteErrorCode } from './remote-error.ts';
+export type { SwitchoverRequest, SwitchoverStatus } from './switchover.ts';
 export { SyncDeviceClient } from './sync-device-client.ts';
 export { V1Device, type V1DeviceOptions } from './v1-device.ts';
 export { V1Error, type V1ErrorCode, V1StateError } from './v1-error.ts';

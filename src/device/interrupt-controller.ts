@@ -75,6 +75,11 @@ export class InterruptController {
     return this.#level;
   }
 
+  /** Whether INTx has been signalled, and the client has not said that it has served it. */
+  get intxOutstanding(): boolean {
+    return this.#intx.masked[0] === 1;
+  }
+
   /** Whether delivery is on hold. */
   get held(): boolean {
     return this.#held;

@@ -129,6 +129,11 @@ export class AddressSpace {
     this.#observer = observer;
   }
 
+  /** Who answers message accesses; null when nobody does. */
+  get port(): DmaPort | null {
+    return this.#port;
+  }
+
   /** Chooses who answers message accesses from now on; null when nobody does. */
   setPort(port: DmaPort | null): void {
     this.#port = port;

@@ -84,6 +84,17 @@ export class DirtyLog {
     }
   }
 
+  /** Calls `visit` with every run of pages (bytes) that is in the log, in no order. Nothing is forgotten. */
+  forEachRun(visit: (iova: bigint, length: bigint) => void): void {
+    const logging = this.#logging;
+    if (logging === null) return;
+    for (const { first, end } of logging.ranges) {
+      logging.pages.forEachRun(first, end, (from, to) =>
+        visit(BigInt(from) * logging.pageSize, BigInt(to - from) * logging.pageSize),
+      );
+    }
+  }
+
   /**
    * What was written in `[iova, iova + length)` since the last report: bit i stands for the page of `pageSize` bytes
    * at `iova + i * pageSize`; bytes in order, padded to whole u64 words. `pageSize` is any power of two and `iova` any

@@ -34,6 +34,7 @@ export const capabilitiesObject = object('what the sender supports', {
     inspect: boolean('FERRY_INSPECT is understood'),
     claim: boolean('FERRY_CLAIM is understood'),
     reconnection: boolean('FERRY_RECONNECTION is understood'),
+    switchover: boolean('FERRY_SWITCHOVER is understood'),
     configuration: integer(
       'in a reply, how the configuration space has to travel: 0 in the state of the device, 1 once, when the data has ' +
         'been written, 2 ahead of the data each time, its actions withheld, 3 ahead each time with all its actions; 0 ' +

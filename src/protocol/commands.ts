@@ -21,6 +21,7 @@ export const Command = {
   FERRY_INSPECT: 0xfe02,
   FERRY_CLAIM: 0xfe03,
   FERRY_RECONNECTION: 0xfe04,
+  FERRY_SWITCHOVER: 0xfe05,
 } as const;
 
 /** A command number that exists. */

@@ -141,6 +141,13 @@ export {
   RegionIoFds,
 } from './region-io-fds.ts';
 export { deviceReset } from './reset.ts';
+export {
+  ferrySwitchover,
+  SwitchoverFlag,
+  SwitchoverOperation,
+  SwitchoverReply,
+  SwitchoverRequest,
+} from './switchover.ts';
 export type { BodyShape, ElementShape, TailShape } from './tail.ts';
 export { V1_REGION_SUBTYPE, V1_REGION_TYPE, V1MigrationInfo } from './v1-migration.ts';
 export { PROTOCOL_MAJOR, PROTOCOL_MINOR, type Version, version } from './version.ts';

@@ -11,6 +11,7 @@ import { regionRead, regionWrite, regionWriteMulti } from './region-access.ts';
 import { deviceGetRegionInfo } from './region-info.ts';
 import { deviceGetRegionIoFds } from './region-io-fds.ts';
 import { deviceReset } from './reset.ts';
+import { ferrySwitchover } from './switchover.ts';
 import { version } from './version.ts';
 
 /** Every message, in the order of the command numbers. */
@@ -36,6 +37,7 @@ export const messages: readonly Message[] = [
   ferryInspect,
   ferryClaim,
   ferryReconnection,
+  ferrySwitchover,
 ];
 
 const byCommand: ReadonlyMap<number, Message> = new Map(messages.map((one) => [one.command, one]));

@@ -44,6 +44,8 @@ export interface Agreement {
   readonly claim: boolean;
   /** FERRY_RECONNECTION may be sent. */
   readonly reconnection: boolean;
+  /** FERRY_SWITCHOVER may be sent. */
+  readonly switchover: boolean;
   /** How the configuration space has to travel: a ConfigurationMode, or one of a later version; null: not agreed. */
   readonly configuration: number | null;
 }
@@ -65,6 +67,7 @@ export const OUR_CAPABILITIES: Capabilities = {
     inspect: true,
     claim: true,
     reconnection: true,
+    switchover: true,
     configuration: ConfigurationMode.IN_STATE,
   },
 };
@@ -127,6 +130,7 @@ function common(proposed: Capabilities, ours: Capabilities): Capabilities {
         inspect: yes(theirs.inspect, our.inspect) || undefined,
         claim: yes(theirs.claim, our.claim) || undefined,
         reconnection: yes(theirs.reconnection, our.reconnection) || undefined,
+        switchover: yes(theirs.switchover, our.switchover) || undefined,
         configuration: both(theirs.configuration, our.configuration, (_, mode) => mode),
       }),
     ),
@@ -148,6 +152,7 @@ function agreement(reply: Version, told: Capabilities, heard: Capabilities, agre
     inspect: yes(agreed.ferry?.inspect, told.ferry?.inspect),
     claim: yes(agreed.ferry?.claim, told.ferry?.claim),
     reconnection: yes(agreed.ferry?.reconnection, told.ferry?.reconnection),
+    switchover: yes(agreed.ferry?.switchover, told.ferry?.switchover),
     configuration: told.ferry?.configuration === undefined ? null : (agreed.ferry?.configuration ?? null),
   };
 }

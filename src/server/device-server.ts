@@ -26,6 +26,7 @@ import { ResetRun } from './reset-run.ts';
 import { Seats } from './seats.ts';
 import { type Role, ServedConnection } from './served-connection.ts';
 import { heldTooLong, ServerError } from './server-error.ts';
+import { Switchover } from './switchover.ts';
 import { V1Interface } from './v1/v1-interface.ts';
 import type { V1Options } from './v1/v1-options.ts';
 
@@ -47,6 +48,7 @@ export class DeviceServer {
   readonly logging: DmaLogging<ServedConnection>;
   readonly reconnection: Reconnection<ServedConnection>;
   readonly hold = new Hold();
+  readonly switchover: Switchover<ServedConnection>;
   readonly log: Log;
   readonly #transitionTimeoutMs: number;
   readonly #holdClock: HoldClock;
@@ -101,6 +103,7 @@ export class DeviceServer {
       failed: (error) => this.#resetFailed(error),
       over: () => this.#resetOver(),
     });
+    this.switchover = new Switchover(this.memory, this.device.interrupts);
     const claims = new Claims<ServedConnection>();
     const listener: MigrationListener<ServedConnection> = {
       departs: (from, to) => this.#departs(from, to),
@@ -150,6 +153,7 @@ export class DeviceServer {
     this.migration.leave(served);
     this.claims.leave(served);
     this.logging.leave(served);
+    if (this.switchover.leave(served)) this.#releaseInterrupts();
     if (this.main !== served) this.#seats.leave(served);
     else this.#mainEnds(served, served.connection.takeHeld());
   }
@@ -280,6 +284,7 @@ export class DeviceServer {
   /** The control side has asked for RUNNING and got it, perhaps on its way to more: the VMM goes on. */
   #settled(by: ServedConnection, error: unknown): void {
     if (by.role !== 'control' || !mayInitiateDma(this.migration.state)) return;
+    if (this.switchover.end()) this.#releaseInterrupts();
     if (error === null || (error instanceof ArcError && error.reached !== error.from)) this.#endHold();
   }
 
@@ -314,7 +319,7 @@ export class DeviceServer {
 
   /** A device that does not run interrupts nobody (STOP, linux/vfio.h); one that is held interrupts after the hold. */
   #releaseInterrupts(): void {
-    if (!this.hold.active) this.device.interrupts.release();
+    if (!this.hold.active && !this.switchover.withheld) this.device.interrupts.release();
   }
 
   #replayOrphans(): void {
@@ -322,6 +327,7 @@ export class DeviceServer {
   }
 
   #wasReset(): void {
+    this.switchover.end();
     this.hold.stateElsewhere = false;
     this.migration.wasReset();
     this.v1?.migration.wasReset();

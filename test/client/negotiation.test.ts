@@ -65,7 +65,14 @@ describe('VERSION', () => {
         pgsizes: 0x7ffff000,
         write_multiple: true,
         migration: { pgsize: 4096, max_bitmap_size: 268435456 },
-        ferry: { precopy_info: true, inspect: true, claim: true, reconnection: true, configuration: 0 },
+        ferry: {
+          precopy_info: true,
+          inspect: true,
+          claim: true,
+          reconnection: true,
+          switchover: true,
+          configuration: 0,
+        },
       },
     });
   });

@@ -224,6 +224,10 @@ const repairs: Readonly<Record<string, (value: Value) => Value>> = {
     operation: num(value, 'operation') % 4,
     flags: num(value, 'operation') % 4 === 3 ? num(value, 'flags') : 0,
   }),
+  'FERRY_SWITCHOVER request': (value) => ({
+    ...argsz(16)(value),
+    operation: num(value, 'operation') % 4,
+  }),
   'FERRY_PRECOPY_INFO request': argsz(24),
   'FERRY_INSPECT request': argsz(8),
   'DMA_LOGGING_START SET request': loggingStart,

@@ -44,6 +44,7 @@ it('has the numbers and sizes of the text', () => {
     [0xfe02, 'FERRY_INSPECT', 8, 8],
     [0xfe03, 'FERRY_CLAIM', 40, 56],
     [0xfe04, 'FERRY_RECONNECTION', 16, 24],
+    [0xfe05, 'FERRY_SWITCHOVER', 24, 16],
   ]);
 });
 

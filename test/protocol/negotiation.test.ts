@@ -67,6 +67,7 @@ describe('a server', () => {
       inspect: false,
       claim: false,
       reconnection: false,
+      switchover: false,
       configuration: null,
     });
   });
@@ -169,6 +170,7 @@ describe('a client', () => {
       inspect: false,
       claim: false,
       reconnection: false,
+      switchover: false,
       configuration: null,
     });
   });

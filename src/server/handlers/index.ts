@@ -16,6 +16,7 @@ import { handleRegionInfo } from './region-info.ts';
 import { handleRegionIoFds } from './region-io-fds.ts';
 import { handleRegionWriteMulti } from './region-write-multi.ts';
 import { handleReset } from './reset.ts';
+import { handleSwitchover } from './switchover.ts';
 import { handleVersion } from './version.ts';
 
 /** What both sockets take. */
@@ -46,6 +47,7 @@ const mainOnly: readonly (readonly [number, Handler])[] = [
 /** What only a controller may do: a VMM does not know that its device moves. */
 const controlOnly: readonly (readonly [number, Handler])[] = [
   [Command.FERRY_CLAIM, handleClaim],
+  [Command.FERRY_SWITCHOVER, handleSwitchover],
   [Command.FERRY_RECONNECTION, handleReconnection],
 ];
 

@@ -33,6 +33,9 @@ export function handleRegionRead(served: ServedConnection, message: IncomingMess
   requireInside(served, region, offset, count);
   if (!region.readable) throw notAllowed('read', region.index);
   if (!mayAccess(served, region, false, false)) return false;
+  if (served.server.switchover.shield !== null && isShielded(served, region.index, offset, count)) {
+    return answerShielded(served, message);
+  }
   const { connection, scratch } = served;
   const small = count <= scratch.length;
   if (small) region.read(offset, scratch, 0, count);
@@ -42,6 +45,25 @@ export function handleRegionRead(served: ServedConnection, message: IncomingMess
   echoRegionAccess(view, start, out.view, at);
   if (small) copySmall(scratch, out.bytes, at + FIXED, count);
   else region.read(offset, out.bytes, at + FIXED, count);
+  return true;
+}
+
+/** The one byte that a VMM reads so that it says of an interrupt that it is served. */
+function isShielded(
+  { role, server }: ServedConnection,
+  index: number,
+  offset: number,
+  count: number,
+): boolean {
+  const { shield } = server.switchover;
+  return role === 'main' && count === 1 && shield?.region === index && shield.offset === offset;
+}
+
+function answerShielded({ connection }: ServedConnection, message: IncomingMessage): true {
+  const at = connection.reply(message, FIXED + 1);
+  if (at < 0) return true;
+  echoRegionAccess(message.view, message.start, connection.out.view, at);
+  connection.out.bytes[at + FIXED] = 0;
   return true;
 }
 

@@ -46,7 +46,11 @@ function offeredTo({ role, server }: ServedConnection, proposal: Version): Capab
     ...(ferry === undefined
       ? {}
       : {
-          ferry: { ...ferry, configuration, ...(role === 'main' && { claim: false, reconnection: false }) },
+          ferry: {
+            ...ferry,
+            configuration,
+            ...(role === 'main' && { claim: false, switchover: false, reconnection: false }),
+          },
         }),
   };
 }

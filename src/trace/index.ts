@@ -1,0 +1,21 @@
+export { Conversation, type Told } from './conversation.ts';
+export {
+  allNodes,
+  type DecodedMessage,
+  decodeMessage,
+  type FieldNode,
+  type FieldPart,
+  type FieldValue,
+  type MessageKind,
+  type Problem,
+} from './decode/index.ts';
+export { describeFacts, FD_KINDS, type FdFacts, type FdKind } from './fd-facts.ts';
+export { type Assembled, MessageAssembler } from './message-assembler.ts';
+export type { StateChange } from './state-watch.ts';
+export type {
+  BytesEvent,
+  MessageEvent,
+  SocketRole,
+  TracedConnection,
+  TraceEvent,
+} from './trace-event.ts';

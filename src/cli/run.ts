@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { demoCommand } from './demo.ts';
+import { doctorCommand } from './doctor/doctor.ts';
 import { EXIT_CODES_HELP, ExitCode } from './exit-code.ts';
 import { ExitRequest } from './exit-request.ts';
 import { failureJson, failureOf } from './failure.ts';
@@ -30,6 +31,7 @@ Examples:
   ferry recover                                            finish what an interrupted migration has left
   ferry save /tmp/a.sock a.ferry                           write its state to a file
   ferry restore a.ferry /tmp/b.sock                        and give it to another server
+  ferry doctor /tmp/a.sock                                 see why it can't be migrated
   ferry state /tmp/a.sock                                  see where a migration has left it
   ferry states path RUNNING STOP_COPY                      see what a change of state takes
 ${EXIT_CODES_HELP}`;
@@ -72,6 +74,7 @@ function buildProgram(): Command {
     testCaCommand(),
     stateCommand(),
     statesCommand(),
+    doctorCommand(),
     demoCommand(),
   ];
   for (const command of commands) program.addCommand(command);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import {
   type AnyPayload,
-  type Command,
+  Command,
   encodeHeader,
   FeatureHead,
   features,

@@ -14,7 +14,7 @@ export function seenOfSocket(facts: SocketFacts): Seen[] {
 }
 
 /** What was not looked at, and why. */
-export function notLookedOfSocket({ conversation, listening, server, control }: SocketFacts): NotLooked[] {
+export function notLookedOfSocket({ conversation, listening, server }: SocketFacts): NotLooked[] {
   const missed: NotLooked[] = [];
   if (listening === null)
     missed.push({ what: 'who listens and is connected', why: '/proc/net/unix can not be read' });
@@ -24,10 +24,10 @@ export function notLookedOfSocket({ conversation, listening, server, control }: 
   if (conversation.kind !== 'answered') return missed;
   const { description, vmm } = conversation.device;
   for (const { message } of description.refused) missed.push({ what: 'a part of the device', why: message });
-  if (control === null)
+  if (description.server === null)
     missed.push({
       what: 'holds, claims and the VMM',
-      why: 'only the control socket of a Ferry server tells them',
+      why: 'only a server of Ferry tells them',
     });
   if (vmm !== null && vmm.args.length === 0)
     missed.push({ what: `the command line of ${processText(vmm)}`, why: 'it belongs to another account' });

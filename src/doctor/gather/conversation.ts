@@ -21,9 +21,10 @@ export interface Talk {
 
 /**
  * Asks a server everything that can be asked without changing its device, over one connection: VERSION, information,
- * the configuration space, device features by GET and PROBE. Never rejects for what the server does.
+ * the configuration space, device features by GET and PROBE. `asVmm`: over the main socket, where nobody else is then.
+ * Never rejects for what the server does.
  */
-export async function converse(host: Host, path: string, timeoutMs: number): Promise<Talk> {
+export async function converse(host: Host, path: string, asVmm: boolean, timeoutMs: number): Promise<Talk> {
   const real = loadNative();
   const reactor = new RecordingReactor(new EventLoopReactor(real));
   let pid: number | null = null;
@@ -38,7 +39,10 @@ export async function converse(host: Host, path: string, timeoutMs: number): Pro
     const client = await DeviceClient.connect(path, { native: { ...real, connect }, reactor, timeoutMs });
     greeted = true;
     try {
-      return { conversation: { kind: 'answered', device: await ask(host, client, reactor.first) }, pid };
+      return {
+        conversation: { kind: 'answered', device: await ask(host, client, asVmm, reactor.first) },
+        pid,
+      };
     } finally {
       client.close();
     }
@@ -49,12 +53,17 @@ export async function converse(host: Host, path: string, timeoutMs: number): Pro
   }
 }
 
-async function ask(host: Host, client: DeviceClient, greeting: Uint8Array): Promise<DeviceFacts> {
+async function ask(
+  host: Host,
+  client: DeviceClient,
+  asVmm: boolean,
+  greeting: Uint8Array,
+): Promise<DeviceFacts> {
   const description = await client.describe();
   const { flags } = description.migration;
   const logsDma =
     flags === null ? null : await client.probeFeature(Feature.DMA_LOGGING_START, FeatureFlag.SET);
-  const pid = numberAt(description.server, 'main', 'pid');
+  const pid = asVmm ? null : numberAt(description.server, 'main', 'pid');
   const vmm = pid === null ? null : processFacts(host, pid);
   const qemu = vmm !== null && isQemu(vmm) ? readQemuArguments(vmm.args) : null;
   return { greeting: readGreeting(greeting), description, logsDma, vmm, qemu };

@@ -37,7 +37,7 @@ function candidates(host: Host): PciCandidate[] {
   return (host.list('sys/bus/pci/devices') ?? []).flatMap((address) => {
     const driver = host.linkName('sys/bus/pci/devices', address, 'driver');
     const id = pciId(host, address);
-    const isVf = host.has('sys/bus/pci/devices', address, 'physfn');
+    const isVf = host.link('sys/bus/pci/devices', address, 'physfn') !== null;
     const variant = id === null || !isVf ? null : variantDriverFor(id.vendor, id.device, id.classCode);
     const involved = variant !== null || (driver !== null && isVfioDriver(driver));
     return involved ? [{ address, driver, variant }] : [];

@@ -23,7 +23,8 @@ export async function gatherSocket(host: Host, path: string, probe: SocketProbe)
   const outside = lookFromOutside(host, path);
   const silent = reasonNotToConnect(outside, probe);
   if (silent !== null) return { ...outside, conversation: { kind: 'none', why: silent } };
-  const talk = await converse(host, (outside.control ?? outside.file).path, probe.timeoutMs);
+  const { control, file } = outside;
+  const talk = await converse(host, (control ?? file).path, control === null, probe.timeoutMs);
   return { ...outside, server: outside.server ?? serverOf(host, talk), conversation: talk.conversation };
 }
 

@@ -8,10 +8,12 @@ import { joined } from './device-rule.ts';
 const isPci = ({ kind }: KernelDeviceFacts): boolean => kind === 'pci';
 
 /** Gives a PCI device to another driver. */
-function bindTo(address: string, driver: string): string[] {
+function bindTo(address: string, module: string): string[] {
+  // Drivers are called as their modules are, but for this one.
+  const driver = module === 'vfio_pci' ? 'vfio-pci' : module;
   const device = `/sys/bus/pci/devices/${address}`;
   return [
-    `modprobe ${driver.replaceAll('-', '_')}`,
+    `modprobe ${driver}`,
     `echo ${driver} > ${device}/driver_override`,
     `echo ${address} > ${device}/driver/unbind   (when a driver has it)`,
     `echo ${address} > /sys/bus/pci/drivers_probe`,
@@ -19,7 +21,7 @@ function bindTo(address: string, driver: string): string[] {
 }
 
 const driverOf = ({ matching, variant }: KernelDeviceFacts): string =>
-  matching[0] ?? variant?.module ?? 'vfio-pci';
+  matching[0] ?? variant?.module ?? 'vfio_pci';
 
 /** What keeps a device of the kernel from being used through VFIO at all. */
 export const kernelDeviceRules: readonly Rule<KernelDeviceFacts>[] = [
@@ -156,7 +158,7 @@ export const kernelMigrationRules: readonly Rule<KernelDeviceFacts>[] = [
       return special === undefined ? null : `${facts.name} is bound to vfio-pci; ${special} is made for it`;
     },
     why: 'vfio-pci knows nothing of the state of a device. QEMU says: "VFIO migration is not supported in kernel".',
-    next: (facts) => bindTo(facts.name, facts.matching.find((module) => module !== 'vfio_pci') ?? 'vfio-pci'),
+    next: (facts) => bindTo(facts.name, facts.matching.find((module) => module !== 'vfio_pci') ?? 'vfio_pci'),
   },
   {
     id: 'driver-not-built',

@@ -3,7 +3,7 @@ export type { ConnectionHandler, ConnectionOptions, ConnectionRemains } from './
 export { DedicatedReactor } from './dedicated-reactor.ts';
 export { EventLoopReactor } from './event-loop-reactor.ts';
 export { Framer, type UnreadBytes } from './framer.ts';
-export type { HeldMessage } from './held-messages.ts';
+export { type HeldMessage, HeldMessages } from './held-messages.ts';
 export { IncomingMessage, type ReplyTicket } from './incoming-message.ts';
 export {
   connect,
@@ -15,6 +15,7 @@ export {
   MAX_SOCKET_PATH,
 } from './listener.ts';
 export type { Completion, UsedIds } from './pending-requests.ts';
+export { Outbox, type OutboxOptions } from './outbox.ts';
 export type { Closeable, Reactor, SocketBuffers, SocketEvents, SocketPort } from './reactor.ts';
 export type { UnsentBytes } from './send-buffer.ts';
 export type { SpinOptions } from './spin-options.ts';

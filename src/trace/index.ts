@@ -11,6 +11,13 @@ export {
 } from './decode/index.ts';
 export { describeFacts, FD_KINDS, type FdFacts, type FdKind } from './fd-facts.ts';
 export { type Assembled, MessageAssembler } from './message-assembler.ts';
+export {
+  READ_PIECE,
+  RecordingReader,
+  recordEvent,
+  recordingStart,
+  TraceError,
+} from './recording/index.ts';
 export type { StateChange } from './state-watch.ts';
 export type {
   BytesEvent,

@@ -1,0 +1,13 @@
+export {
+  At,
+  FD_SIZE,
+  FdAt,
+  FIXED_SIZE,
+  LINK_TYPE,
+  RecordFlag,
+  RecordKind,
+  VERSION,
+} from './encapsulation.ts';
+export { READ_PIECE, RecordingReader } from './reader.ts';
+export { TraceError } from './trace-error.ts';
+export { recordEvent, recordingStart } from './writer.ts';

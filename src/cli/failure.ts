@@ -64,14 +64,22 @@ function usageFailure(message: string): Failure {
 }
 
 function migrationFailure(error: MigrationError): Failure {
-  const { owner, phase, sourceState, destinationState } = error;
+  const { owner, phase, sourceState, destinationState, timeline } = error;
   return {
     code: error.code,
     errno: errnoName(error.errno),
     message: error.message,
     next: error.nextSteps,
     exitCode: migrationExitCode(error),
-    details: { owner, phase, sourceState: named(sourceState), destinationState: named(destinationState) },
+    details: {
+      ...{
+        owner,
+        phase,
+        sourceState: named(sourceState),
+        destinationState: named(destinationState),
+        timeline,
+      },
+    },
   };
 }
 

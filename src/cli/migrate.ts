@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import type { DeviceClient } from '../client/index.ts';
 import { deviceEnd, type MigrationReport, migrate } from '../engine/index.ts';
+import { storyOfMigration } from '../report/index.ts';
 import { addChannelOptions, addConnectionsOption } from './channel-options.ts';
 import { addConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { connectControl } from './control.ts';
@@ -10,12 +11,13 @@ import { addJournalOption, journalsIn } from './journal-options.ts';
 import { addLimitOptions, limitsOf, timeoutOf } from './limit-options.ts';
 import { migrationView } from './migration-view.ts';
 import { wholeNumber } from './quantities.ts';
+import { addReportOption, type ReportOption, reported } from './report-option.ts';
 import { type SendOptions, send } from './send.ts';
 import { dryRunLines, summaryOf } from './summary.ts';
 import { print, toJson } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
-type Options = Omit<SendOptions, 'to'> & { readonly to?: string };
+type Options = Omit<SendOptions, 'to'> & ReportOption & { readonly to?: string };
 
 const HELP = `
 Without --to there are two sockets, SOURCE and DESTINATION, and this process moves the device by itself. With --to, all
@@ -34,7 +36,7 @@ standard output.
 
 Examples:
   ferry migrate /tmp/a.sock /tmp/b.sock
-  ferry migrate /tmp/a.sock /tmp/b.sock --bandwidth 100M
+  ferry migrate /tmp/a.sock /tmp/b.sock --bandwidth 100M --report a-to-b.html
   ferry migrate /tmp/disk.sock /tmp/nic.sock --to tcp:127.0.0.1:4711
   ferry migrate /tmp/a.sock --to tcp:far.example:4711 --tls-cert a.pem --tls-key a.key --tls-ca ca.pem --dry-run
 ${EXIT_CODES_HELP}`;
@@ -46,7 +48,7 @@ export function migrateCommand(): Command {
     .argument('<control...>', 'SOURCE DESTINATION; with --to, all sources')
     .option('--to <address>', 'where ferry receive listens');
   addConnectionsOption(addChannelOptions(addConfigurationOption(addLimitOptions(command))));
-  return addJournalOption(command)
+  return addReportOption(addJournalOption(command))
     .option('--wait <ms>', 'how long to look for a receiver that was lost (default: 30000)', wholeNumber(0))
     .option('--paused', 'the guest is paused, and stays so')
     .option('--force', 'move a group although a device has no P2P states')
@@ -58,7 +60,8 @@ export function migrateCommand(): Command {
 
 async function runMigration(paths: readonly string[], options: Options): Promise<void> {
   const { to } = options;
-  const report = to === undefined ? await here(paths, options) : await send(paths, { ...options, to });
+  const work = () => (to === undefined ? here(paths, options) : send(paths, { ...options, to }));
+  const report = await reported(options, 'Migration', work, storyOfMigration);
   if (options.json === true) return print(toJson(report));
   for (const line of report.dryRun ? dryRunLines(report) : summaryOf(report)) print(line);
 }

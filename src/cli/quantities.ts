@@ -1,5 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 
+export { counted, formatBytes, formatMs, grouped } from '../report/index.ts';
+
 const UNITS = new Map([
   ['', 1],
   ['K', 1024],
@@ -29,36 +31,10 @@ export function wholeNumber(least: number, most: number = Number.MAX_SAFE_INTEGE
   };
 }
 
-/** Bytes for people: `64.0 MiB`. */
-export function formatBytes(bytes: number): string {
-  let value = bytes;
-  for (const unit of ['B', 'KiB', 'MiB', 'GiB']) {
-    if (value < 1024) return unit === 'B' ? `${value} B` : `${value.toFixed(1)} ${unit}`;
-    value /= 1024;
-  }
-  return `${value.toFixed(1)} TiB`;
-}
-
 /** Bytes as lspci writes sizes: `4K`, `64M`, `256`. */
 export function shortBytes(bytes: number): string {
   for (const [unit, factor] of [...UNITS].reverse()) {
     if (bytes >= factor && bytes % factor === 0) return `${bytes / factor}${unit}`;
   }
   return String(bytes);
-}
-
-/** Milliseconds for people: `0.42 ms`, `12.3 ms`, `4.56 s`. */
-export function formatMs(ms: number): string {
-  if (ms >= 1000) return `${(ms / 1000).toFixed(2)} s`;
-  return `${ms.toFixed(ms < 1 ? 2 : 1)} ms`;
-}
-
-/** A number with its thousands apart: `67,108,864`. */
-export function grouped(value: number): string {
-  return value.toLocaleString('en-US');
-}
-
-/** `1 round`, `2 rounds`. */
-export function counted(count: number, noun: string): string {
-  return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { type Channel, listenForChannels, NO_ID, printEndpoint } from '../channel/index.ts';
 import { MigrationError, type MigrationEvent, type ReceiverReport, runReceiver } from '../engine/index.ts';
 import type { FerryError } from '../errors/index.ts';
+import { storyOfReception } from '../report/index.ts';
 import { addChannelOptions, type ChannelOptions, type Way, wayOf } from './channel-options.ts';
 import { addConfigurationOption, type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { connectGroup, type DeviceGroup } from './device-group.ts';
@@ -14,10 +15,11 @@ import { forgetKept, keepBeside } from './kept-state.ts';
 import { timeoutOf } from './limit-options.ts';
 import { type MigrationView, migrationView } from './migration-view.ts';
 import { wholeNumber } from './quantities.ts';
+import { addReportOption, type ReportOption, reported } from './report-option.ts';
 import { receptionLines } from './summary.ts';
 import { print, printFailure, toJson } from './terminal.ts';
 
-interface Options extends ChannelOptions, ConfigurationOption {
+interface Options extends ChannelOptions, ConfigurationOption, ReportOption {
   readonly listen: string;
   readonly journal?: string;
   readonly keep?: boolean;
@@ -51,7 +53,7 @@ export function receiveCommand(): Command {
     .description('receive devices that ferry migrate --to sends')
     .argument('<control...>', 'control or main sockets of the servers that are to get them')
     .requiredOption('--listen <address>', 'where to wait for the sender');
-  return addJournalOption(addConfigurationOption(addChannelOptions(command)))
+  return addReportOption(addJournalOption(addConfigurationOption(addChannelOptions(command))))
     .option('--keep', 'keep what comes in a file too, until the devices run')
     .option('--timeout <ms>', 'how long each request may take (default: 5000)', wholeNumber(1))
     .option('--wait <ms>', 'how long to wait for a sender that was lost (default: 30000)', wholeNumber(0))
@@ -70,7 +72,8 @@ async function receive(paths: readonly string[], options: Options): Promise<void
     const listener = await listenForChannels(way.endpoint, listening(way, doorway, options));
     announce(printEndpoint(listener.endpoint), devices, options);
     try {
-      show(devices, await reception.run(), options);
+      const story = (report: ReceiverReport) => storyOfReception(report, 'Reception');
+      show(devices, await reported(options, 'Reception', () => reception.run(), story), options);
     } finally {
       doorway.close('the receiver has ended');
       await listener.close();

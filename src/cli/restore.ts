@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Command } from 'commander';
 import { restore } from '../engine/index.ts';
 import { Errno, FerryError } from '../errors/index.ts';
+import { storyOfReception } from '../report/index.ts';
 import { addConfigurationOption, type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { connectGroup, type DeviceGroup } from './device-group.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
@@ -10,12 +11,13 @@ import { addKeyOptions, type KeyOptions } from './key-options.ts';
 import { timeoutOf } from './limit-options.ts';
 import { migrationView } from './migration-view.ts';
 import { wholeNumber } from './quantities.ts';
+import { addReportOption, type ReportOption, reported } from './report-option.ts';
 import { sourceAt } from './saved-file.ts';
 import { field } from './server-report.ts';
 import { receptionLines } from './summary.ts';
 import { print, toJson } from './terminal.ts';
 
-interface Options extends ConfigurationOption, KeyOptions {
+interface Options extends ConfigurationOption, KeyOptions, ReportOption {
   readonly force?: boolean;
   readonly journal?: string;
   readonly timeout?: number;
@@ -41,7 +43,7 @@ export function restoreCommand(): Command {
     .description('give devices a state that was saved')
     .argument('<file>', 'what ferry save has written')
     .argument('<control...>', 'control or main sockets of the servers that are to get it');
-  return addJournalOption(addConfigurationOption(addKeyOptions(command)))
+  return addReportOption(addJournalOption(addConfigurationOption(addKeyOptions(command))))
     .option('--force', 'also when a VMM is connected, or a device of a group has no P2P states')
     .option('--timeout <ms>', 'how long each request may take (default: 5000)', wholeNumber(1))
     .option('--json', 'print JSON')
@@ -60,12 +62,17 @@ async function run(path: string, paths: readonly string[], options: Options): Pr
     if (!force) await requireUnused(devices);
     const source = await sourceAt(path, options);
     try {
-      const report = await restore({
-        ...{ source, group, force, devices: await devices.ends(), journals: journalsIn(journal) },
-        peer: { devices: null, recover: recoverCommand(group, journal) },
-        ...timeoutOf(options),
-        onProgress: (progress) => view.show(progress),
-      });
+      const ends = await devices.ends();
+      const work = () =>
+        restore({
+          ...{ source, group, force, devices: ends, journals: journalsIn(journal) },
+          peer: { devices: null, recover: recoverCommand(group, journal) },
+          ...timeoutOf(options),
+          onProgress: (progress) => view.show(progress),
+        });
+      const report = await reported(options, 'Restoration', work, (it) =>
+        storyOfReception(it, 'Restoration'),
+      );
       view.close();
       if (json) return print(toJson(report));
       for (const line of receptionLines(namesOf(devices), report)) print(line);

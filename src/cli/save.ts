@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Command, Option } from 'commander';
 import { type Channel, type CompressionMode, saveTo } from '../channel/index.ts';
 import { type Leave, type SaveReport, save } from '../engine/index.ts';
+import { storyOfSaving } from '../report/index.ts';
 import { addConfigurationOption, type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { connectGroup } from './device-group.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
@@ -11,11 +12,12 @@ import { addKeyOptions, type KeyOptions } from './key-options.ts';
 import { addLimitOptions, type LimitOptions, limitsOf, timeoutOf } from './limit-options.ts';
 import { migrationView } from './migration-view.ts';
 import { formatBytes, formatMs } from './quantities.ts';
+import { addReportOption, type ReportOption, reported } from './report-option.ts';
 import { PIPE, sinkAt } from './saved-file.ts';
 import { print, printError, toJson } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
-interface Options extends ConfigurationOption, LimitOptions, KeyOptions {
+interface Options extends ConfigurationOption, LimitOptions, KeyOptions, ReportOption {
   readonly compress: CompressionMode;
   readonly leave: Leave;
   readonly paused?: boolean;
@@ -54,7 +56,7 @@ export function saveCommand(): Command {
         .choices(['auto', 'on', 'off'])
         .default('auto'),
     );
-  return addJournalOption(addConfigurationOption(addLimitOptions(addKeyOptions(command))))
+  return addReportOption(addJournalOption(addConfigurationOption(addLimitOptions(addKeyOptions(command)))))
     .option('--paused', 'the guest is paused, and stays so')
     .option('--force', 'save a group although a device has no P2P states')
     .option('--json', 'print JSON')
@@ -70,12 +72,15 @@ async function run(words: readonly string[], options: Options): Promise<void> {
   const off = onInterrupt(() => cancel.abort());
   const view = migrationView(options.json === true);
   try {
-    const file = await openFile(path, options);
-    const report = await save({
-      ...{ file, devices: await devices.ends(), signal: cancel.signal },
-      ...saveOptions(file.peer.group, options),
-      onProgress: (progress) => view.show(progress),
-    });
+    const ends = await devices.ends();
+    const work = async () => {
+      const file = await openFile(path, options);
+      return save({
+        ...{ file, devices: ends, signal: cancel.signal, ...saveOptions(file.peer.group, options) },
+        onProgress: (progress) => view.show(progress),
+      });
+    };
+    const report = await reported(options, 'Saving', work, storyOfSaving);
     view.close();
     tell(report, path === PIPE ? printError : print, options);
   } finally {

@@ -17,9 +17,10 @@ export function summaryOf(report: MigrationReport): string[] {
     convergence === null
       ? 'no pre-copy'
       : `${counted(iterations, 'round')} of pre-copy: ${ENDED[convergence]}`;
-  const runs = report.timeline.source.some(({ device }) => device > 0) ? 'devices run' : 'device runs';
+  const many = report.timeline.source.some(({ device }) => device > 0);
+  const [runs, has] = many ? ['devices run', 'have'] : ['device runs', 'has'];
   return [
-    `The ${runs} at ${colors.bold(destination)}; ${source} has stopped.`,
+    `The ${runs} at ${colors.bold(destination)}; ${source} ${has} stopped.`,
     '',
     ...phaseTable(report).map((line) => `  ${line}`),
     '',

@@ -1,10 +1,8 @@
 import type { Channel } from '../channel/index.ts';
 import type { GuestMemoryTarget } from './guest-memory/guest-memory.ts';
 import { MigrationError } from './migration-error.ts';
-import type { SidePlan } from './plan.ts';
 import { receiver } from './receiver/receiver.ts';
 import { ReceiverPerformer } from './receiver/receiver-performer.ts';
-import type { Recorder } from './recorder.ts';
 import { DEFAULT_WINDOW, type RunSideOptions, sideOptions, sidePlan } from './side-options.ts';
 import { conduct } from './step.ts';
 import { type Timeline, timelineOf } from './timeline.ts';
@@ -60,16 +58,14 @@ export async function runReceiver(options: RunReceiverOptions): Promise<Receiver
       states,
       bytes,
       totalMs: recorder.elapsedMs,
-      timeline: receiverTimeline(plan, recorder),
+      timeline: timelineOf('destination', recorder, plan),
     };
   } catch (error) {
     recorder.endPhase();
-    throw error instanceof MigrationError ? error.withTimeline(receiverTimeline(plan, recorder)) : error;
+    throw error instanceof MigrationError
+      ? error.withTimeline(timelineOf('destination', recorder, plan))
+      : error;
   } finally {
     await performer.close();
   }
-}
-
-function receiverTimeline({ names, peer }: SidePlan, recorder: Recorder): Timeline {
-  return timelineOf('destination', recorder, names, peer.devices);
 }

@@ -7,10 +7,11 @@ import type { SenderPlan } from './plan.ts';
 import type { MigrationReport } from './report.ts';
 import { sender } from './sender/sender.ts';
 import { SenderPerformer } from './sender/sender-performer.ts';
-import { senderReport, senderTimeline } from './sender/sender-report.ts';
+import { senderReport } from './sender/sender-report.ts';
 import { DEFAULT_WINDOW, type RunSideOptions, sideOptions, sidePlan } from './side-options.ts';
 import type { SideOptions } from './side-performer.ts';
 import { conduct } from './step.ts';
+import { timelineOf } from './timeline.ts';
 import { within } from './within.ts';
 
 /** How the sending side goes about it. Everything has a default. */
@@ -68,7 +69,9 @@ export async function runSender(options: RunSenderOptions): Promise<MigrationRep
     return { ...report, notes: [...report.notes, ...(options.memory?.notes ?? [])] };
   } catch (error) {
     side.recorder.endPhase();
-    throw error instanceof MigrationError ? error.withTimeline(senderTimeline(plan, side.recorder)) : error;
+    throw error instanceof MigrationError
+      ? error.withTimeline(timelineOf('source', side.recorder, plan))
+      : error;
   } finally {
     await stopWatching(options.memory, side);
     await performer.close();

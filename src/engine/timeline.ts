@@ -1,4 +1,5 @@
 import type { MessageKind } from '../channel/index.ts';
+import type { SidePlan } from './plan.ts';
 import type { MigrationEvent, Recorder } from './recorder.ts';
 import type { PhaseReport, ProgressSample } from './report.ts';
 import type { Iteration } from './sender/convergence.ts';
@@ -30,6 +31,8 @@ export interface Assessment {
  * in the middle.
  */
 export interface Timeline {
+  /** Names the migration: 32 hex digits. */
+  readonly group: string;
   /** Which side tells it. Phases, samples, rounds and messages are this one's. */
   readonly side: EndName;
   /** When it began, by the clock of its host: ISO 8601, UTC. */
@@ -68,16 +71,13 @@ export function isMilestone(event: MigrationEvent): event is Milestone {
 }
 
 /** What one side can tell of itself, at any moment. */
-export function timelineOf(
-  side: EndName,
-  recorder: Recorder,
-  own: readonly string[],
-  other: readonly string[] | null,
-): Timeline {
+export function timelineOf(side: EndName, recorder: Recorder, plan: SidePlan): Timeline {
+  const { names: own, peer, group } = plan;
+  const other = peer.devices;
   const { startedAt, elapsedMs, phases, milestones, samples, rounds, assessments, changes } = recorder;
   const isSource = side === 'source';
   return {
-    ...{ side, startedAt, totalMs: elapsedMs, phases, milestones, samples, rounds, assessments },
+    ...{ group, side, startedAt, totalMs: elapsedMs, phases, milestones, samples, rounds, assessments },
     devices: { source: isSource ? own : other, destination: isSource ? other : own },
     source: isSource ? changes : [],
     destination: isSource ? [] : changes,

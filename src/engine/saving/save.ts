@@ -2,6 +2,7 @@ import { type Channel, memoryPair } from '../../channel/index.ts';
 import { MigrationError } from '../migration-error.ts';
 import type { MigrationEvent } from '../recorder.ts';
 import { type RunSenderOptions, runSender } from '../run-sender.ts';
+import type { Timeline } from '../timeline.ts';
 import { type Leave, Scribe } from './scribe.ts';
 
 /** What saving is done with. Everything but the devices and the file has a default. */
@@ -25,6 +26,8 @@ export interface SaveReport {
   /** How long the guest stood still, in milliseconds; for ever with `stopped`, and then until the file was whole. */
   readonly downtimeMs: number;
   readonly totalMs: number;
+  /** How it went. Devices that run on have been brought back, as after a migration that is off. */
+  readonly timeline: Timeline;
 }
 
 /**
@@ -44,8 +47,9 @@ export async function save(options: SaveOptions): Promise<SaveReport> {
     await hooks.resume?.();
     resumes = true;
   };
+  let timeline: Timeline;
   try {
-    await runSender({
+    const report = await runSender({
       ...common,
       ...{ channel: pair.sender, hooks: { ...hooks, resume } },
       onEvent: (event) => {
@@ -53,22 +57,26 @@ export async function save(options: SaveOptions): Promise<SaveReport> {
         onEvent?.(event);
       },
     });
+    timeline = report.timeline;
   } catch (error) {
-    if (leave === 'stopped' || !scribe.written || !resumes || !wentBack(error)) {
+    const back = wentBack(error);
+    if (leave === 'stopped' || !scribe.written || !resumes || back === null) {
       file.abort('the devices were not saved');
       throw error;
     }
+    timeline = back;
   }
   times.end();
   const { error } = await file.close();
   if (error !== null) throw error;
   const { rawSent: bytes, wireSent: fileBytes } = file.statistics;
-  return { file: file.peer.address, group, leave, bytes, fileBytes, ...times.report };
+  return { file: file.peer.address, group, leave, bytes, fileBytes, timeline, ...times.report };
 }
 
-/** The sender has brought all its devices back, as it was asked to: nobody has to see to them. */
-function wentBack(error: unknown): boolean {
-  return error instanceof MigrationError && error.owner === 'source' && error.nextSteps.length === 0;
+/** How the sender has brought all its devices back, as it was asked to; null: somebody has to see to them. */
+function wentBack(error: unknown): Timeline | null {
+  const isBack = error instanceof MigrationError && error.owner === 'source' && error.nextSteps.length === 0;
+  return isBack ? error.timeline : null;
 }
 
 /** When the guest stood still. */

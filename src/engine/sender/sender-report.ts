@@ -47,7 +47,7 @@ export function senderReport(
     },
     notes: outcome.notes,
     limits,
-    timeline: placed(senderTimeline(plan, recorder), outcome, openedAtMs),
+    timeline: placed(timelineOf('source', recorder, plan), outcome, openedAtMs),
   };
 }
 
@@ -57,11 +57,6 @@ function downtimeOf(phases: readonly PhaseReport[]): number {
   const to = phases.findLastIndex(({ phase }) => phase === 'run');
   if (from === -1 || to === -1) return 0;
   return phases.slice(from, to + 1).reduce((sum, { durationMs }) => sum + durationMs, 0);
-}
-
-/** What the sender can tell at any moment. */
-export function senderTimeline({ names, peer }: SenderPlan, recorder: Recorder): Timeline {
-  return timelineOf('source', recorder, names, peer.devices);
 }
 
 /** The destination's times in those of the source: both know when OPENED was said, the source a little later. */

@@ -2,6 +2,7 @@ export { type Clock, systemClock } from './clock.ts';
 export { type ChangeableLimits, MigrationControl, type MigrationStatus } from './control.ts';
 export { absentEnd } from './ends/absent-end.ts';
 export { type ClientEndOptions, clientEnd } from './ends/client-end.ts';
+export { type ConfigWrite, setupWrites } from './ends/config-setup.ts';
 export { deviceEnd } from './ends/device-end.ts';
 export {
   type DirtyTracker,

@@ -1,0 +1,12 @@
+export type { Way } from './attachment.ts';
+export type { KernelPrecopyInfo } from './data-session.ts';
+export { mergeRanges } from './dma-logging.ts';
+export { type DmaMapping, type DmaRequest, DmaSpace, type IovaRange } from './dma-space.ts';
+export type { IrqAction, IrqData } from './interrupts.ts';
+export { KernelDevice, type OpenOptions } from './kernel-device.ts';
+export { KernelError, type KernelErrorCode, KernelStateError } from './kernel-error.ts';
+export type { KernelReport } from './kernel-report.ts';
+export { type DevicePlace, findDevice, isKernelDevice } from './place.ts';
+export { type KernelProbe, probeKernelDevice } from './probe.ts';
+export { type Sysfs, sysfs } from './sysfs.ts';
+export { type KernelSystem, kernelSystem } from './system.ts';

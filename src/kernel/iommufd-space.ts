@@ -1,0 +1,97 @@
+import { Errno } from '../errors/index.ts';
+import type { DmaMemory } from '../native/index.ts';
+import type { DmaRequest, Iommu, IovaRange } from './dma-space.ts';
+import { KernelFile } from './kernel-file.ts';
+import type { KernelSystem } from './system.ts';
+import { decode, encode } from './uapi/encode.ts';
+import { IommuIoctl } from './uapi/ioctls.ts';
+import {
+  IoasAlloc,
+  IoasIovaRanges,
+  IoasMap,
+  IoasMapFile,
+  IoasMapFlag,
+  IoasUnmap,
+  IovaRange as IovaRangeLayout,
+} from './uapi/structs.ts';
+
+const PATH = '/dev/iommu';
+const MAX_RANGES = 256;
+/** An address space of iommufd maps pages of every size from this one up. */
+const PAGE_SIZES = 4096n;
+
+/** An address space (IOAS) of iommufd. It belongs to whoever opened it, and may have several devices. */
+export class IommufdSpace implements Iommu {
+  readonly name = PATH;
+  readonly pageSizes = PAGE_SIZES;
+  readonly file: KernelFile;
+  /** What iommufd calls it. */
+  readonly id: number;
+  #mapsFiles = true;
+
+  private constructor(file: KernelFile, id: number) {
+    this.file = file;
+    this.id = id;
+  }
+
+  /** Opens an empty address space. @throws KernelError */
+  static open(system: KernelSystem): IommufdSpace {
+    const file = KernelFile.open(system, PATH, {
+      [Errno.ENOENT]: 'the kernel has no iommufd (CONFIG_IOMMUFD)',
+    });
+    try {
+      const argument = encode(IoasAlloc, { size: IoasAlloc.size, flags: 0, outIoasId: 0 });
+      file.ioctl(IommuIoctl.IOAS_ALLOC, { argument });
+      return new IommufdSpace(file, decode(IoasAlloc, argument).outIoasId);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  }
+
+  ranges(): readonly IovaRange[] | null {
+    const ranges = new Uint8Array(MAX_RANGES * IovaRangeLayout.size);
+    const empty = { numIovas: MAX_RANGES, allowedIovas: 0n, outIovaAlignment: 0n };
+    const argument = encode(IoasIovaRanges, { size: IoasIovaRanges.size, ioasId: this.id, ...empty });
+    const at = IoasIovaRanges.at.allowedIovas;
+    if (this.file.try(IommuIoctl.IOAS_IOVA_RANGES, { argument, pointee: ranges, at }) < 0) return null;
+    const { numIovas } = decode(IoasIovaRanges, argument);
+    return Array.from({ length: Math.min(numIovas, MAX_RANGES) }, (_, i) =>
+      decode(IovaRangeLayout, ranges, i * IovaRangeLayout.size),
+    );
+  }
+
+  /** Since Linux 6.14; for kernels before it EOPNOTSUPP. */
+  async mapFile({ iova, size, fd, offset, readable, writable }: Required<DmaRequest>): Promise<number> {
+    if (!this.#mapsFiles) return -Errno.EOPNOTSUPP;
+    const flags = protection(readable, writable);
+    const place = { fd, start: offset, length: size, iova };
+    const argument = encode(IoasMapFile, { size: IoasMapFile.size, flags, ioasId: this.id, ...place });
+    const result = await this.file.tryLater(IommuIoctl.IOAS_MAP_FILE, { argument });
+    if (result !== -Errno.ENOTTY) return result;
+    this.#mapsFiles = false;
+    return -Errno.EOPNOTSUPP;
+  }
+
+  mapMemory({ iova, size, readable, writable }: Required<DmaRequest>, memory: DmaMemory): Promise<number> {
+    const place = { ioasId: this.id, userVa: 0n, length: size, iova };
+    const argument = encode(IoasMap, { size: IoasMap.size, flags: protection(readable, writable), ...place });
+    return this.file.tryLater(IommuIoctl.IOAS_MAP, { argument, pointee: memory, at: IoasMap.at.userVa });
+  }
+
+  async unmap(iova: bigint, length: bigint): Promise<number> {
+    const argument = encode(IoasUnmap, { size: IoasUnmap.size, ioasId: this.id, iova, length });
+    const result = await this.file.tryLater(IommuIoctl.IOAS_UNMAP, { argument });
+    if (result < 0) return result;
+    return decode(IoasUnmap, argument).length === length ? 0 : -Errno.EIO;
+  }
+
+  close(): void {
+    this.file.close();
+  }
+}
+
+function protection(readable: boolean, writable: boolean): number {
+  const { FIXED_IOVA, READABLE, WRITEABLE } = IoasMapFlag;
+  return FIXED_IOVA | (readable ? READABLE : 0) | (writable ? WRITEABLE : 0);
+}

@@ -9,6 +9,7 @@ export {
   type MessageKind,
   type Problem,
 } from './decode/index.ts';
+export { renderDissector } from './dissector/index.ts';
 export { describeFacts, FD_KINDS, type FdFacts, type FdKind } from './fd-facts.ts';
 export { type Assembled, MessageAssembler } from './message-assembler.ts';
 export {

@@ -1,0 +1,1 @@
+export { renderDissector } from './render.ts';

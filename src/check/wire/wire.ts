@@ -70,6 +70,11 @@ export class Wire {
     return this.#ended;
   }
 
+  /** The size that a header of the other end claims, if no message can have it; null: there was none. */
+  get impossible(): number | null {
+    return this.#cutter.impossible;
+  }
+
   /** Sends bytes as they are, with fds on the first of them; waits while the socket is full. */
   async send(bytes: Uint8Array, fds: readonly number[] = []): Promise<void> {
     const { exchange, native } = this.#options;

@@ -10,7 +10,11 @@ export {
   type Problem,
 } from './decode/index.ts';
 export { renderDissector } from './dissector/index.ts';
+export { formatDuration, timeOfDay } from './durations.ts';
 export { describeFacts, FD_KINDS, type FdFacts, type FdKind } from './fd-facts.ts';
+export { type FeedOptions, TraceFeed, toNanoseconds } from './feed.ts';
+export { type Filter, parseFilter } from './filter.ts';
+export { eventJson, messageJson } from './json.ts';
 export { type Assembled, MessageAssembler } from './message-assembler.ts';
 export {
   READ_PIECE,
@@ -20,6 +24,8 @@ export {
   TraceError,
 } from './recording/index.ts';
 export type { StateChange } from './state-watch.ts';
+export { type CommandFigures, type Figures, type SlowReply, TraceSummary } from './summary.ts';
+export { changeText, eventLines, type LineOptions, messageLines, type TraceStyle } from './text.ts';
 export type {
   BytesEvent,
   MessageEvent,

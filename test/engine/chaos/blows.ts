@@ -7,7 +7,7 @@ export interface Blow {
   readonly name: string;
   /** Devices and their state survive it, so that afterwards the guest runs on one side, whole. */
   readonly harmless: boolean;
-  strike(stage: Stage): void;
+  strike(stage: Stage): unknown;
 }
 
 /** Both engines, every device, the VMMs, and the way between. */
@@ -38,6 +38,16 @@ export const BLOWS: readonly Blow[] = [
     },
   },
   {
+    name: 'death of the VMM of the source',
+    harmless: true,
+    strike: (stage) => stage.deadVmms.add('sender'),
+  },
+  {
+    name: 'death of the VMM of the destination',
+    harmless: true,
+    strike: (stage) => stage.deadVmms.add('receiver'),
+  },
+  {
     name: 'reset by the VMM of the source',
     harmless: false,
     strike: (stage) => stage.device('sender').resetByVmm(),
@@ -49,6 +59,16 @@ export const BLOWS: readonly Blow[] = [
   },
   { name: 'a cut channel', harmless: true, strike: (stage) => stage.cut() },
   { name: 'a stalled channel', harmless: true, strike: (stage) => stage.stall('sender', 'receiver') },
+  {
+    name: 'a corrupted channel, as the destination notices',
+    harmless: true,
+    strike: (stage) => stage.channel('receiver').abort('bytes were changed on the way'),
+  },
+  {
+    name: 'a corrupted channel, as the source notices',
+    harmless: true,
+    strike: (stage) => stage.channel('sender').abort('bytes were changed on the way'),
+  },
   {
     name: 'a channel that is deaf towards the destination',
     harmless: true,

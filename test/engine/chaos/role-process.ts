@@ -1,5 +1,5 @@
 import type { Channel } from '../../../src/channel/index.ts';
-import { DEFAULT_LIMITS, MigrationControl } from '../../../src/engine/index.ts';
+import { DEFAULT_LIMITS, MigrationControl, type MigrationHooks } from '../../../src/engine/index.ts';
 import { receiver } from '../../../src/engine/receiver/receiver.ts';
 import { ReceiverPerformer } from '../../../src/engine/receiver/receiver-performer.ts';
 import { sender } from '../../../src/engine/sender/sender.ts';
@@ -126,9 +126,18 @@ export class RoleProcess {
       journals: new Journals(this.#stage.files[this.role]),
       reconnect: (signal: AbortSignal) => this.#stage.reconnect(this.role, signal),
       peer: { devices: null, recover: 'ferry recover' },
+      hooks: this.#hooks(),
       clock: this.#stage.clock,
       window: 2,
     };
+  }
+
+  /** What the VMM of this side does around the blackout. */
+  #hooks(): MigrationHooks {
+    const call = async (): Promise<void> => {
+      if (this.#stage.deadVmms.has(this.role)) await new Promise(() => {});
+    };
+    return { beforeStop: call, resume: call, beforeRun: call, armInterrupts: call, afterRun: call };
   }
 
   #performer(): SidePerformer {

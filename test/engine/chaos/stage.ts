@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { vi } from 'vitest';
 import { type Channel, type MemoryPair, memoryPair, saveTo } from '../../../src/channel/index.ts';
 import { absentEnd, type MigrationEnd, type Recovery, recover } from '../../../src/engine/index.ts';
 import type { Step } from '../../../src/engine/step.ts';
@@ -14,6 +15,7 @@ import { MemorySink, memorySource } from '../../channel/memory-file.ts';
 import { FakeClock } from '../fake-clock.ts';
 import type { FakeEnd } from '../fake-end.ts';
 import { type Call, World, type WorldOptions } from '../fake-world.ts';
+import { type Bundle, bundle } from './bundle.ts';
 import { FaultyChannel } from './faulty-channel.ts';
 import { Handle } from './handle.ts';
 import { RoleProcess } from './role-process.ts';
@@ -33,6 +35,8 @@ export interface StageOptions extends Pick<WorldOptions, 'sourceFlags' | 'destin
   /** What arrives at the destination is kept besides its devices. */
   readonly keeps?: boolean;
   readonly faults?: Partial<Readonly<Record<JournalRole, FaultPlan>>>;
+  /** The way is a real channel over so many connections; without it, the one within a process. */
+  readonly connections?: number;
 }
 
 /** How long a channel takes to notice that nothing comes. */
@@ -55,11 +59,15 @@ export class Stage {
   readonly keep: Channel | null;
   readonly #kept = new MemorySink();
   readonly #pairs: MemoryPair[] = [];
+  /** The last way, if it has several connections. */
+  #bundle: Bundle | null = null;
   readonly #ends = new Map<JournalRole, FaultyChannel>();
   readonly #options: StageOptions;
   #offer: ((channel: Channel) => void) | null = null;
   #activity = 0;
   violation: string | null = null;
+  /** Roles whose VMM is gone: nobody answers their hooks. */
+  readonly deadVmms = new Set<JournalRole>();
   /** Somebody has been put to sleep once. */
   hasSlept = false;
   #playing: Promise<unknown> = Promise.resolve();
@@ -203,6 +211,30 @@ export class Stage {
     this.clock.after(SILENCE_MS, () => this.cut());
   }
 
+  /** One of several connections is cut. */
+  cutOne(index: number): void {
+    this.#severalConnections().cutOne(index);
+  }
+
+  /** One of several connections carries nothing more, which is noticed after a while: its tick tells. */
+  stallOne(index: number): void {
+    const stalled = this.#severalConnections();
+    stalled.stallOne(index);
+    this.clock.after(SILENCE_MS, () => {
+      vi.advanceTimersByTime(2 * SILENCE_MS);
+    });
+  }
+
+  /** A byte that comes to a side over one of several connections is changed. */
+  corruptOne(index: number, towards: JournalRole): void {
+    this.#severalConnections().corruptOne(index, towards);
+  }
+
+  #severalConnections(): Bundle {
+    if (this.#bundle === null) throw new Error('there is but one connection');
+    return this.#bundle;
+  }
+
   /** The present channel of a side. */
   channel(role: JournalRole): FaultyChannel {
     const end = this.#ends.get(role);
@@ -258,7 +290,10 @@ export class Stage {
   }
 
   #connect(): [FaultyChannel, FaultyChannel] {
-    const pair = memoryPair({ group: this.group, epoch: 1n });
+    const about = { group: this.group, epoch: 1n };
+    const { connections } = this.#options;
+    this.#bundle = connections === undefined ? null : bundle(about, connections);
+    const pair = this.#bundle ?? memoryPair(about);
     const [sender, receiver] = [new FaultyChannel(pair.sender), new FaultyChannel(pair.receiver)];
     for (const end of [sender, receiver]) end.onLoss = () => this.clock.after(SILENCE_MS, () => pair.cut());
     this.#pairs.push(pair);

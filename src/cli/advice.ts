@@ -32,6 +32,8 @@ const advice: readonly (readonly [code: string, errno: number | null, next: stri
     null,
     'export the device from there: export default class MyDevice extends PciDevice { ... }',
   ],
+  ['ERR_TRACE_FILE', null, 'name a file that ferry trace -w has written'],
+  ['ERR_TRACE_FILTER', null, 'see what a filter may hold: ferry trace --help'],
   ['ERR_STATE_LOG', null, 'see what a log may hold: ferry states check --help'],
   ['ERR_CHANNEL_CONNECT', null, 'start it there: ferry receive <control>... --listen <address>'],
   ['ERR_CHANNEL_INSECURE', null, 'name certificates: --tls-cert, --tls-key and --tls-ca'],

@@ -19,6 +19,7 @@ import { stateCommand } from './state.ts';
 import { statesCommand } from './states.ts';
 import { print, printFailure, toJson } from './terminal.ts';
 import { testCaCommand } from './test-ca.ts';
+import { traceCommand } from './trace/index.ts';
 
 const EXAMPLES = `
 Examples:
@@ -74,6 +75,7 @@ function buildProgram(): Command {
     testCaCommand(),
     stateCommand(),
     statesCommand(),
+    traceCommand(),
     doctorCommand(),
     demoCommand(),
   ];

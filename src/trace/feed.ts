@@ -1,5 +1,4 @@
-import type { RelayTap, Side } from '../relay/index.ts';
-import type { FdFacts } from './fd-facts.ts';
+import type { FdFacts, RelayTap, Side } from '../relay/index.ts';
 import { type Assembled, MessageAssembler } from './message-assembler.ts';
 import type { TracedConnection, TraceEvent } from './trace-event.ts';
 

@@ -11,7 +11,7 @@ export {
 } from './decode/index.ts';
 export { renderDissector } from './dissector/index.ts';
 export { formatDuration, timeOfDay } from './durations.ts';
-export { describeFacts, FD_KINDS, type FdFacts, type FdKind } from './fd-facts.ts';
+export { describeFacts } from './fd-facts.ts';
 export { type FeedOptions, TraceFeed, toNanoseconds } from './feed.ts';
 export { type Filter, parseFilter } from './filter.ts';
 export { eventJson, messageJson } from './json.ts';
@@ -23,6 +23,18 @@ export {
   recordingStart,
   TraceError,
 } from './recording/index.ts';
+export {
+  type Answer,
+  compareAnswers,
+  type Difference,
+  type Ignored,
+  ignoring,
+  MAX_SCRIPT,
+  type Script,
+  type ScriptedAnswer,
+  type ScriptedRequest,
+  scriptOf,
+} from './replay/index.ts';
 export type { StateChange } from './state-watch.ts';
 export { type CommandFigures, type Figures, type SlowReply, TraceSummary } from './summary.ts';
 export { changeText, eventLines, type LineOptions, messageLines, type TraceStyle } from './text.ts';

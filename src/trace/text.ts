@@ -1,10 +1,10 @@
 import { errnoName } from '../errors/index.ts';
 import { HeaderFlag } from '../protocol/index.ts';
-import type { FlowEnd, Side } from '../relay/index.ts';
+import { across, type FdFacts, type FlowEnd, type Side } from '../relay/index.ts';
 import type { Told } from './conversation.ts';
 import { type FieldNode, printBytes } from './decode/index.ts';
 import { formatDuration, timeOfDay } from './durations.ts';
-import { describeFacts, type FdFacts } from './fd-facts.ts';
+import { describeFacts } from './fd-facts.ts';
 import { nodeText } from './index-names.ts';
 import type { StateChange } from './state-watch.ts';
 import type { TracedConnection, TraceEvent } from './trace-event.ts';
@@ -138,5 +138,5 @@ function endText(from: Side, end: FlowEnd, style: TraceStyle): string {
   if (end.kind === 'end of stream') return `the ${from} has closed`;
   const errno = errnoName(end.errno);
   if (end.kind === 'lost') return style.error(`the ${from} was lost: ${errno}`);
-  return style.dim(`what the ${from} sends is taken no more: ${errno}`);
+  return style.dim(`the ${across(from)} takes nothing any more: ${errno}`);
 }

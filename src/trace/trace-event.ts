@@ -1,5 +1,4 @@
-import type { FlowEnd, Side } from '../relay/index.ts';
-import type { FdFacts } from './fd-facts.ts';
+import type { FdFacts, FlowEnd, Side } from '../relay/index.ts';
 
 /** Which of a server's sockets a connection is to. */
 export type SocketRole = 'main' | 'control';

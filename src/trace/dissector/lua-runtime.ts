@@ -227,7 +227,7 @@ function vfio_user.dissector(buf, pinfo, tree)
     info = record.kind == RECORD_BYTES and "bytes that are no message" or "continuation"
     if m.stop > m.base then root:add(F["vfio_user." .. (record.kind == RECORD_BYTES and "bytes" or "continuation")], buf(m.base)) end
   else
-    info = (RECORD_KINDS[record.kind] or "unknown record") .. " by the " .. SENDERS[record.sender]
+    info = "the " .. SENDERS[record.sender] .. "'s stream: " .. (RECORD_KINDS[record.kind] or "unknown record")
   end
   local fd_text = fds > 0 and (", " .. fds .. (fds == 1 and " fd" or " fds")) or ""
   pinfo.cols.protocol = "vfio-user"

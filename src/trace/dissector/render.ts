@@ -17,8 +17,8 @@ import {
   SparseArea,
   SparseMmap,
 } from '../../protocol/index.ts';
+import { FD_KINDS } from '../../relay/index.ts';
 import { KNOWN_VERSION, MAX_CHAIN, payloadKey, ROOT_KEY, UNDECLARED_KEY } from '../decode/index.ts';
-import { FD_KINDS } from '../fd-facts.ts';
 import { At, FD_SIZE, FdAt, FIXED_SIZE, RecordFlag, RecordKind, VERSION } from '../recording/index.ts';
 import { RUNTIME } from './lua-runtime.ts';
 import { LuaShapes } from './lua-shapes.ts';

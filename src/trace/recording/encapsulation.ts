@@ -1,6 +1,6 @@
 import { littleEndian } from '../../protocol/index.ts';
-import type { FlowEnd } from '../../relay/index.ts';
-import { FD_KINDS, type FdFacts } from '../fd-facts.ts';
+import { FD_KINDS, type FdFacts, type FlowEnd } from '../../relay/index.ts';
+
 import { TraceError } from './trace-error.ts';
 
 /** LINKTYPE_USER0 of the pcap link types, which are for private use. */

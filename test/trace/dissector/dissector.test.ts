@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { FdFacts } from '../../../src/relay/index.ts';
 import {
   decodeMessage,
-  type FdFacts,
   type FieldNode,
   recordEvent,
   recordingStart,

@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { FD_KINDS, type FdFacts } from '../../../src/relay/index.ts';
 import {
-  FD_KINDS,
-  type FdFacts,
   RecordingReader,
   recordEvent,
   recordingStart,

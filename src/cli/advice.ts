@@ -45,6 +45,8 @@ const advice: readonly (readonly [code: string, errno: number | null, next: stri
     null,
     'or, when its guest is paused and waits for this state: the same command with --force',
   ],
+  ['ERR_SWAP_STRANDED', null, 'look at the old back end; ferry proxy status <control> says how the proxy is'],
+  ['ERR_PROXY_CONTROL', null, 'start it with: ferry proxy --listen <path> --backend <path> --control <path>'],
   ['ERR_RESET_FAILED', null, 'restart the server; its device can no longer be used'],
 ];
 

@@ -47,7 +47,8 @@ function ferryFailure(error: FerryError): Failure {
     errno: errnoName(errno),
     message,
     next: adviceFor(error),
-    exitCode: ExitCode.FAILED,
+    // The old back end of a proxy has stopped and does not run again: the guest stands.
+    exitCode: code === 'ERR_SWAP_STRANDED' ? ExitCode.IN_DOUBT : ExitCode.FAILED,
     details: { context },
   };
 }

@@ -8,6 +8,7 @@ import { failureJson, failureOf } from './failure.ts';
 import { inspectCommand } from './inspect.ts';
 import { migrateCommand } from './migrate.ts';
 import { migrationCommand } from './migration.ts';
+import { proxyCommand } from './proxy/index.ts';
 import { receiveCommand } from './receive.ts';
 import { reconnectCommand } from './reconnect/index.ts';
 import { recoverCommandLine } from './recover.ts';
@@ -67,6 +68,7 @@ function buildProgram(): Command {
     migrateCommand(),
     migrationCommand(),
     receiveCommand(),
+    proxyCommand(),
     reconnectCommand(),
     recoverCommandLine(),
     saveCommand(),

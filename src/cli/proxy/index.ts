@@ -1,0 +1,1 @@
+export { proxyCommand } from './proxy.ts';

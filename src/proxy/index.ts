@@ -1,0 +1,11 @@
+export { askProxy } from './control-client.ts';
+export {
+  listenForOperators,
+  type ProxyAnswer,
+  type ProxyRequest,
+  type SteeredProxy,
+} from './control-socket.ts';
+export { DeviceProxy, type ProxyOptions, type ProxyStatus } from './device-proxy.ts';
+export { ProxyError, type ProxyErrorCode } from './proxy-error.ts';
+export type { Loss } from './session.ts';
+export { SWAP_STEPS, type SwapReport, type SwapStep } from './swap.ts';

@@ -1,0 +1,101 @@
+import { rmSync } from 'node:fs';
+import { loadNative, type WatchHandle } from '../../src/native/index.ts';
+import { RawClient, type RawMessage, rawMessage } from '../helpers/raw-client.ts';
+
+const native = loadNative();
+
+/** How a request is ill served: an errno, no answer at all, or the connection is ended. */
+export type Sabotage = 'refuse' | 'hang' | 'close' | 'lie';
+
+/** Which request of a connection is ill served: the `nth` with this command, from 1. */
+export interface Target {
+  readonly command: number;
+  readonly nth: number;
+  readonly how: Sabotage;
+}
+
+const ERROR_REPLY = 0x21;
+const EIO = 5;
+
+/**
+ * Stands before a server and passes everything on, in bytes, but ill serves one request. Knows nothing of the proxy's
+ * code. A `lie` carries the request out and says that it was refused.
+ */
+export class Saboteur {
+  readonly path: string;
+  /** Commands that have come over the connection that is there, in order. */
+  seen: number[] = [];
+  /** From now on: null, nothing. */
+  target: Target | null = null;
+  readonly #server: string;
+  readonly #listener: number;
+  readonly #watch: WatchHandle;
+  readonly #ends = new Set<RawClient>();
+
+  constructor(path: string, server: string) {
+    this.path = path;
+    this.#server = server;
+    this.#listener = native.listen(path, 0o600, 4);
+    if (this.#listener < 0) throw new Error(`listen: ${this.#listener}`);
+    const watch = native.watchStart(this.#listener, () => this.#accept());
+    if (typeof watch === 'number') throw new Error(`watch: ${watch}`);
+    this.#watch = watch;
+  }
+
+  close(): void {
+    this.cut();
+    native.watchClose(this.#watch);
+    native.close(this.#listener);
+    rmSync(this.path, { force: true });
+  }
+
+  /** Ends every connection, as a server does that dies. */
+  cut(): void {
+    for (const end of this.#ends) end.close();
+    this.#ends.clear();
+  }
+
+  #accept(): void {
+    const fd = native.accept(this.#listener);
+    if (fd < 0) return;
+    const near = new RawClient(fd);
+    const far = RawClient.connect(this.#server);
+    this.#ends.add(near).add(far);
+    this.seen = [];
+    void this.#run(near, (message) => this.#request(message, near, far), far);
+    void this.#run(far, (message) => pass(message, near), near);
+  }
+
+  async #run(from: RawClient, each: (message: RawMessage) => void, other: RawClient): Promise<void> {
+    try {
+      for (;;) each(await from.next(undefined, 60_000));
+    } catch {
+      from.close();
+      other.close();
+    }
+  }
+
+  #request(message: RawMessage, near: RawClient, far: RawClient): void {
+    const { target } = this;
+    if ((message.flags & 0xf) !== 0) return pass(message, far);
+    this.seen.push(message.command);
+    const count = this.seen.filter((command) => command === message.command).length;
+    if (target === null || target.command !== message.command || target.nth !== count) {
+      return pass(message, far);
+    }
+    if (target.how === 'close') return this.cut();
+    if (target.how === 'lie') {
+      // The server's own answer has another id, which nobody waits for.
+      far.send(rawMessage(0xffff, message.command, message.payload, message.flags));
+    }
+    if (target.how !== 'hang')
+      near.send(rawMessage(message.id, message.command, Buffer.alloc(0), ERROR_REPLY, EIO));
+    for (const fd of message.fds) native.close(fd);
+  }
+}
+
+function pass({ id, command, payload, flags, error, fds }: RawMessage, to: RawClient): void {
+  if (to.closed) return;
+  to.send(rawMessage(id, command, payload, flags, error), fds.length > 0 ? fds : null);
+  for (const fd of fds) native.close(fd);
+}

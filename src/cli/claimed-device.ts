@@ -1,4 +1,4 @@
-import { type ClaimStatus, type DeviceClient, describeClaim } from '../client/index.ts';
+import { type ClaimStatus, describeClaim, type MovableDevice } from '../client/index.ts';
 import { Errno, FerryError } from '../errors/index.ts';
 import { claimName } from '../protocol/index.ts';
 
@@ -21,7 +21,7 @@ export class ClaimedDeviceError extends FerryError {
  * Makes sure that no migration has claimed the device, or with `force` that none has any more: its claim is ended, and
  * whoever acted for it is too late. Servers without claims are left alone. @throws ClaimedDeviceError
  */
-export async function takeFromMigration(client: DeviceClient, force: boolean): Promise<void> {
+export async function takeFromMigration(client: MovableDevice, force: boolean): Promise<void> {
   const status = await client.claimStatus();
   if (status === null) return;
   if (force) await client.forceRelease(status.epoch + 1n);

@@ -1,6 +1,7 @@
 import type { DeviceDescription } from '../client/index.ts';
 import { errnoName } from '../errors/index.ts';
 import { stateName, v1Name } from '../states/index.ts';
+import { isOfKernel } from './device-access.ts';
 import { irqName, migrationFlagNames, regionName } from './names.ts';
 
 /** A device's description as `ferry inspect --json` prints it: names beside numbers, no raw bytes but in hex. */
@@ -23,7 +24,8 @@ export function descriptionJson(description: DeviceDescription): object {
       v1: migration.v1 ?? null,
     },
     server,
-    agreement,
+    // With a kernel nothing is agreed.
+    agreement: isOfKernel(server) ? null : agreement,
     refused: refused.map(({ code, errno, message }) => ({ code, errno: errnoName(errno), message })),
   };
 }

@@ -1,5 +1,6 @@
 import type { DeviceDescription, IrqInfo, RegionInfo } from '../client/index.ts';
 import { stateName, v1Bits, v1Name } from '../states/index.ts';
+import { describeKernel } from './device-access.ts';
 import { irqName, migrationFlagNames, regionName } from './names.ts';
 import { describeConfig } from './pci-text.ts';
 import { formatBytes, shortBytes } from './quantities.ts';
@@ -17,6 +18,7 @@ export function describeDevice(description: DeviceDescription): string[] {
     ),
     ...section('Interrupts', interrupts.filter(({ count }) => count > 0).map(describeIrq)),
     ...section('Migration', describeMigration(description)),
+    ...section('Kernel', describeKernel(server)),
     ...section('Server', describeServer(server)),
     ...section(
       'Not told',

@@ -1,30 +1,29 @@
-import { resolve } from 'node:path';
-import type { DeviceClient } from '../client/index.ts';
+import type { MovableDevice } from '../client/index.ts';
 import { type ClientEndOptions, deviceEnd, type MigrationEnd } from '../engine/index.ts';
-import { connectControl } from './control.ts';
+import { lastingName, openDevice } from './device-access.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Devices that are moved as one. */
 export interface DeviceGroup {
-  readonly clients: readonly DeviceClient[];
+  readonly clients: readonly MovableDevice[];
   /** As ends of one migration, named by their whole paths: another command may be run in another folder. */
   ends(): Promise<readonly MigrationEnd[]>;
   /** Idempotent. */
   close(): void;
 }
 
-/** Connects to the control sockets of all devices; to none of them when one can't be reached. */
+/** Reaches all devices; none of them when one can't be reached. */
 export async function connectGroup(
   paths: readonly string[],
   timeoutMs?: number,
   options: ClientEndOptions = {},
 ): Promise<DeviceGroup> {
-  const clients: DeviceClient[] = [];
+  const clients: MovableDevice[] = [];
   const close = (): void => {
     for (const client of clients) client.close();
   };
   try {
-    for (const path of paths) clients.push(await connectControl(resolve(path), timeoutMs));
+    for (const path of paths) clients.push(await openDevice(lastingName(path), timeoutMs));
     const names = clients.map(({ path }) => path);
     const twice = names.find((name, i) => names.indexOf(name) !== i);
     if (twice !== undefined) throw new UsageError(`${twice} was named twice`);

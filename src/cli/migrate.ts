@@ -1,10 +1,10 @@
 import { Command } from 'commander';
-import type { DeviceClient } from '../client/index.ts';
+import type { MovableDevice } from '../client/index.ts';
 import { deviceEnd, type MigrationReport, migrate } from '../engine/index.ts';
 import { storyOfMigration } from '../report/index.ts';
 import { addChannelOptions, addConnectionsOption } from './channel-options.ts';
 import { addConfigurationOption, endOptionsOf } from './configuration-option.ts';
-import { connectControl } from './control.ts';
+import { closingNotes, DEVICE_HELP, openDevice } from './device-access.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { onInterrupt } from './interrupts.ts';
 import { addJournalOption, journalsIn } from './journal-options.ts';
@@ -14,7 +14,7 @@ import { wholeNumber } from './quantities.ts';
 import { addReportOption, type ReportOption, reported } from './report-option.ts';
 import { type SendOptions, send } from './send.ts';
 import { dryRunLines, summaryOf } from './summary.ts';
-import { print, toJson } from './terminal.ts';
+import { print, printError, toJson } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
 type Options = Omit<SendOptions, 'to'> & ReportOption & { readonly to?: string };
@@ -23,9 +23,10 @@ const HELP = `
 Without --to there are two sockets, SOURCE and DESTINATION, and this process moves the device by itself. With --to, all
 are sources, which are moved as one group to a ferry receive with as many destinations in the same order.
 
-All are control sockets; a main socket's path finds the control socket beside it. A VMM that is connected to a source is
-held from the stop on; it is moved by its own means, connects to the destination, and re-establishes there what it owns:
-DMA maps and interrupts.
+Servers are named by their control sockets; a main socket's path finds the control socket beside it. A VMM that is
+connected to a source is held from the stop on; it is moved by its own means, connects to the destination, and
+re-establishes there what it owns: DMA maps and interrupts.
+${DEVICE_HELP}
 
 ADDRESS is unix:PATH or tcp:HOST:PORT. Another host than this one needs TLS: a certificate for each side, of an authority
 that both name.
@@ -36,6 +37,7 @@ standard output.
 
 Examples:
   ferry migrate /tmp/a.sock /tmp/b.sock
+  ferry migrate 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 /tmp/b.sock
   ferry migrate /tmp/a.sock /tmp/b.sock --bandwidth 100M --report a-to-b.html
   ferry migrate /tmp/disk.sock /tmp/nic.sock --to tcp:127.0.0.1:4711
   ferry migrate /tmp/a.sock --to tcp:far.example:4711 --tls-cert a.pem --tls-key a.key --tls-ca ca.pem --dry-run
@@ -74,19 +76,22 @@ async function here(paths: readonly string[], options: Options): Promise<Migrati
   }
   const cancel = new AbortController();
   const off = onInterrupt(() => cancel.abort());
-  const clients: DeviceClient[] = [];
+  const clients: MovableDevice[] = [];
   const view = migrationView(options.json === true);
   try {
-    const here = await connectControl(source, options.timeout);
+    const here = await openDevice(source, options.timeout);
     clients.push(here);
-    const there = await connectControl(destination, options.timeout);
+    const there = await openDevice(destination, options.timeout);
     clients.push(there);
     const from = await deviceEnd(here, null, endOptionsOf(options));
-    return await migrate(from, await deviceEnd(there, from, endOptionsOf(options)), {
+    const report = await migrate(from, await deviceEnd(there, from, endOptionsOf(options)), {
       ...localOptions(options),
       signal: cancel.signal,
       onProgress: (progress) => view.show(progress),
     });
+    view.close();
+    for (const note of options.dryRun === true ? [] : closingNotes([there])) printError(note);
+    return report;
   } finally {
     view.close();
     for (const client of clients) client.close();

@@ -5,6 +5,7 @@ import type { FerryError } from '../errors/index.ts';
 import { storyOfReception } from '../report/index.ts';
 import { addChannelOptions, type ChannelOptions, type Way, wayOf } from './channel-options.ts';
 import { addConfigurationOption, type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
+import { closingNotes, DEVICE_HELP } from './device-access.ts';
 import { connectGroup, type DeviceGroup } from './device-group.ts';
 import { Doorway } from './doorway.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
@@ -17,7 +18,7 @@ import { type MigrationView, migrationView } from './migration-view.ts';
 import { wholeNumber } from './quantities.ts';
 import { addReportOption, type ReportOption, reported } from './report-option.ts';
 import { receptionLines } from './summary.ts';
-import { print, printFailure, toJson } from './terminal.ts';
+import { print, printError, printFailure, toJson } from './terminal.ts';
 
 interface Options extends ChannelOptions, ConfigurationOption, ReportOption {
   readonly listen: string;
@@ -32,6 +33,7 @@ const HELP = `
 The devices must be what the sender's are, in the same order, and nobody may use them yet: what is in them is replaced.
 It ends when they run here, or when a migration has failed after it had begun. A sender whose devices do not fit, or who
 only asks (--dry-run), changes nothing, and the next one may come.
+${DEVICE_HELP}
 
 ADDRESS is unix:PATH (for the same user alone) or tcp:HOST:PORT. TCP without TLS is taken on this host alone; with
 --tls-cert, --tls-key and --tls-ca whoever has a certificate of that authority may send, or only NAME with --tls-name.
@@ -101,6 +103,7 @@ function announce(address: string, { clients }: DeviceGroup, { json }: Options):
 }
 
 function show({ clients }: DeviceGroup, report: ReceiverReport, { json }: Options): void {
+  for (const note of closingNotes(clients)) printError(note);
   if (json === true) return print(toJson(report));
   const names = clients.map(({ path }) => path);
   for (const line of receptionLines(names, report)) print(line);

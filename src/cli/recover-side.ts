@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Channel, connectChannel } from '../channel/index.ts';
-import type { DeviceClient } from '../client/index.ts';
+import type { MovableDevice } from '../client/index.ts';
 import { absentEnd, deviceEnd, type MigrationEnd, type Recovery, recover } from '../engine/index.ts';
 import { Errno, FerryError } from '../errors/index.ts';
 import {
@@ -14,7 +14,7 @@ import {
 } from '../journal/index.ts';
 import { type ChannelOptions, wayOf } from './channel-options.ts';
 import { type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
-import { connectControl } from './control.ts';
+import { openDevice } from './device-access.ts';
 import { forgetKept, keptBeside } from './kept-state.ts';
 import { timeoutOf } from './limit-options.ts';
 
@@ -43,7 +43,7 @@ export async function recoverSide(
   const { entries } = await journals.read(key);
   const begin = entries[0]?.record;
   const paths = begin?.kind === 'BEGIN' ? begin.devices.map(({ path }) => path) : [];
-  const clients: DeviceClient[] = [];
+  const clients: MovableDevice[] = [];
   const kept = key.role === 'receiver' ? await keptBeside(journals, key.group) : null;
   try {
     const devices = await Promise.all(paths.map((path) => endAt(path, clients, options)));
@@ -72,9 +72,9 @@ export async function recoverSide(
 }
 
 /** A device whose server has ended does not keep the others from being recovered. */
-async function endAt(path: string, clients: DeviceClient[], options: SideOptions): Promise<MigrationEnd> {
+async function endAt(path: string, clients: MovableDevice[], options: SideOptions): Promise<MigrationEnd> {
   try {
-    const client = await connectControl(path, options.timeout);
+    const client = await openDevice(path, options.timeout);
     clients.push(client);
     return await deviceEnd(client, null, endOptionsOf(options));
   } catch (error) {

@@ -4,6 +4,7 @@ import { restore } from '../engine/index.ts';
 import { Errno, FerryError } from '../errors/index.ts';
 import { storyOfReception } from '../report/index.ts';
 import { addConfigurationOption, type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
+import { closingNotes, DEVICE_HELP } from './device-access.ts';
 import { connectGroup, type DeviceGroup } from './device-group.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { addJournalOption, journalsIn, recoverCommand } from './journal-options.ts';
@@ -15,7 +16,7 @@ import { addReportOption, type ReportOption, reported } from './report-option.ts
 import { sourceAt } from './saved-file.ts';
 import { field } from './server-report.ts';
 import { receptionLines } from './summary.ts';
-import { print, toJson } from './terminal.ts';
+import { print, printError, toJson } from './terminal.ts';
 
 interface Options extends ConfigurationOption, KeyOptions, ReportOption {
   readonly force?: boolean;
@@ -31,6 +32,7 @@ it is read: no device runs before the last byte has been verified.
 
 A device with a VMM connected is refused without --force: a guest that runs there would find other hardware. --force is
 right when that guest is paused and waits for this state.
+${DEVICE_HELP}
 
 Examples:
   ferry restore a.ferry /tmp/b.sock
@@ -74,6 +76,7 @@ async function run(path: string, paths: readonly string[], options: Options): Pr
         storyOfReception(it, 'Restoration'),
       );
       view.close();
+      for (const note of closingNotes(devices.clients)) printError(note);
       if (json) return print(toJson(report));
       for (const line of receptionLines(namesOf(devices), report)) print(line);
     } finally {

@@ -4,6 +4,7 @@ import { type Channel, type CompressionMode, saveTo } from '../channel/index.ts'
 import { type Leave, type SaveReport, save } from '../engine/index.ts';
 import { storyOfSaving } from '../report/index.ts';
 import { addConfigurationOption, type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
+import { DEVICE_HELP } from './device-access.ts';
 import { connectGroup } from './device-group.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { onInterrupt } from './interrupts.ts';
@@ -34,6 +35,7 @@ output; what is told then goes to standard error.
 they run on makes two of them, which only you can keep apart.
 --leave stopped: the file has them from then on. They never run again here unless they are taken back with
 ferry recover --force.
+${DEVICE_HELP}
 
 Examples:
   ferry save /tmp/a.sock a.ferry

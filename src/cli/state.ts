@@ -1,12 +1,12 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import type { DeviceClient } from '../client/index.ts';
+import type { MovableDevice } from '../client/index.ts';
 import { deviceEnd } from '../engine/index.ts';
 import { MigrationState, stateName } from '../states/index.ts';
 import { takeFromMigration } from './claimed-device.ts';
-import { withControl } from './control.ts';
+import { closingNotes, DEVICE_HELP, withDevice } from './device-access.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { describeServer, field } from './server-report.ts';
-import { print, toJson } from './terminal.ts';
+import { print, printError, toJson } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
 interface Options {
@@ -25,6 +25,7 @@ Never let both run: the one that you do not choose stays stopped, or is reset.
 A device that a migration has claimed is not changed: ferry recover knows from the journals who has it. --force takes it
 from the migration all the same, and a controller that wakes up late can do nothing more to it. Only do that when you
 are certain that the state runs nowhere else and never will: two copies of one device destroy what they share.
+${DEVICE_HELP}
 
 Examples:
   ferry state /tmp/a.sock
@@ -35,8 +36,8 @@ ${EXIT_CODES_HELP}`;
 /** `ferry state`. */
 export function stateCommand(): Command {
   return new Command('state')
-    .description('show or change the migration state of a served device')
-    .argument('<control>', 'either socket of the server')
+    .description('show or change the migration state of a device')
+    .argument('<device>', 'either socket of its server, or a device of the kernel')
     .addOption(
       new Option('--set <state>', `go to a state: ${settable().join(', ')}`).argParser(parseStateName),
     )
@@ -52,15 +53,16 @@ async function state(path: string, options: Options): Promise<void> {
   // RUNNING also ends a hold, which a reset does not.
   const target = options.reset === true ? MigrationState.RUNNING : options.set;
   if (target !== undefined) {
-    await withControl(path, async (client) => {
+    await withDevice(path, async (client) => {
       await takeFromMigration(client, options.force === true);
       const end = await deviceEnd(client);
       if (options.reset === true) await end.reset();
       await end.setState(target);
+      for (const note of closingNotes([client])) printError(note);
     });
   }
   // On a connection of its own: the one that changes the state drives the migration as long as it lives.
-  await withControl(path, (client) => show(client, options.json === true));
+  await withDevice(path, (client) => show(client, options.json === true));
 }
 
 function requireChange({ force, set, reset }: Options): void {
@@ -69,7 +71,7 @@ function requireChange({ force, set, reset }: Options): void {
   }
 }
 
-async function show(client: DeviceClient, json: boolean): Promise<void> {
+async function show(client: MovableDevice, json: boolean): Promise<void> {
   const now = stateName(await (await deviceEnd(client)).state());
   const report = await client.inspectServer();
   const part = (name: string): unknown => field(report, name) ?? null;

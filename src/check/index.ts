@@ -30,6 +30,13 @@ export {
 } from './rule.ts';
 export { type RunOptions, runRules, type Stage, type Trial } from './run-rules.ts';
 export { areasOf, type Selection, select, UnknownRuleError } from './selection.ts';
+export { type Facts, PROPOSAL } from './servers/facts.ts';
+export { type Instance, type Launcher, runningServer } from './servers/instance.ts';
+export { SERVER_RULES } from './servers/rules/index.ts';
+export type { ServerRule } from './servers/server-rule.ts';
+export { type SpawnOptions, spawnedServers } from './servers/spawned-server.ts';
+export { ServerStage, type ServerStageOptions } from './servers/stage.ts';
+export { ServerWorld } from './servers/world.ts';
 export {
   BrokenRuleError,
   broken,

@@ -23,6 +23,7 @@ export const NEEDS = {
   precopy: 'a device with PRE_COPY',
   p2p: 'a device with the P2P states',
   logging: 'DMA logging',
+  dma: 'a device whose DMA can be started as its documentation says: edu',
   process: 'the process of the other end, to look at its descriptors and memory',
 } as const;
 

@@ -10,6 +10,7 @@ import type { Wire } from '../wire/wire.ts';
 import { getState, trySetState } from './ask.ts';
 import { type Facts, gatherFacts } from './facts.ts';
 import type { Instance, Launcher } from './instance.ts';
+import { knownDevice } from './known-devices.ts';
 import { ServerWorld } from './world.ts';
 
 /** What a {@link ServerStage} has to know. */
@@ -19,6 +20,10 @@ export interface ServerStageOptions {
   /** How long each wait may take, milliseconds. */
   readonly timeoutMs: number;
   readonly seed: number;
+  /** How long a client that says nothing may keep others out, milliseconds. */
+  readonly silenceMs: number;
+  /** How much is repeated of what is repeated, as a share of the usual: 1. */
+  readonly effort: number;
 }
 
 /** What is missing for each need that depends on the device. */
@@ -28,6 +33,8 @@ const MISSING: Readonly<Partial<Record<Need, (facts: Facts) => string | null>>> 
   precopy: ({ migrationFlags: flags }) => lacks(flags, MigrationFlag.PRE_COPY, 'PRE_COPY'),
   p2p: ({ migrationFlags: flags }) => lacks(flags, MigrationFlag.P2P, 'P2P states'),
   logging: ({ logging }) => (logging ? null : 'the device has no DMA logging: a probe is refused'),
+  dma: ({ identity }) =>
+    knownDevice(identity)?.edu === true ? null : 'nothing is known of how this device is made to do DMA',
 };
 
 function lacks(flags: number | null, flag: number, what: string): string | null {

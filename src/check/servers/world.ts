@@ -24,6 +24,10 @@ export interface ServerWorldParts {
   readonly timeoutMs: number;
   /** From which what is random is made, so that it can be repeated. */
   readonly seed: number;
+  /** How long a client that says nothing may keep others out, milliseconds. */
+  readonly silenceMs: number;
+  /** How much is repeated of what is repeated, as a share of the usual: 1. */
+  readonly effort: number;
   /** How reports call this server among several: empty for the only one. */
   readonly name: string;
 }
@@ -37,6 +41,7 @@ export class ServerWorld {
   readonly instance: Instance;
   readonly timeoutMs: number;
   readonly seed: number;
+  readonly silenceMs: number;
   readonly #parts: ServerWorldParts;
   readonly #wires: Wire[] = [];
   readonly #fds: number[] = [];
@@ -48,6 +53,7 @@ export class ServerWorld {
     this.instance = parts.instance;
     this.timeoutMs = parts.timeoutMs;
     this.seed = parts.seed;
+    this.silenceMs = parts.silenceMs;
   }
 
   /** What the server says of itself. */
@@ -65,12 +71,21 @@ export class ServerWorld {
     return this.#wires.some(({ ended }) => ended !== null && ended !== 'it was closed here');
   }
 
+  /** How often something is repeated that is usually repeated so often. */
+  times(usual: number): number {
+    return Math.max(1, Math.round(usual * this.#parts.effort));
+  }
+
   /** A connection on which nothing has been said. */
   async connect(who: 'main' | 'control' = 'main'): Promise<Wire> {
-    const { native, instance, exchange, timeoutMs, name } = this.#parts;
+    const { instance, name } = this.#parts;
     const path = (who === 'control' ? instance.controlPath : null) ?? instance.socketPath;
-    const channel = name === '' ? who : `${name} ${who}`;
-    const fd = await this.#connected(path);
+    return this.wireOn(await this.#connected(path), name === '' ? who : `${name} ${who}`);
+  }
+
+  /** A connection over a socket that is connected already, which is the world's from then on. */
+  wireOn(fd: number, channel: string): Wire {
+    const { native, exchange, timeoutMs } = this.#parts;
     const wire = new Wire({ native, fd, channel, exchange, timeoutMs });
     this.#wires.push(wire);
     return wire;
@@ -152,12 +167,7 @@ export class ServerWorld {
       const how = await this.#endedAtOnce();
       if (how !== null) broken(`the server's process ended (${how}) after ${after}`, 'it to survive');
       const fd = this.native.connect(this.instance.socketPath);
-      if (fd >= 0) {
-        const { native, exchange, timeoutMs } = this.#parts;
-        const wire = new Wire({ native, fd, channel: 'main', exchange, timeoutMs });
-        this.#wires.push(wire);
-        return wire;
-      }
+      if (fd >= 0) return this.wireOn(fd, 'main');
       if (patience.left === 0) {
         broken(`after ${after} nobody takes a connection any more (${errnoName(-fd)})`, 'it to survive');
       }

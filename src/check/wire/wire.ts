@@ -176,6 +176,11 @@ export class Wire {
     return id;
   }
 
+  /** Stops reading for good, so that what the other end sends stays in the kernel. */
+  pause(): void {
+    this.#options.native.watchClose(this.#watch);
+  }
+
   /** Ends the connection and closes every fd that came over it. Idempotent. */
   close(): void {
     if (this.#released) return;

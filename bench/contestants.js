@@ -10,6 +10,7 @@ import { buildPeers } from './peers/build.js';
 const run = promisify(execFile);
 const peers = buildPeers();
 const channelScript = fileURLToPath(new URL('channel.js', import.meta.url));
+const migrationScript = fileURLToPath(new URL('migration.js', import.meta.url));
 const serveScript = fileURLToPath(new URL('serve.js', import.meta.url));
 
 /** The command of a contestant's server, on the given CPU. */
@@ -81,6 +82,7 @@ export class Contestant {
     if (this.#spec.program === 'channel') {
       return this.#json('taskset', ['-c', load[2], process.execPath, channelScript, ...load]);
     }
+    if (this.#spec.program === 'migration') return this.#json(process.execPath, [migrationScript, ...load]);
     return this.#json(peers[this.#spec.program], load);
   }
 

@@ -126,6 +126,45 @@ const tcpContestants = {
 };
 const tlsContestants = { 'plain node:tls and crc32': 'plain-tls', channel: 'channel-tls' };
 
+/** Whole migrations by the command line, each side on a CPU of its own. */
+function migrations(name, unit, field, loads, aims = {}) {
+  const contestants = Object.entries(loads).map(([label, [how, kind, bytes, devices]]) => ({
+    name: label,
+    program: 'migration',
+    load: (n) => [how, kind, typeof bytes === 'function' ? bytes(n) : bytes, devices, 1, 0],
+    field,
+  }));
+  return { name, unit, cpus: SPLIT, contestants, aims };
+}
+
+const groups = {
+  '1 device': ['pre-copy', 'filled', 64 * MiB, 1],
+  '4 devices': ['pre-copy', 'filled', 64 * MiB, 4],
+  '16 devices': ['pre-copy', 'filled', 64 * MiB, 16],
+};
+const sizes = {
+  '16 MiB of state': ['stop-copy', 'stream', 16 * MiB, 1],
+  '256 MiB of state': ['stop-copy', 'stream', 256 * MiB, 1],
+  '4 GiB of state': ['stop-copy', 'stream', (n) => n(4 * GiB), 1],
+};
+const rewritten = {
+  'stop-and-copy alone': ['stop-copy', 'rewriting', (n) => n(GiB), 1],
+  'pre-copy': ['pre-copy', 'rewriting', (n) => n(GiB), 1],
+};
+
+const whole = [
+  migrations(
+    'migration, downtime for 1 GiB of which 2% is rewritten per second',
+    'ms',
+    'downtimeMs',
+    rewritten,
+    { 'pre-copy': 0.3 },
+  ),
+  migrations('migration of a group, 64 MiB each, total time', 'ms', 'totalMs', groups),
+  migrations('migration of a group, 64 MiB each, memory of either side', 'MiB', 'peakMiB', groups),
+  migrations('migration by size of the state, memory of either side', 'MiB', 'peakMiB', sizes),
+];
+
 const EDU_DMA = ['--irq', 1, '--guest', MiB, '--put', '0x90:8:4096', '--offset', '0x98'];
 const toDevice = [...EDU_DMA, '--put', '0x80:8:0', '--put', '0x88:8:0x40000', '--value', 5];
 const toGuest = [...EDU_DMA, '--put', '0x80:8:0x40000', '--put', '0x88:8:0', '--value', 7];
@@ -233,6 +272,7 @@ export function scenarios(peerCommand) {
     ...streams.flatMap((each) => PLACES.map((place) => stream(each, place))),
     ...PLACES.map((place) => channels('channel over TCP', { channel: 0.8 }, tcpContestants, place)),
     ...PLACES.map((place) => channels('channel over TLS', { channel: 0.9 }, tlsContestants, place)),
+    ...whole,
     ...PLACES.map(([where, cpus]) => ({
       name: `doorbell to interrupt, ${where}`,
       unit: 'us',

@@ -21,6 +21,7 @@ import { statesCommand } from './states.ts';
 import { print, printFailure, toJson } from './terminal.ts';
 import { testCaCommand } from './test-ca.ts';
 import { traceCommand } from './trace/index.ts';
+import { vmCommand } from './vm/vm.ts';
 
 const EXAMPLES = `
 Examples:
@@ -79,6 +80,7 @@ function buildProgram(): Command {
     statesCommand(),
     traceCommand(),
     doctorCommand(),
+    vmCommand(),
     demoCommand(),
   ];
   for (const command of commands) program.addCommand(command);

@@ -82,7 +82,7 @@ function connectTo({ endpoint, tls }: Way, group: string, options: SendOptions):
 const PAUSE_MS = 250;
 
 /** Connects as soon as that is possible again. */
-async function connectAgain(connect: () => Promise<Channel>, signal: AbortSignal): Promise<Channel> {
+export async function connectAgain(connect: () => Promise<Channel>, signal: AbortSignal): Promise<Channel> {
   for (;;) {
     try {
       const channel = await connect();

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Console, type Result } from './console.ts';
 import type { Initramfs } from './initramfs.ts';
 import { complaintsIn } from './kernel-log.ts';
@@ -32,6 +33,8 @@ export interface GuestOptions {
   readonly devices: readonly AttachedDevice[];
   /** Processors, 1 by default. */
   readonly cpus?: number;
+  /** It waits for a VM that is migrated to it, and its gdb stub listens here. */
+  readonly incoming?: { readonly gdbPath: string };
 }
 
 /** What it runs on. */
@@ -59,15 +62,16 @@ export class Guest {
   readonly #process: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #console: Console;
   readonly #initramfs: Initramfs;
-  readonly #qmpPath: string;
+  /** The socket of its monitor, which serves one client at a time. */
+  readonly qmpPath: string;
   #qmp: Qmp | null = null;
 
   private constructor({ qemu, kernel, initramfs, folder }: GuestParts, options: GuestOptions) {
     this.kernel = kernel;
     this.#initramfs = initramfs;
-    this.#qmpPath = join(folder, `qmp-${++count}`);
+    this.qmpPath = join(folder, `qmp-${++count}`);
     const [program, ...first] = qemu.command;
-    const args = argumentsOf({ kernel, initramfs, qmpPath: this.#qmpPath }, options);
+    const args = argumentsOf({ kernel, initramfs, qmpPath: this.qmpPath }, options);
     const child = spawn(program, [...first, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.#process = child;
     this.#console = new Console(child.stdin, child.stdout);
@@ -92,6 +96,25 @@ export class Guest {
       await guest.close();
       throw error;
     }
+  }
+
+  /** Starts a QEMU that waits for a VM; returns when its monitor listens. */
+  static async expect(parts: GuestParts, options: GuestOptions): Promise<Guest> {
+    const guest = new Guest(parts, options);
+    const deadline = Date.now() + COMMAND_TIMEOUT;
+    while (!existsSync(guest.qmpPath) && Date.now() < deadline) await sleep(20);
+    return guest;
+  }
+
+  /** Ends the connection to its monitor, so that somebody else can have it. */
+  leaveMonitor(): void {
+    this.#qmp?.close();
+    this.#qmp = null;
+  }
+
+  /** The process of QEMU. */
+  get pid(): number {
+    return this.#process.pid ?? 0;
   }
 
   /** Runs a shell command of one line; returns what it prints. Throws when it fails. */
@@ -137,7 +160,7 @@ export class Guest {
 
   /** The monitor of QEMU. */
   async qmp(): Promise<Qmp> {
-    this.#qmp ??= await Qmp.connect(this.#qmpPath);
+    this.#qmp ??= await Qmp.connect(this.qmpPath);
     return this.#qmp;
   }
 
@@ -163,7 +186,7 @@ export class Guest {
 
 function argumentsOf(
   { kernel, initramfs, qmpPath }: { kernel: Kernel; initramfs: Initramfs; qmpPath: string },
-  { machine, memory, devices, cpus = 1 }: GuestOptions,
+  { machine, memory, devices, cpus = 1, incoming }: GuestOptions,
 ): readonly string[] {
   const shared = memory === 'shared';
   return [
@@ -174,6 +197,9 @@ function argumentsOf(
     ['-qmp', `unix:${qmpPath},server=on,wait=off`],
     ['-kernel', kernel.image, '-initrd', initramfs.path, '-append', 'console=ttyS0 quiet'],
     devices.flatMap(attach),
+    incoming === undefined
+      ? []
+      : ['-S', '-incoming', 'defer', '-gdb', `unix:${incoming.gdbPath},server=on,wait=off`],
   ].flat();
 }
 

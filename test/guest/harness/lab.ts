@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, it } from 'vitest';
 import type { BindableDevice } from '../../../src/device/index.ts';
 import type { FerryError } from '../../../src/errors/index.ts';
 import { type RunningServer, serveDevice } from '../../../src/server/index.ts';
-import { Guest, type GuestOptions } from './guest.ts';
+import { Guest, type GuestOptions, type GuestParts } from './guest.ts';
 import { buildInitramfs, type Initramfs } from './initramfs.ts';
 import { findKernels, type Kernel } from './kernels.ts';
 import { compilePrograms, missingTool } from './programs.ts';
@@ -69,14 +69,24 @@ export class Lab {
 
   /** Boots a guest. */
   async boot(options: GuestOptions): Promise<Guest> {
+    const guest = await Guest.boot(this.#parts(), options);
+    this.#guests.add(guest);
+    return guest;
+  }
+
+  #parts(): GuestParts {
     if (this.#initramfs === null) throw new Error('the lab is not open');
-    const parts = {
+    return {
       qemu: this.#qemu,
       kernel: this.kernel,
       initramfs: this.#initramfs,
       folder: this.#folder,
     };
-    const guest = await Guest.boot(parts, options);
+  }
+
+  /** Starts a QEMU that waits for a VM. */
+  async expect(options: GuestOptions): Promise<Guest> {
+    const guest = await Guest.expect(this.#parts(), options);
     this.#guests.add(guest);
     return guest;
   }

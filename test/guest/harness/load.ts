@@ -6,7 +6,7 @@ let count = 0;
 
 /** A command that a guest repeats in the background until it fails or is told to end. */
 export class Load {
-  readonly #guest: Guest;
+  #guest: Guest;
   readonly #name: string;
 
   private constructor(guest: Guest, name: string) {
@@ -37,6 +37,11 @@ export class Load {
     const { status } = await this.#guest.attempt(`test -e ${name}.failed`);
     if (status !== 0) return Number(await this.#guest.run(this.#count()));
     throw new Error(`the load failed:\n${await this.output()}`);
+  }
+
+  /** The guest goes on in another QEMU, and the load with it. */
+  movedTo(guest: Guest): void {
+    this.#guest = guest;
   }
 
   /** Waits until another repetition is complete. Returns as well when one has failed: see {@link end}. */

@@ -1,0 +1,192 @@
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import type { EndInspection, MigrationEnd, MigrationHooks } from '../../engine/index.ts';
+import { MigrationState } from '../../states/index.ts';
+import { textIn } from '../json.ts';
+import type { VmPerformer } from '../performer.ts';
+import { decodeRecord, type VmRecord } from '../record.ts';
+import { runState } from '../run-state.ts';
+import { VM_FLAGS } from '../source/vm-source.ts';
+import { qmp, type VmSequence } from '../step.ts';
+import { VmError } from '../vm-error.ts';
+import { FrameReader } from '../vm-stream.ts';
+import { awaitLoaded, runVm, startIncoming } from './incoming.ts';
+import { replay } from './replay.ts';
+
+const { RUNNING, RESUMING, STOP, RUNNING_P2P, ERROR } = MigrationState;
+
+/** What a VM that is moved here consists of. */
+export interface VmTargetOptions {
+  /** How commands and messages call it. */
+  readonly name: string;
+  readonly performer: VmPerformer;
+  /** Where QEMU can listen. */
+  readonly folder: string;
+  readonly identity: EndInspection['identity'];
+  /** How long each stage may take, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/**
+ * The VM that takes the place of another, as one more member of the group that moves. What it is given is QEMU's own
+ * migration stream. When that is loaded, and its devices are, their registers in QEMU are set up; it runs last.
+ */
+export class VmTarget implements MigrationEnd {
+  readonly name: string;
+  readonly #options: VmTargetOptions;
+  readonly #frames: FrameReader;
+  #state: MigrationState | null = null;
+  #socket: Socket | null = null;
+  #broken: VmError | null = null;
+  #record: VmRecord | null = null;
+  #gone = false;
+
+  constructor(options: VmTargetOptions) {
+    this.name = options.name;
+    this.#options = options;
+    this.#frames = new FrameReader({
+      vmm: (piece) => this.#pass(piece),
+      record: (bytes) => {
+        this.#record = decodeRecord(bytes);
+      },
+      end: () => this.#socket?.end(),
+    });
+  }
+
+  /** What the engine calls around the blackout. */
+  get hooks(): MigrationHooks {
+    return { beforeRun: () => this.#setUpRegisters() };
+  }
+
+  flags(): Promise<bigint> {
+    return Promise.resolve(VM_FLAGS);
+  }
+
+  inspect(): Promise<EndInspection> {
+    return Promise.resolve({ identity: this.#options.identity, busy: null });
+  }
+
+  async state(): Promise<number> {
+    // What has been thrown away is as good as a VM that nobody has given anything.
+    if (this.#gone) return RUNNING;
+    // A QEMU that waits for more of a VM does not answer its monitor.
+    if (this.#state === RESUMING && this.#broken === null) return RESUMING;
+    return this.#options.performer.run(targetState(this.#state));
+  }
+
+  async setState(state: MigrationState): Promise<void> {
+    if (state === RESUMING) await this.#options.performer.run(startIncoming(this.#incomingPath));
+    else if (state === STOP) await this.#load();
+    else if (state === RUNNING) await this.#options.performer.run(runVm());
+    this.#state = state;
+  }
+
+  read(): Promise<number> {
+    return Promise.reject(new VmError('ERR_VM_REFUSED', 'a VM that is moved here gives no state'));
+  }
+
+  /** What QEMU does not take at once is copied and kept; the promise is for when it has. */
+  async write(bytes: Uint8Array): Promise<void> {
+    this.#frames.push(bytes);
+    const socket = this.#socket;
+    if (socket?.writableNeedDrain === true) await this.#drained(socket);
+    if (this.#broken !== null) throw await this.#why(this.#broken);
+  }
+
+  precopyInfo(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  dataSize(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  /** A QEMU that was given part of a VM is of no use any more: it is ended. One that has ended already is not asked. */
+  async reset(): Promise<void> {
+    this.#socket?.destroy();
+    try {
+      await this.#options.performer.run(quit());
+    } catch (error) {
+      if (!(error instanceof VmError) || error.code !== 'ERR_VM_GONE') throw error;
+    }
+    this.#gone = true;
+    this.#state = null;
+  }
+
+  /** Gives back what it holds; the VM stays as it is. */
+  close(): void {
+    this.#socket?.destroy();
+  }
+
+  get #incomingPath(): string {
+    return join(this.#options.folder, 'incoming.sock');
+  }
+
+  /** Only when there is something to say: from then on QEMU answers nothing else before it has everything. */
+  #connect(): Socket {
+    const socket = connect(this.#incomingPath);
+    const lost = (cause?: unknown): void => {
+      this.#broken ??= new VmError('ERR_VM_GONE', 'QEMU does not take the VM any more', {}, cause);
+    };
+    socket.on('error', lost).on('close', () => {
+      if (!this.#frames.ended) lost();
+    });
+    socket.resume();
+    return socket;
+  }
+
+  async #load(): Promise<void> {
+    if (!this.#frames.ended || this.#record === null) {
+      throw new VmError('ERR_VM_RECORD', 'what the source has sent of the VM is not all');
+    }
+    await this.#options.performer.run(awaitLoaded(this.#options.timeoutMs));
+  }
+
+  async #setUpRegisters(): Promise<void> {
+    if (this.#record === null)
+      throw new VmError('ERR_VM_RECORD', 'nothing is known of the devices of the VM');
+    await this.#options.performer.run(replay(this.#record));
+  }
+
+  #pass(piece: Uint8Array): void {
+    if (this.#state !== RESUMING) throw new VmError('ERR_VM_MIGRATION', 'QEMU does not wait for a VM');
+    this.#socket ??= this.#connect();
+    this.#socket.write(piece.slice());
+  }
+
+  #drained(socket: Socket): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        socket.off('drain', done).off('close', done);
+        resolve();
+      };
+      socket.on('drain', done).on('close', done);
+    });
+  }
+
+  /** QEMU says itself why it hung up, if it is still there. */
+  async #why(broken: VmError): Promise<VmError> {
+    const answer = await this.#options.performer.run(qmp('query-migrate')).catch(() => null);
+    const reason = textIn(answer, 'error-desc');
+    return reason === null
+      ? broken
+      : new VmError('ERR_VM_MIGRATION', `QEMU could not take the VM: ${reason}`);
+  }
+}
+
+/**
+ * The migration state of a VM that is moved here, as QEMU has it. A QEMU that waits and was given nothing counts as
+ * running, which is how a device is before it is given a state. `meant` is where this process has put it, or null.
+ */
+function* targetState(meant: MigrationState | null): VmSequence<MigrationState> {
+  const found = yield* runState();
+  if (found === 'running') return RUNNING;
+  if (found === 'stopped') return meant === RUNNING_P2P ? meant : STOP;
+  if (meant !== null && meant !== RESUMING) return ERROR;
+  return textIn(yield* qmp('query-migrate'), 'status') === null ? RUNNING : RESUMING;
+}
+
+/** It answers, and then it is gone. */
+function* quit(): VmSequence<void> {
+  yield* qmp('quit');
+}

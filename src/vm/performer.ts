@@ -1,0 +1,110 @@
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DeviceClient } from '../client/index.ts';
+import { RegionIndex } from '../protocol/index.ts';
+import { GdbClient } from './gdb/gdb-client.ts';
+import type { QmpClient } from './qmp/qmp-client.ts';
+import { conductVm, type VmReply, type VmSequence, type VmStep } from './step.ts';
+import { VmError } from './vm-error.ts';
+
+/** What a performer works with. */
+export interface VmPerformerOptions {
+  readonly monitor: QmpClient;
+  /** Where the gdb stub listens; null: there is none. */
+  readonly gdbPath: string | null;
+  /** The devices of the VM, by their control sockets. */
+  readonly clients: readonly DeviceClient[];
+  /** A directory for nobody else, that the VMM can write to. */
+  readonly folder: string;
+  /** How long each step may take, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** Bytes of configuration space that are looked at: the header and the conventional capabilities. */
+export const CONFIG_BYTES = 256;
+
+const DONE: VmReply = { kind: 'done' };
+
+/** Carries out the steps of a sequence, each in bounded time. */
+export class VmPerformer {
+  readonly #options: VmPerformerOptions;
+  #gdb: Promise<GdbClient> | null = null;
+  #saved = 0;
+
+  constructor(options: VmPerformerOptions) {
+    this.#options = options;
+  }
+
+  /** Carries out a sequence. */
+  run<T>(sequence: VmSequence<T>): Promise<T> {
+    return conductVm(sequence, (step) => this.perform(step));
+  }
+
+  /** Carries out one step. Rejects with VmError, or with what a client rejects with. */
+  async perform(step: VmStep): Promise<VmReply> {
+    switch (step.do) {
+      case 'qmp':
+        return { kind: 'value', value: await this.#options.monitor.execute(step.command, step.args) };
+      case 'save':
+        return { kind: 'bytes', bytes: await this.#save(step.address, step.length) };
+      case 'read':
+        return { kind: 'bytes', bytes: await (await this.#stub()).read(step.address, step.length) };
+      case 'write':
+        await (await this.#stub()).write(step.address, step.bytes);
+        return DONE;
+      case 'detach':
+        await this.#detach();
+        return DONE;
+      case 'switchover':
+        return { kind: 'status', status: await this.#client(step.device).switchover(step.request) };
+      case 'configuration':
+        return {
+          kind: 'bytes',
+          bytes: await this.#client(step.device).read(RegionIndex.CONFIG, 0, CONFIG_BYTES),
+        };
+      case 'pause':
+        await sleep(step.ms);
+        return DONE;
+    }
+  }
+
+  /** Lets go of the gdb stub. Idempotent. */
+  async close(): Promise<void> {
+    await this.#detach();
+  }
+
+  /** QEMU writes a file; who else could read it has no way into its directory. */
+  async #save(address: bigint, length: number): Promise<Uint8Array> {
+    const { monitor, folder } = this.#options;
+    const filename = join(folder, `memory-${(this.#saved += 1)}`);
+    try {
+      await monitor.execute('pmemsave', { val: Number(address), size: length, filename });
+      return await readFile(filename);
+    } finally {
+      await rm(filename, { force: true });
+    }
+  }
+
+  #stub(): Promise<GdbClient> {
+    const { gdbPath, timeoutMs } = this.#options;
+    if (gdbPath === null) throw new VmError('ERR_VM_REFUSED', 'there is no gdb stub to write registers with');
+    this.#gdb ??= GdbClient.connect(gdbPath, { timeoutMs });
+    return this.#gdb;
+  }
+
+  async #detach(): Promise<void> {
+    const gdb = this.#gdb;
+    this.#gdb = null;
+    await gdb?.then(
+      (client) => client.close(),
+      () => {},
+    );
+  }
+
+  #client(device: number): DeviceClient {
+    const client = this.#options.clients[device];
+    if (client === undefined) throw new TypeError(`there is no device ${device}`);
+    return client;
+  }
+}

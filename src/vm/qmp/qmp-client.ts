@@ -1,0 +1,152 @@
+import type { Socket } from 'node:net';
+import { connectTo } from '../socket.ts';
+import { VmError } from '../vm-error.ts';
+import { encodeCommand, QmpDecoder, type QmpMessage } from './qmp-codec.ts';
+
+/** How a monitor is spoken to. */
+export interface QmpOptions {
+  /** How long connecting and each answer may take, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** Something a monitor told without being asked. */
+export interface QmpEvent {
+  readonly name: string;
+  readonly data: unknown;
+}
+
+/** Who waits for an answer. */
+interface Waiter {
+  readonly command: string;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: VmError) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** A connection to the monitor of a QEMU (QMP). Answers are matched by id; a late one is dropped. */
+export class QmpClient {
+  readonly path: string;
+  readonly #socket: Socket;
+  readonly #timeoutMs: number;
+  readonly #decoder = new QmpDecoder();
+  readonly #waiting = new Map<number, Waiter>();
+  #next = 1;
+  #greeted: (() => void) | null = null;
+  #ended: VmError | null = null;
+  /** Told of each event. */
+  onEvent: (event: QmpEvent) => void = () => {};
+
+  private constructor(path: string, socket: Socket, { timeoutMs }: QmpOptions) {
+    this.path = path;
+    this.#socket = socket;
+    this.#timeoutMs = timeoutMs;
+    socket.on('data', (bytes: Uint8Array) => this.#receive(bytes));
+    socket.on('error', (error) => this.#end(gone(path, error)));
+    socket.on('close', () => this.#end(gone(path)));
+  }
+
+  /** Connects, waits for the greeting, and agrees on no capabilities. Rejects with VmError. */
+  static async connect(path: string, options: QmpOptions): Promise<QmpClient> {
+    const socket = await connectTo(path, 'the monitor', options.timeoutMs);
+    const client = new QmpClient(path, socket, options);
+    try {
+      await client.#greeting();
+      await client.execute('qmp_capabilities');
+      return client;
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+  }
+
+  /** Why the connection is over; null while it is not. */
+  get closedBecause(): VmError | null {
+    return this.#ended;
+  }
+
+  /** Executes a command; what it returns. Rejects with VmError, ERR_VM_COMMAND with the reason of QEMU. */
+  execute(command: string, args: object | null = null, timeoutMs = this.#timeoutMs): Promise<unknown> {
+    if (this.#ended !== null) return Promise.reject(this.#ended);
+    const id = this.#next++;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiting.delete(id);
+        reject(late(this.path, command, timeoutMs));
+      }, timeoutMs);
+      this.#waiting.set(id, { command, resolve, reject, timer });
+      this.#socket.write(encodeCommand(id, command, args));
+    });
+  }
+
+  /** Ends the connection; the VMM goes on. Idempotent. */
+  close(): void {
+    this.#end(new VmError('ERR_VM_GONE', `the connection to the monitor at ${this.path} was closed`));
+  }
+
+  #greeting(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(late(this.path, 'the greeting', this.#timeoutMs)),
+        this.#timeoutMs,
+      );
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#greeted = null;
+        if (this.#ended === null) resolve();
+        else reject(this.#ended);
+      };
+      this.#greeted = done;
+      if (this.#ended !== null) done();
+    });
+  }
+
+  #receive(bytes: Uint8Array): void {
+    try {
+      for (const message of this.#decoder.push(bytes)) this.#take(message);
+    } catch (error) {
+      if (!(error instanceof VmError)) throw error;
+      this.#end(error);
+    }
+  }
+
+  #take(message: QmpMessage): void {
+    if (message.is === 'greeting') this.#greeted?.();
+    else if (message.is === 'event') this.onEvent({ name: message.name, data: message.data });
+    else this.#answer(message);
+  }
+
+  #answer(message: Extract<QmpMessage, { is: 'return' | 'error' }>): void {
+    const waiter = message.id === null ? undefined : this.#waiting.get(message.id);
+    if (waiter === undefined || message.id === null) return;
+    this.#waiting.delete(message.id);
+    clearTimeout(waiter.timer);
+    if (message.is === 'return') return waiter.resolve(message.value);
+    const { kind, text } = message;
+    waiter.reject(
+      new VmError('ERR_VM_COMMAND', `${waiter.command}: ${text}`, { command: waiter.command, kind }),
+    );
+  }
+
+  #end(why: VmError): void {
+    if (this.#ended !== null) return;
+    this.#ended = why;
+    this.#socket.destroy();
+    this.#greeted?.();
+    for (const { reject, timer } of this.#waiting.values()) {
+      clearTimeout(timer);
+      reject(why);
+    }
+    this.#waiting.clear();
+  }
+}
+
+function gone(path: string, cause?: unknown): VmError {
+  const text = `the monitor at ${path} has closed the connection: its QEMU has ended, or serves somebody else`;
+  return new VmError('ERR_VM_GONE', text, { path }, cause);
+}
+
+function late(path: string, command: string, ms: number): VmError {
+  const busy = 'a monitor serves one client at a time';
+  const text = `the monitor at ${path} did not answer ${command} in ${ms} ms (${busy})`;
+  return new VmError('ERR_VM_TIMEOUT', text, { path, command });
+}

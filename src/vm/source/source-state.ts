@@ -1,0 +1,41 @@
+import { MigrationState } from '../../states/index.ts';
+import { type RunState, runState } from '../run-state.ts';
+import type { VmSequence } from '../step.ts';
+import { readOutgoing } from './outgoing.ts';
+
+const { RUNNING, RUNNING_P2P, PRE_COPY, PRE_COPY_P2P, STOP_COPY, STOP } = MigrationState;
+
+/** In which of QEMU's statuses a VM stands still for its migration. */
+const STOPPED = ['pre-switchover', 'device', 'completed'];
+const SENDING = ['setup', 'active', ...STOPPED];
+
+/**
+ * The migration state of a VM that is moved away, as QEMU has it. `meant` is where this process has put it; null: another
+ * process has, and what it meant follows from what is found.
+ */
+export function* sourceState(meant: MigrationState | null): VmSequence<MigrationState> {
+  const found: RunState = yield* runState();
+  const { status } = yield* readOutgoing();
+  if (meant !== null && agrees(meant, found, status)) return meant;
+  if (found === 'running') return SENDING.includes(status) ? PRE_COPY : RUNNING;
+  return STOPPED.includes(status) ? STOP_COPY : STOP;
+}
+
+/** QEMU may pause by itself, when there is nothing left to send; the VM is in pre-copy as long as it is not told to stop. */
+function agrees(meant: MigrationState, found: RunState, status: string): boolean {
+  switch (meant) {
+    case RUNNING:
+      return found === 'running';
+    case PRE_COPY:
+      return SENDING.includes(status);
+    case PRE_COPY_P2P:
+    case STOP_COPY:
+      return found === 'stopped' && STOPPED.includes(status);
+    case RUNNING_P2P:
+      return true;
+    case STOP:
+      return found === 'stopped';
+    default:
+      return false;
+  }
+}

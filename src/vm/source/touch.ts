@@ -1,0 +1,35 @@
+import { Errno, FerryError } from '../../errors/index.ts';
+import { switchover, type VmSequence } from '../step.ts';
+import { VmError } from '../vm-error.ts';
+
+/**
+ * QEMU does not know which pages a device has written by mapped memory. Each is written once more, by message, which QEMU
+ * logs. The devices have stopped, and so has the guest. Returns how many pages that were.
+ */
+export function* touchWrittenPages(ids: readonly string[]): VmSequence<number> {
+  let pages = 0;
+  for (const [device, id] of ids.entries()) {
+    try {
+      pages += (yield* switchover(device, { do: 'TOUCH' })).pages;
+    } catch (error) {
+      throw whyNot(id, error);
+    }
+  }
+  return pages;
+}
+
+function whyNot(id: string, error: unknown): unknown {
+  if (!(error instanceof FerryError)) return error;
+  if (error.errno === Errno.EINVAL) {
+    const why = 'the guest or somebody else has reset it meanwhile';
+    return new VmError(
+      'ERR_VM_REFUSED',
+      `what ${id} has written is not known any more: ${why}. Try again`,
+      {},
+      error,
+    );
+  }
+  if (error.errno !== Errno.ENODEV) return error;
+  const text = `${id} has written to memory, and the guest has taken bus mastering from it since: try again`;
+  return new VmError('ERR_VM_REFUSED', text, { device: id }, error);
+}

@@ -1,0 +1,262 @@
+import type { DeviceClient } from '../../client/index.ts';
+import type { EndInspection, MigrationEnd, MigrationHooks, PrecopyEstimate } from '../../engine/index.ts';
+import { MigrationState } from '../../states/index.ts';
+import type { Ecam } from '../machine/ecam.ts';
+import type { VmPerformer } from '../performer.ts';
+import { encodeRecord } from '../record.ts';
+import { VmError } from '../vm-error.ts';
+import { FrameKind, frameHead, MAX_VMM_FRAME } from '../vm-stream.ts';
+import { readClientState } from './client-state.ts';
+import { planLines, quietenRunning, quietenStopped } from './interrupt-lines.ts';
+import {
+  awaitCompleted,
+  bringVmBack,
+  finishOutgoing,
+  type OutgoingSettings,
+  readOutgoing,
+  requireUnderWay,
+  restoreSettings,
+  startOutgoing,
+  stopVm,
+} from './outgoing.ts';
+import { OutgoingStream } from './outgoing-stream.ts';
+import { Round } from './round.ts';
+import { sourceState } from './source-state.ts';
+import { touchWrittenPages } from './touch.ts';
+
+const { RUNNING, PRE_COPY, STOP_COPY, STOP } = MigrationState;
+
+/** STOP_COPY, P2P and PRE_COPY (linux/vfio.h). */
+export const VM_FLAGS = 7n;
+
+/** What a VM that is moved away consists of. */
+export interface VmSourceOptions {
+  /** How commands and messages call it. */
+  readonly name: string;
+  readonly performer: VmPerformer;
+  /** Its devices: what QEMU calls them, and their servers. */
+  readonly ids: readonly string[];
+  readonly clients: readonly DeviceClient[];
+  /** Where QEMU can connect to, and write. */
+  readonly folder: string;
+  readonly identity: EndInspection['identity'];
+  /** Where configuration space lies in memory; null for one that is only to be brought back. */
+  readonly ecam: Ecam | null;
+  /** How long each stage may take, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** What was measured and done, for the report. */
+export interface VmSourceReport {
+  /** When the VM stood still (performance.now()); null: it has not. */
+  readonly stoppedAt: number | null;
+  /** When QEMU was told to go on with it. */
+  readonly continuedAt: number | null;
+  /** Pages that were touched. */
+  readonly pages: number;
+}
+
+/** Size of what QEMU sends of its own devices, about, in bytes. */
+const DEVICES_SIZE = 256n * 1024n;
+/** How long QEMU is waited for before it is asked where it is, in milliseconds. */
+const WAIT_MS = 10;
+const PAGE = 4096n;
+
+/**
+ * The VM itself, as one more member of the group that moves. Its state is QEMU's own migration stream; it stops when QEMU
+ * pauses before its switch-over, which is before any of its devices does; it goes on only when all of them have stopped and
+ * what they have written is known to QEMU.
+ */
+export class VmSource implements MigrationEnd {
+  readonly name: string;
+  readonly #options: VmSourceOptions;
+  #state: MigrationState | null = null;
+  #stream: OutgoingStream | null = null;
+  #settings: OutgoingSettings | null = null;
+  #record: Uint8Array | null = null;
+  #queue: Uint8Array[] = [];
+  readonly #round = new Round();
+  #settling: Promise<void> | null = null;
+  #finished = false;
+  #turn: Promise<unknown> = Promise.resolve();
+  #stoppedAt: number | null = null;
+  #continuedAt: number | null = null;
+  #pages = 0;
+
+  constructor(options: VmSourceOptions) {
+    this.name = options.name;
+    this.#options = options;
+  }
+
+  /** What the engine calls around the blackout. */
+  get hooks(): MigrationHooks {
+    return { beforeStop: () => this.#stop(), resume: () => this.#requireRunning() };
+  }
+
+  get report(): VmSourceReport {
+    return { stoppedAt: this.#stoppedAt, continuedAt: this.#continuedAt, pages: this.#pages };
+  }
+
+  flags(): Promise<bigint> {
+    return Promise.resolve(VM_FLAGS);
+  }
+
+  inspect(): Promise<EndInspection> {
+    return Promise.resolve({ identity: this.#options.identity, busy: null });
+  }
+
+  state(): Promise<number> {
+    return this.#options.performer.run(sourceState(this.#state));
+  }
+
+  async setState(state: MigrationState): Promise<void> {
+    if (state === PRE_COPY) await this.#start();
+    else if (state === RUNNING) await this.#comeBack();
+    else if (state === STOP) await this.#cleanUp();
+    this.#state = state;
+  }
+
+  /** One piece after the other, however many are asked for at once. */
+  read(maxBytes: number, consume: (chunk: Uint8Array) => void): Promise<number> {
+    const reading = this.#turn.then(() => this.#read(maxBytes, consume));
+    this.#turn = reading.catch(() => {});
+    return reading;
+  }
+
+  write(): Promise<void> {
+    return Promise.reject(new VmError('ERR_VM_REFUSED', 'a VM that is moved away takes no state'));
+  }
+
+  async precopyInfo(): Promise<PrecopyEstimate> {
+    return { initialBytes: 0n, dirtyBytes: await this.#left() };
+  }
+
+  async dataSize(): Promise<bigint> {
+    return (await this.#left()) + DEVICES_SIZE;
+  }
+
+  reset(): Promise<void> {
+    return Promise.reject(new VmError('ERR_VM_REFUSED', 'a VM that is moved away is not reset'));
+  }
+
+  /** Gives back what it holds; the VM stays as it is. */
+  close(): void {
+    this.#stream?.close();
+  }
+
+  /** The log of the devices is on before QEMU sends the first page. */
+  async #start(): Promise<void> {
+    const { performer, clients, folder } = this.#options;
+    for (const client of clients) await client.startDmaLogging(PAGE, []);
+    this.#stream = await OutgoingStream.open(folder);
+    this.#settings = await performer.run(startOutgoing(`unix:${this.#stream.path}`));
+  }
+
+  /** Until the VM stands still, and what only QEMU knows of its devices has been read. */
+  async #stop(): Promise<void> {
+    const { performer, ids, ecam, timeoutMs } = this.#options;
+    if (ecam === null) throw new VmError('ERR_VM_REFUSED', 'nobody has looked at the VM');
+    const lines = await performer.run(planLines(ids));
+    await performer.run(quietenRunning(lines));
+    this.#stream?.hurry();
+    await performer.run(stopVm(timeoutMs));
+    this.#stoppedAt = performance.now();
+    await performer.run(quietenStopped(lines));
+    this.#record = encodeRecord(await performer.run(readClientState(ecam, ids)));
+  }
+
+  /** A device that has thrown away what it has sent needs the VM to run again, which QEMU does only from the beginning. */
+  async #requireRunning(): Promise<void> {
+    if ((await this.state()) === RUNNING) return;
+    throw new VmError(
+      'ERR_VM_MIGRATION',
+      'a device has begun its pre-copy anew, and QEMU can not: begin again',
+    );
+  }
+
+  async #read(maxBytes: number, consume: (chunk: Uint8Array) => void): Promise<number> {
+    if (this.#state === STOP_COPY) await this.#settle();
+    else if (this.#queue.length === 0 && this.#round.isDue && (await this.#isRoundOver())) return 0;
+    if (this.#queue.length === 0) await this.#fetch(maxBytes);
+    const [first] = this.#queue;
+    if (first === undefined) return 0;
+    const piece = first.subarray(0, maxBytes);
+    if (piece.length === first.length) this.#queue.shift();
+    else this.#queue[0] = first.subarray(maxBytes);
+    consume(piece);
+    return piece.length;
+  }
+
+  /** What QEMU has sent, in a frame; nothing when it is the end of a round, and at the end of all what says so. */
+  async #fetch(maxBytes: number): Promise<void> {
+    const most = Math.min(maxBytes, MAX_VMM_FRAME);
+    const stream = this.#requireStream();
+    while (!this.#finished) {
+      const stopped = this.#state === STOP_COPY;
+      const piece = await stream.take(most, stopped ? this.#options.timeoutMs : WAIT_MS);
+      if (piece !== null) return this.#frame(piece);
+      if (stopped) return this.#finish(stream);
+      if (await this.#isRoundOver()) return;
+    }
+  }
+
+  #frame(piece: Uint8Array): void {
+    this.#round.heard();
+    this.#queue.push(frameHead(FrameKind.VMM, piece.length), piece);
+  }
+
+  async #finish(stream: OutgoingStream): Promise<void> {
+    const { performer, timeoutMs } = this.#options;
+    if (!stream.ended) throw new VmError('ERR_VM_TIMEOUT', `QEMU has sent nothing for ${timeoutMs} ms`);
+    await performer.run(awaitCompleted(timeoutMs));
+    this.#finished = true;
+    this.#queue.push(frameHead(FrameKind.END, 0));
+  }
+
+  async #isRoundOver(): Promise<boolean> {
+    const outgoing = await this.#options.performer.run(readOutgoing());
+    requireUnderWay(outgoing);
+    return this.#round.isOver(outgoing);
+  }
+
+  /** Once: all devices have stopped. What they have written becomes QEMU's business; then it saves and sends the rest. */
+  #settle(): Promise<void> {
+    this.#settling ??= this.#finishSaving();
+    return this.#settling;
+  }
+
+  async #finishSaving(): Promise<void> {
+    const { performer, ids } = this.#options;
+    const record = this.#record;
+    if (record === null) throw new VmError('ERR_VM_MIGRATION', 'the VM has not been stopped');
+    this.#queue.push(frameHead(FrameKind.RECORD, record.length), record);
+    this.#pages = await performer.run(touchWrittenPages(ids));
+    await performer.run(finishOutgoing());
+    this.#continuedAt = performance.now();
+  }
+
+  async #left(): Promise<bigint> {
+    const { status, remaining, total } = await this.#options.performer.run(readOutgoing());
+    const left = status === 'setup' ? total : remaining;
+    return BigInt(left + (this.#stream?.waiting ?? 0));
+  }
+
+  async #comeBack(): Promise<void> {
+    const { performer, timeoutMs } = this.#options;
+    await performer.run(bringVmBack(timeoutMs));
+    await this.#cleanUp();
+    const settings = this.#settings;
+    this.#settings = null;
+    if (settings !== null) await performer.run(restoreSettings(settings));
+  }
+
+  async #cleanUp(): Promise<void> {
+    this.#stream?.close();
+    for (const client of this.#options.clients) await client.stopDmaLogging().catch(() => {});
+  }
+
+  #requireStream(): OutgoingStream {
+    if (this.#stream === null) throw new VmError('ERR_VM_MIGRATION', 'QEMU has not begun to send');
+    return this.#stream;
+  }
+}

@@ -170,7 +170,9 @@ export class RawClient {
   #cut(): void {
     while (this.#buffer.length >= 16) {
       const size = this.#buffer.readUInt32LE(4);
-      if (this.#buffer.length < size) return;
+      // A header that no message has: nothing can be cut any more, and a test that waits is told so.
+      if (size < 16) this.closed = true;
+      if (size < 16 || this.#buffer.length < size) return;
       const raw = this.#buffer.subarray(0, size);
       this.#buffer = this.#buffer.subarray(size);
       const last = this.#buffer.length === 0;

@@ -11,6 +11,7 @@ const run = promisify(execFile);
 const peers = buildPeers();
 const channelScript = fileURLToPath(new URL('channel.js', import.meta.url));
 const migrationScript = fileURLToPath(new URL('migration.js', import.meta.url));
+const ferryScript = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const serveScript = fileURLToPath(new URL('serve.js', import.meta.url));
 
 /** The command of a contestant's server, on the given CPU. */
@@ -24,13 +25,20 @@ function serverCommand({ server, mode }, socket, cpu, peerCommand) {
   return [...pinned, process.execPath, serveScript, server, mode, socket];
 }
 
+/** The command of what stands between a contestant's client and its server, on the given CPU. */
+function relayCommand(through, listen, connect, cpu) {
+  const paths = ['--listen', listen, '--connect', connect];
+  if (through === 'c') return [peers.relay, ...paths, '--cpu', String(cpu)];
+  return ['taskset', '-c', String(cpu), process.execPath, ferryScript, ...through, ...paths];
+}
+
 /** A contestant that is ready to be measured, again and again. */
 export class Contestant {
   #spec;
   #cpus;
   #scale;
   #folder;
-  #child = null;
+  #children = [];
   #socket;
   figures = [];
 
@@ -46,9 +54,13 @@ export class Contestant {
 
   async prepare() {
     if (this.#spec.server === undefined) return;
-    for (let tries = 0; !existsSync(this.#socket); tries++) {
-      if (tries > 1200) throw new Error(`${this.name} does not listen`);
-      await sleep(25);
+    await this.#listening();
+    const { through } = this.#spec;
+    if (through !== undefined) {
+      const server = this.#socket;
+      this.#socket = `${server}.through`;
+      this.#start(relayCommand(through, this.#socket, server, this.#cpus[0]));
+      await this.#listening();
     }
     const save = this.#spec.prepare?.(this.#data);
     if (save) await this.#client(save);
@@ -62,7 +74,14 @@ export class Contestant {
   }
 
   stop() {
-    this.#child?.kill('SIGKILL');
+    for (const child of this.#children) child.kill('SIGKILL');
+  }
+
+  async #listening() {
+    for (let tries = 0; !existsSync(this.#socket); tries++) {
+      if (tries > 1200) throw new Error(`${this.name} does not listen`);
+      await sleep(25);
+    }
   }
 
   get #data() {
@@ -70,7 +89,8 @@ export class Contestant {
   }
 
   #start([command, ...args]) {
-    this.#child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    const stderr = this.#spec.through === undefined ? 'inherit' : 'ignore';
+    this.#children.push(spawn(command, args, { stdio: ['ignore', 'ignore', stderr] }));
   }
 
   async #client(load) {

@@ -38,6 +38,35 @@ function latency(where, cpus, aims, peerCommand) {
   };
 }
 
+/** What stands between client and server: nothing, the plainest relay there is, and `ferry trace`. */
+const THROUGH = {
+  'direct connection': {},
+  'through a plain C relay': { through: 'c' },
+  'through ferry trace -w': { through: ['trace', '-w', '/dev/null'] },
+  'through ferry trace': { through: ['trace'] },
+};
+
+function traced([where, cpus]) {
+  const contestants = (load, field) =>
+    Object.entries(THROUGH).map(([name, relay]) => ({ name, ...loop, ...relay, load, field }));
+  return [
+    {
+      name: `trace: 4-byte register read, ${where}`,
+      unit: 'us',
+      cpus,
+      contestants: contestants((n) => ['--read4', n(20_000)], 'p50'),
+      aims: {},
+    },
+    {
+      name: `trace: pipelined reads, 64 a send, ${where}`,
+      unit: 'ns/message',
+      cpus,
+      contestants: contestants((n) => ['--pipeline', 64, '--count', n(100_000)], 'nsPerMessage'),
+      aims: {},
+    },
+  ];
+}
+
 /**
  * Data of a migration against the same bytes copied through a socket. Where there are checksums, both ends of either
  * compute them.
@@ -294,5 +323,6 @@ export function scenarios(peerCommand) {
     },
     ...PLACES.map(nvmeRate),
     ...PLACES.map(nvmeLatency),
+    ...PLACES.flatMap(traced),
   ];
 }

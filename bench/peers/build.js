@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 const sources = fileURLToPath(new URL('.', import.meta.url));
 const cache = fileURLToPath(new URL('../../node_modules/.cache/ferry-bench', import.meta.url));
-const programs = /** @type {const} */ (['minimal-server', 'client', 'copy', 'nvme']);
+const programs = /** @type {const} */ (['minimal-server', 'client', 'copy', 'nvme', 'relay']);
 const flags = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror'];
 
 /** @param {string} compiler @param {string} program */

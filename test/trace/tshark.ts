@@ -20,16 +20,17 @@ export interface TsharkField {
   readonly label: string;
 }
 
-/** What tshark says with our dissector of each record of a recording. */
-export function askTshark(recording: Uint8Array): readonly (readonly TsharkField[])[] {
+/** What tshark says with our dissector of each record of a recording; `first`: of the first so many. */
+export function askTshark(recording: Uint8Array, first = 1_000_000): readonly (readonly TsharkField[])[] {
   const folder = mkdtempSync(join(tmpdir(), 'ferry-tshark-'));
   try {
     const file = join(folder, 'recording.pcapng');
     const script = join(folder, 'vfio-user.lua');
     writeFileSync(file, recording);
     writeFileSync(script, renderDissector());
+    const args = ['-X', `lua_script:${script}`, '-r', file, '-T', 'pdml', '-2', '-c', String(first)];
     return parsePdml(
-      execFileSync('tshark', ['-X', `lua_script:${script}`, '-r', file, '-T', 'pdml', '-2'], {
+      execFileSync('tshark', args, {
         encoding: 'utf8',
         maxBuffer: 256 * 1024 * 1024,
         timeout: 120_000,

@@ -1,3 +1,4 @@
+import { MAX_INSPECT_DEPTH, parseJson } from '../../protocol/index.ts';
 import { allNodes, type DecodedMessage, decodeMessage, type FieldNode } from '../decode/index.ts';
 import { nodeText } from '../index-names.ts';
 
@@ -94,12 +95,16 @@ function* membersOf(key: string, value: unknown): Generator<readonly [key: strin
   for (const [name, member] of entries) yield* membersOf(`${key}.${name}`, member);
 }
 
-/** The depth is bounded by that of JSON.parse; what is no JSON is a text. */
+/** What is no JSON, or nests deeper than any message of ours may, stays a text. */
 function parsed(text: string): unknown {
+  const refuse = (reason: string): never => {
+    throw new SyntaxError(reason);
+  };
   try {
-    return JSON.parse(text);
-  } catch {
-    return text;
+    return parseJson(new TextEncoder().encode(text), MAX_INSPECT_DEPTH, refuse);
+  } catch (error) {
+    if (error instanceof SyntaxError) return text;
+    throw error;
   }
 }
 

@@ -100,8 +100,18 @@ export class PlantedClient {
     const size = f('dma.map-aligned') ? MEMORY_SIZE - 512n : MEMORY_SIZE;
     const offset = f('dma.map-fd') ? 4096n : 0n;
     const map = fields(32, flags, offset, MEMORY, size);
-    await this.#ask(2, map, [this.#memory]);
+    const reply = await this.#ask(2, map, [this.#memory], true);
+    if (reply.error !== 0) await this.#bringBack();
     if (f('dma.no-overlap')) await this.#ask(2, fields(32, 3, 0n, MEMORY + 4096n, 4096n));
+  }
+
+  /** A refusal of what every device takes: it may have been left in a state in which it does not. */
+  async #bringBack(): Promise<void> {
+    if (this.#is('migration.recovery')) throw new GivenUp();
+    const state = await this.#ask(16, fields(16, GET | 2));
+    if (u32(state, 8) !== STOP_COPY) throw new GivenUp();
+    await this.#setState(RUNNING);
+    await this.#mapMemory();
   }
 
   async #askAboutDevice(): Promise<void> {

@@ -20,6 +20,7 @@ const SHOWS_TOWARDS = new Map<string, readonly string[]>([
   ['header.fds', ['tight']],
   ['region.limit', ['tight']],
   ['dma.answers', ['asking']],
+  ['migration.recovery', ['well-behaved', 'left-in-stop-copy']],
   ['reaction.wrong-id', ['wrong-id']],
   ['reaction.short-reply', ['short-info']],
   ['reaction.endless', ['endless-regions']],
@@ -27,7 +28,7 @@ const SHOWS_TOWARDS = new Map<string, readonly string[]>([
 ]);
 
 /** Rules about processes, or about what this client can not do: they have tests of their own. */
-const ELSEWHERE = ['reaction.no-crash', 'reaction.no-storm', 'reaction.broken-stream', 'migration.recovery'];
+const ELSEWHERE = ['reaction.no-crash', 'reaction.no-storm', 'reaction.broken-stream'];
 
 /** Plays to a client with a fault, or to one without. */
 async function check(fault: string | null, names: readonly string[]): Promise<Report> {

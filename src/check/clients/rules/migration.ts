@@ -4,10 +4,10 @@ import { practice, specification, uapi } from '../../rule.ts';
 import { notApplicable } from '../../verdict.ts';
 import { u32At, u64At } from '../../wire/bytes.ts';
 import { type ClientRule, type ClientWorld, clientRule, limitsOf, type Spoken } from '../client-world.ts';
-import { replyTo, type Said, saidIn } from '../happening.ts';
+import { replyTo, type Said, saidIn, toldIn } from '../happening.ts';
 import { MODEL_FLAGS } from '../model/migration-model.ts';
 
-const { DEVICE_FEATURE, MIG_DATA_READ, MIG_DATA_WRITE, REGION_READ, REGION_WRITE, DEVICE_RESET } = Command;
+const { DEVICE_FEATURE, MIG_DATA_READ, MIG_DATA_WRITE, REGION_READ, REGION_WRITE } = Command;
 const { STOP_COPY, RESUMING, PRE_COPY, PRE_COPY_P2P, STOP } = MigrationState;
 const { GET, SET, PROBE } = FeatureFlag;
 const FEATURE_HEAD = 8;
@@ -180,31 +180,21 @@ export const migrationRules: readonly ClientRule[] = [
       'libvfio-user serves only region accesses, DEVICE_FEATURE and MIG_DATA_READ in STOP_COPY',
     ),
     severity: 'interoperability',
-    title: 'a device that was left in STOP_COPY is brought back by its state, not by what is refused there',
-    why: 'The state survives its controller; DEVICE_RESET and everything else is refused until RUNNING is set.',
+    title: 'a refusal by a device that was left in STOP_COPY leads to its state being asked for',
+    why: 'The state survives its controller, and nearly everything is refused until RUNNING is set: it looks like a defect.',
     check: (world) => {
       changes(world);
       for (const session of world.playing('left-in-stop-copy')) {
-        const said = saidIn(session).find(
-          (each) =>
-            each.state === STOP_COPY &&
-            each.header.command === DEVICE_RESET &&
-            !hasAskedForState(session, each),
+        const refused = toldIn(session).find(({ header, to }) => to !== null && header.error !== 0);
+        if (refused === undefined || saidIn(session).some(({ header }) => header.command === DEVICE_FEATURE))
+          continue;
+        world.accuse(
+          session,
+          refused.to,
+          'it gave up without asking for the state',
+          'DEVICE_FEATURE MIG_DEVICE_STATE',
         );
-        if (said !== undefined)
-          world.accuse(
-            session,
-            said,
-            'it began with DEVICE_RESET, which is refused',
-            'DEVICE_FEATURE, to ask for the state or set RUNNING',
-          );
       }
     },
   }),
 ];
-
-/** Whether the client had asked for the state, or changed it, before a message. */
-function hasAskedForState(session: Spoken['session'], before: Said): boolean {
-  const said = saidIn(session);
-  return said.slice(0, said.indexOf(before)).some(({ header }) => header.command === DEVICE_FEATURE);
-}

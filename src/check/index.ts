@@ -30,6 +30,7 @@ export {
 } from './rule.ts';
 export { type RunOptions, runRules, type Stage, type Trial } from './run-rules.ts';
 export { areasOf, type Selection, select, UnknownRuleError } from './selection.ts';
+export { type CheckServerOptions, checkServer } from './servers/check-server.ts';
 export { type Facts, PROPOSAL } from './servers/facts.ts';
 export { type Instance, type Launcher, runningServer } from './servers/instance.ts';
 export { SERVER_RULES } from './servers/rules/index.ts';

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { checkCommand } from './check/index.ts';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor/doctor.ts';
 import { EXIT_CODES_HELP, ExitCode } from './exit-code.ts';
@@ -34,6 +35,7 @@ Examples:
   ferry recover                                            finish what an interrupted migration has left
   ferry save /tmp/a.sock a.ferry                           write its state to a file
   ferry restore a.ferry /tmp/b.sock                        and give it to another server
+  ferry check --spawn './server {socket}'                  hold a server against the rules of the protocol
   ferry doctor /tmp/a.sock                                 see why it can't be migrated
   ferry state /tmp/a.sock                                  see where a migration has left it
   ferry states path RUNNING STOP_COPY                      see what a change of state takes
@@ -79,6 +81,7 @@ function buildProgram(): Command {
     stateCommand(),
     statesCommand(),
     traceCommand(),
+    checkCommand(),
     doctorCommand(),
     vmCommand(),
     demoCommand(),

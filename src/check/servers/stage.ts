@@ -60,14 +60,15 @@ export class ServerStage implements Stage<ServerWorld> {
     return this.#facts;
   }
 
-  /** Starts the first server, and asks it what it is. Throws InconclusiveError when none can be had. */
+  /**
+   * Starts the first server, and asks it what it is. When that does not work, the rules about it will tell why. Throws
+   * InconclusiveError when there is no server.
+   */
   async prepare(): Promise<void> {
     const world = this.#worldOn(await this.#launched(), new Exchange());
     try {
-      this.#facts = await gatherFacts(await world.connect());
-    } catch {
-      // The rules about it will tell what is wrong; those that need to know what the device has can't be decided.
-      this.#facts = null;
+      const wire = await world.connect();
+      this.#facts = await gatherFacts(wire).catch(() => null);
     } finally {
       await world.end();
     }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { PLAIN, peopleLine, renderPeople } from '../../../src/check/index.ts';
-import { Edu, Gpio, MemoryDevice, Serial } from '../../../src/devices/index.ts';
+import { Edu, Gpio, MemoryDevice, NvmeDevice, Serial } from '../../../src/devices/index.ts';
 import { TestDevice } from '../../helpers/test-device.ts';
 import { inProcess, tried } from './in-process.ts';
 
@@ -11,27 +11,16 @@ const devices = [
   ['memory', () => new MemoryDevice({ size: MiB })],
   ['gpio', () => new Gpio()],
   ['serial', () => new Serial()],
-  ['test', () => new TestDevice()],
+  ['nvme', () => new NvmeDevice({ ram: MiB })],
+  ['device with one of everything', () => new TestDevice()],
 ] as const;
 
 describe.each(devices)('a served %s', (_, make) => {
-  it.each([
-    ['over one socket', false],
-    ['with migration over the control socket', true],
-  ])('keeps every rule %s', async (_how, control) => {
-    const results = await tried(inProcess(make, null, control));
+  it('keeps every rule', { timeout: 120_000 }, async () => {
+    const results = await tried(inProcess(make));
     const bad = results.filter(({ outcome }) => outcome === 'broken' || outcome === 'inconclusive');
-    const report = { kind: 'server', subject: 'x', about: [], results: bad } as const;
-    expect(
-      bad.map((each) => peopleLine(each, PLAIN)),
-      renderPeople(report),
-    ).toEqual([]);
-    for (const r of [...results].sort((a, b) => b.ms - a.ms).slice(0, 12))
-      results.length,
-      results
-        .filter((r) => r.outcome === 'not applicable')
-        .map((r) => r.rule.id)
-        .join(' '),
-    );
+    const report = { kind: 'server', subject: 'a device', about: [], results: bad } as const;
+    expect(bad.map((each) => peopleLine(each, PLAIN)), renderPeople(report)).toEqual([]);
+    expect(results.filter(({ outcome }) => outcome === 'passed').length).toBeGreaterThan(170);
   });
 });

@@ -5,6 +5,7 @@ import type { Closeable, Reactor, SocketPort } from '../transport/index.ts';
 import { Flow, READ_SIZE } from './flow.ts';
 import type { FlowEnd, RelayTap } from './relay-tap.ts';
 import { across, type Side } from './side.ts';
+import { DEFAULT_SPIN_US, Spin } from './spin.ts';
 
 /** What a relay is made of. */
 export interface RelayOptions {
@@ -15,6 +16,8 @@ export interface RelayOptions {
   /** The same towards the server. */
   readonly server: number;
   readonly tap?: RelayTap | null;
+  /** How long to look for the answer to what was passed on before sleeping, in microseconds; 0 never does. */
+  readonly spinMicroseconds?: number;
   /** Both directions have come to their end, or {@link Relay.close} was called; both sockets are closed. Called once. */
   readonly ended?: () => void;
 }
@@ -31,6 +34,9 @@ export interface FlowTotals {
 
 /** Unsent bytes that the kernel keeps for a slow reader, so that a large message takes few turns. */
 const SEND_BUFFER = 4 * 1024 * 1024;
+
+/** How long one connection may keep the thread to itself, in milliseconds. */
+const BUDGET_MS = 0.5;
 
 /** poll(2): the peer has closed altogether, not only its output. */
 const POLLHUP = 16;
@@ -50,16 +56,21 @@ export class Relay implements Closeable {
   readonly #flows: Readonly<Record<Side, Flow>>;
   readonly #ports = new Map<Side, SocketPort>();
   readonly #fds: Readonly<Record<Side, Int32Array>>;
+  readonly #spin: Spin;
+  /** What comes is being passed on: an answer may be waited for a little. */
+  #busy = false;
   #closed = false;
 
   /** @throws NativeError when the reactor does not take the sockets; both are closed then */
-  constructor({ native, reactor, client, server, tap = null, ended = () => {} }: RelayOptions) {
+  constructor(options: RelayOptions) {
+    const { native, reactor, client, server, tap = null, ended = () => {} } = options;
     this.#native = native;
     this.#tap = tap;
     this.#ended = ended;
     this.#sockets = { client, server };
     this.#flows = { client: new Flow(native, client, server), server: new Flow(native, server, client) };
     this.#fds = { client: fdArray(), server: fdArray() };
+    this.#spin = new Spin(options.spinMicroseconds ?? DEFAULT_SPIN_US);
     try {
       for (const side of ['client', 'server'] as const) this.#open(reactor, side);
     } catch (error) {
@@ -105,8 +116,27 @@ export class Relay implements Closeable {
   }
 
   #received(side: Side, result: number): void {
-    if (result > 0) this.#pass(side, result);
-    else this.#sourceEnded(side, result);
+    if (result <= 0) return this.#sourceEnded(side, result);
+    this.#pass(side, result);
+    if (!this.#busy) this.#follow(across(side));
+  }
+
+  /**
+   * Looks for the answer to what was just passed on, and for what follows that, for as long as it comes soon: sleeping
+   * and being woken up costs more than a message does.
+   */
+  #follow(first: Side): void {
+    const end = performance.now() + BUDGET_MS;
+    this.#busy = true;
+    for (let side = first; !this.#closed && this.#flows[side].reading; side = across(side)) {
+      const flow = this.#flows[side];
+      const look = (): number =>
+        this.#native.receive(this.#sockets[side], flow.buffer, 0, READ_SIZE, this.#fds[side], 0);
+      const result = this.#spin.wait(look, end);
+      if (result === -Errno.EAGAIN) break;
+      this.#received(side, result);
+    }
+    this.#busy = false;
   }
 
   #pass(side: Side, length: number): void {

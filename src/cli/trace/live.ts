@@ -34,6 +34,9 @@ export async function traceLive(options: LiveOptions): Promise<void> {
   if (trace.failed) throw new ExitRequest(ExitCode.FAILED);
 }
 
+/** What passes is looked at this much later, in milliseconds, unless it is a lot: then the connections have passed it. */
+const SHOW_MS = 10;
+
 class LiveTrace {
   readonly #options: LiveOptions;
   readonly #view: TraceView;
@@ -56,7 +59,10 @@ class LiveTrace {
     const shown = write === undefined || options.print === true || options.summary === true;
     this.#feed = new TraceFeed({
       factsOf: fdFactsOf,
-      later: (job) => setImmediate(() => this.#process(job)),
+      later: (job, soon) => {
+        if (soon) setImmediate(() => this.#process(job));
+        else setTimeout(() => this.#process(job), SHOW_MS);
+      },
       emit: (event) => {
         this.#recorder?.add(event);
         if (shown) this.#view.show(event);
@@ -88,7 +94,8 @@ class LiveTrace {
     this.#listeners.push(
       relayListener({
         native,
-        reactor: new EventLoopReactor(native),
+        // The relay looks for answers itself, on the other socket.
+        reactor: new EventLoopReactor(native, { spinMicroseconds: 0 }),
         listen: path,
         connect: server,
         opened: ({ client }) => {
@@ -102,6 +109,7 @@ class LiveTrace {
 
   #process(job: () => void): void {
     job();
+    this.#view.flush();
     this.#recorder?.flush();
     const failure = this.#recorder?.failure ?? null;
     if (failure === null || this.failed) return;

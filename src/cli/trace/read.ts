@@ -25,6 +25,7 @@ export function traceReadCommand(): Command {
 function read(file: string, options: ShowOptions): void {
   const view = new TraceView(options);
   for (const event of readRecording(file)) view.show(event);
+  view.flush();
   if (options.summary !== true) return;
   const figures = view.figures();
   if (options.json === true) print(toJson(figures));

@@ -14,6 +14,9 @@ import { print, toJson } from '../terminal.ts';
 import type { ShowOptions } from './show-options.ts';
 import { TERMINAL_STYLE } from './style.ts';
 
+/** Lines that are printed at once. */
+const BATCH = 100;
+
 /** Shows the events of a trace as the options say. */
 export class TraceView {
   readonly #conversation = new Conversation();
@@ -21,6 +24,7 @@ export class TraceView {
   readonly #filter: Filter | null;
   readonly #options: ShowOptions;
   readonly #quiet: boolean;
+  #lines: string[] = [];
 
   /**
    * `quiet`: only figures are kept.
@@ -32,7 +36,7 @@ export class TraceView {
     this.#filter = options.filter === undefined ? null : parseFilter(options.filter);
   }
 
-  /** Takes the next event. */
+  /** Takes the next event; its lines are printed with others, at the latest by {@link flush}. */
   show(event: TraceEvent): void {
     if (event.kind !== 'message') return this.#showEvent(event);
     const told = this.#conversation.tell(event);
@@ -40,8 +44,20 @@ export class TraceView {
     this.#summary.see(event);
     this.#summary.tell(told);
     if (this.#quiet) return;
-    if (this.#options.json === true) print(toJson(messageJson(told)));
-    else for (const line of messageLines(told, this.#lineOptions)) print(line);
+    if (this.#options.json === true) this.#add([toJson(messageJson(told))]);
+    else this.#add(messageLines(told, this.#lineOptions));
+  }
+
+  /** Prints what has been gathered. */
+  flush(): void {
+    if (this.#lines.length === 0) return;
+    print(this.#lines.join('\n'));
+    this.#lines = [];
+  }
+
+  #add(lines: readonly string[]): void {
+    this.#lines.push(...lines);
+    if (this.#lines.length >= BATCH) this.flush();
   }
 
   get #lineOptions() {
@@ -58,7 +74,7 @@ export class TraceView {
     // Both sides have ended: nothing is waited for any more.
     if (event.kind === 'ended' && event.from === 'server') this.#conversation.ended(event.connection);
     if (this.#quiet || (this.#filter !== null && event.kind !== 'bytes')) return;
-    if (this.#options.json === true) print(toJson(eventJson(event)));
-    else for (const line of eventLines(event, this.#lineOptions)) print(line);
+    if (this.#options.json === true) this.#add([toJson(eventJson(event))]);
+    else this.#add(eventLines(event, this.#lineOptions));
   }
 }

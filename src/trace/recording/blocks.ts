@@ -95,23 +95,51 @@ export function interfaceBlock(name: string, description: string): Uint8Array {
   return block(BlockType.INTERFACE, joined(new Uint8Array(fixed.buffer), list));
 }
 
-/** An enhanced packet block. `time` is nanoseconds since 1970; `inbound` is what comes from the server. */
-export function packetBlock(
-  interfaceId: number,
-  time: bigint,
-  inbound: boolean,
-  parts: readonly Uint8Array[],
-): Uint8Array {
-  const data = joined(...parts);
-  const fixed = new DataView(new ArrayBuffer(PACKET_FIXED));
-  fixed.setUint32(0, interfaceId, true);
-  fixed.setUint32(4, Number((time >> 32n) & 0xffff_ffffn), true);
-  fixed.setUint32(8, Number(time & 0xffff_ffffn), true);
-  fixed.setUint32(12, data.length, true);
-  fixed.setUint32(16, data.length, true);
-  const flags = options([Option.PACKET_FLAGS, Uint8Array.of(inbound ? 1 : 2, 0, 0, 0)]);
-  const fill = new Uint8Array(padded(data.length) - data.length);
-  return block(BlockType.ENHANCED_PACKET, joined(new Uint8Array(fixed.buffer), data, fill, flags));
+/** Bytes of an enhanced packet's options: epb_flags and the end of the list. */
+const PACKET_OPTIONS = 12;
+
+/** What a packet block is made of. */
+export interface PacketParts {
+  readonly interfaceId: number;
+  /** Nanoseconds since 1970. */
+  readonly time: bigint;
+  /** Whether it came from the server. */
+  readonly inbound: boolean;
+  /** Bytes that `writeHead` writes before the content. */
+  readonly headSize: number;
+  readonly writeHead: (view: DataView, at: number) => void;
+  readonly content: Uint8Array;
+}
+
+/** An enhanced packet block, written in one go. */
+export function packetBlock({
+  interfaceId,
+  time,
+  inbound,
+  headSize,
+  writeHead,
+  content,
+}: PacketParts): Uint8Array {
+  const size = headSize + content.length;
+  const body = PACKET_FIXED + padded(size) + PACKET_OPTIONS;
+  const bytes = new Uint8Array(BLOCK_FRAME + body);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, BlockType.ENHANCED_PACKET, true);
+  view.setUint32(4, bytes.length, true);
+  view.setUint32(8, interfaceId, true);
+  view.setUint32(12, Number(time >> 32n), true);
+  view.setUint32(16, Number(time & 0xffff_ffffn), true);
+  view.setUint32(20, size, true);
+  view.setUint32(24, size, true);
+  const data = BLOCK_HEAD + PACKET_FIXED;
+  writeHead(view, data);
+  bytes.set(content, data + headSize);
+  const flags = data + padded(size);
+  view.setUint16(flags, Option.PACKET_FLAGS, true);
+  view.setUint16(flags + 2, 4, true);
+  view.setUint32(flags + 4, inbound ? 1 : 2, true);
+  view.setUint32(bytes.length - 4, bytes.length, true);
+  return bytes;
 }
 
 /** A block of a file, checked as far as its frame goes. */

@@ -55,30 +55,31 @@ export interface RecordHeader {
   readonly fds: readonly FdFacts[];
 }
 
-/** The bytes of a header. */
-export function encodeRecordHeader(header: RecordHeader): Uint8Array {
-  const size = FIXED_SIZE + header.fds.length * FD_SIZE;
-  const bytes = new Uint8Array(size);
-  const view = new DataView(bytes.buffer);
+/** How long a header is. */
+export function recordHeaderSize({ fds }: RecordHeader): number {
+  return FIXED_SIZE + fds.length * FD_SIZE;
+}
+
+/** Writes a header at `at`, where there are zeros. */
+export function writeRecordHeader(header: RecordHeader, view: DataView, at: number): void {
   const order = littleEndian ? RecordFlag.LITTLE_ENDIAN : 0;
-  view.setUint8(At.VERSION, VERSION);
-  view.setUint8(At.KIND, header.kind);
-  view.setUint8(At.SENDER, header.fromServer ? 1 : 0);
+  view.setUint8(at + At.VERSION, VERSION);
+  view.setUint8(at + At.KIND, header.kind);
+  view.setUint8(at + At.SENDER, header.fromServer ? 1 : 0);
   const flags = order | (header.control ? RecordFlag.CONTROL : 0) | (header.more ? RecordFlag.MORE : 0);
-  view.setUint8(At.FLAGS, flags);
-  view.setUint32(At.CONNECTION, header.connection);
-  view.setUint32(At.LENGTH, header.length);
-  view.setUint32(At.OFFSET, header.offset);
-  view.setUint16(At.FD_COUNT, header.fds.length);
-  view.setUint16(At.HEADER_LENGTH, size);
-  view.setUint32(At.DETAIL, header.detail);
+  view.setUint8(at + At.FLAGS, flags);
+  view.setUint32(at + At.CONNECTION, header.connection);
+  view.setUint32(at + At.LENGTH, header.length);
+  view.setUint32(at + At.OFFSET, header.offset);
+  view.setUint16(at + At.FD_COUNT, header.fds.length);
+  view.setUint16(at + At.HEADER_LENGTH, recordHeaderSize(header));
+  view.setUint32(at + At.DETAIL, header.detail);
   header.fds.forEach((facts, i) => {
-    const at = FIXED_SIZE + i * FD_SIZE;
-    view.setUint8(at + FdAt.KIND, FD_KINDS.indexOf(facts.kind));
-    view.setBigUint64(at + FdAt.SIZE, facts.size);
-    view.setBigUint64(at + FdAt.IDENTITY, facts.identity);
+    const place = at + FIXED_SIZE + i * FD_SIZE;
+    view.setUint8(place + FdAt.KIND, FD_KINDS.indexOf(facts.kind));
+    view.setBigUint64(place + FdAt.SIZE, facts.size);
+    view.setBigUint64(place + FdAt.IDENTITY, facts.identity);
   });
-  return bytes;
 }
 
 /**

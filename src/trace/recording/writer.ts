@@ -1,6 +1,12 @@
 import type { SocketRole, TraceEvent } from '../trace-event.ts';
 import { interfaceBlock, packetBlock, sectionBlock } from './blocks.ts';
-import { encodeRecordHeader, endKind, type RecordHeader, RecordKind } from './encapsulation.ts';
+import {
+  endKind,
+  type RecordHeader,
+  RecordKind,
+  recordHeaderSize,
+  writeRecordHeader,
+} from './encapsulation.ts';
 
 /** The interfaces of a recording, in the order of their numbers. */
 const ROLES: readonly SocketRole[] = ['main', 'control'];
@@ -57,6 +63,12 @@ function record(
     connection: connection.number,
     ...header,
   };
-  const id = ROLES.indexOf(connection.role);
-  return packetBlock(id, time, whole.fromServer, [encodeRecordHeader(whole), content]);
+  return packetBlock({
+    interfaceId: ROLES.indexOf(connection.role),
+    time,
+    inbound: whole.fromServer,
+    headSize: recordHeaderSize(whole),
+    writeHead: (view, at) => writeRecordHeader(whole, view, at),
+    content,
+  });
 }

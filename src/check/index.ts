@@ -1,3 +1,4 @@
+export * from './clients/index.ts';
 export { Exchange, type Shown } from './exchange.ts';
 export { renderJson } from './report/json.ts';
 export { renderJunit } from './report/junit.ts';

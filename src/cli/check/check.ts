@@ -1,7 +1,15 @@
 import { Command, Option } from 'commander';
 import { FORMATS } from '../../check/index.ts';
 import { wholeNumber } from '../quantities.ts';
-import { addNames, type CheckOptions, severities } from './check-options.ts';
+import {
+  AS_SERVER_HELP,
+  type AsServerOptions,
+  addAsServerOptions,
+  checkAsServer,
+  clientRules,
+  listBehaviours,
+} from './as-server.ts';
+import { addNames, severities } from './check-options.ts';
 import { checkServerCommand, listRules, serverRules } from './check-server-command.ts';
 
 const HELP = `
@@ -27,7 +35,7 @@ Exit codes:
 
 /** `ferry check`. */
 export function checkCommand(): Command {
-  return new Command('check')
+  const command = new Command('check')
     .description(
       'hold a vfio-user server against the rules of the protocol, with or without a device of its own',
     )
@@ -41,12 +49,17 @@ export function checkCommand(): Command {
     .addOption(new Option('--format <format>', 'form of the report').choices(FORMATS).default('people'))
     .option('--output <file>', 'write the report there')
     .option('--timeout <ms>', 'how long the server may take for each answer', wholeNumber(1), 5000)
-    .option('--seed <number>', 'repeat what is random', wholeNumber(0, 0x7fff_ffff), 1)
-    .addHelpText('after', HELP)
-    .action(check);
+    .option('--seed <number>', 'repeat what is random', wholeNumber(0, 0x7fff_ffff), 1);
+  return addAsServerOptions(command).addHelpText('after', `${HELP}\n${AS_SERVER_HELP}`).action(check);
 }
 
-async function check(socket: string | undefined, options: CheckOptions): Promise<void> {
-  if (options.list === true) return listRules(serverRules, options);
+async function check(socket: string | undefined, options: AsServerOptions): Promise<void> {
+  if (options.asServer === true && options.list !== true) return await checkAsServer(socket, options);
+  if (options.list === true) return list(options);
   await checkServerCommand(socket, options);
+}
+
+function list(options: AsServerOptions): void {
+  listRules(options.asServer === true ? clientRules : serverRules, options);
+  if (options.asServer === true && options.format !== 'json') listBehaviours(options);
 }

@@ -13,18 +13,23 @@ export interface AttendedDevice {
   readonly line?: string;
   /** Lets go of the other end; the process may end then. */
   readonly close: () => void | Promise<void>;
+  /** The same where another process goes on with the device and its other end. Absent: as {@link close}. */
+  readonly abandon?: () => void;
+  /** Why no other process can go on with the device. Absent: one can. */
+  readonly stays?: string;
 }
 
 /**
- * Makes a device for this thread. Throws UsageError, TransportError for a socket that can't be made, StorageError for
+ * Makes a device for this thread; one that is to be taken over leaves its other end with whoever has it. Throws
+ * UsageError, TransportError for a socket that can't be made, StorageError for
  * a file that is no disk.
  */
-export async function attendedDevice(spec: DeviceSpec): Promise<AttendedDevice> {
+export async function attendedDevice(spec: DeviceSpec, takingOver = false): Promise<AttendedDevice> {
   switch (spec.kind) {
     case 'gpio':
       return gpioPins(spec);
     case 'serial':
-      return serialLine(spec.end);
+      return serialLine(spec.end, takingOver);
     case 'disk':
       return disk(spec.path);
     default:
@@ -36,5 +41,5 @@ export async function attendedDevice(spec: DeviceSpec): Promise<AttendedDevice> 
 function disk(path: string): AttendedDevice {
   const backend = new FileNamespace(path);
   const device = new NvmeDevice({ backend, serial: backend.serial });
-  return { device, close: () => backend.quiesce() };
+  return { device, close: () => backend.quiesce(), abandon: () => {} };
 }

@@ -1,26 +1,36 @@
-import { Socket } from 'node:net';
 import { Serial } from '../devices/index.ts';
 import { loadNative } from '../native/index.ts';
-import { EventLoopReactor, listen } from '../transport/index.ts';
+import { EventLoopReactor } from '../transport/index.ts';
 import type { AttendedDevice } from './attended-device.ts';
 import { PseudoTerminal } from './backends/pseudo-terminal.ts';
+import { SocketLine } from './backends/socket-line.ts';
 import type { SerialEnd } from './serial-end.ts';
 import { StreamBackend } from './stream-backend.ts';
 
-const OWNER_ONLY = 0o600;
-
-/** A serial device with somebody at its other end. Throws TransportError or NativeError when that can't be made. */
-export function serialLine(end: SerialEnd): AttendedDevice {
+/**
+ * A serial device with somebody at its other end, who is with the process that has the device if it is to be taken over.
+ * Throws TransportError or NativeError when that can't be made.
+ */
+export function serialLine(end: SerialEnd, takingOver = false): AttendedDevice {
+  if (end.kind === 'unix') return lineAt(end.path, takingOver);
   const backend = new StreamBackend();
   const device = new Serial({ backend });
   switch (end.kind) {
     case 'stdio':
-      return { device, close: attachTerminal(backend) };
+      return { device, close: attachTerminal(backend), stays: STAYS };
     case 'pty':
-      return { device, ...openTerminal(backend) };
-    case 'unix':
-      return { device, close: acceptAt(backend, end.path) };
+      return { device, ...openTerminal(backend), stays: STAYS };
   }
+}
+
+const STAYS = 'the other end of its line is this process (--backend unix:PATH can be handed over)';
+
+function lineAt(path: string, takingOver: boolean): AttendedDevice {
+  const native = loadNative();
+  const backend = new SocketLine(native, new EventLoopReactor(native));
+  const device = new Serial({ backend });
+  if (!takingOver) backend.listen(path);
+  return { device, close: () => backend.close(), abandon: () => backend.abandon() };
 }
 
 function openTerminal(backend: StreamBackend): { readonly line: string; readonly close: () => void } {
@@ -41,34 +51,5 @@ function attachTerminal(backend: StreamBackend): () => void {
   return () => {
     backend.detach();
     stdin.destroy();
-  };
-}
-
-function acceptAt(backend: StreamBackend, path: string): () => void {
-  const native = loadNative();
-  let current: Socket | null = null;
-  const accepted = (fd: number): void => {
-    const socket = new Socket({ fd, readable: true, writable: true });
-    // What goes wrong with a connection also closes it.
-    socket.on('error', () => {});
-    // A line has two ends: who comes while somebody is there sees the connection end.
-    if (backend.attached) {
-      socket.destroy();
-      return;
-    }
-    current = socket;
-    socket.on('close', () => backend.detach());
-    backend.attach(socket, socket);
-  };
-  const listener = listen({
-    native,
-    reactor: new EventLoopReactor(native),
-    path,
-    mode: OWNER_ONLY,
-    accepted,
-  });
-  return () => {
-    listener.close();
-    current?.destroy();
   };
 }

@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
-import { CONTROL_SUFFIX } from '../client/index.ts';
+import { CONTROL_SUFFIX, findControlSocket } from '../client/index.ts';
 import { LOG_LEVELS, type LogEntry, type LogLevel } from '../device/index.ts';
-import { type OnReconnect, serveDedicated, serveDevice } from '../server/index.ts';
-import type { Closeable } from '../transport/index.ts';
+import { offerHandover, type TakenServer, takeOver } from '../handover/index.ts';
+import { type OnReconnect, type RunningServer, serveDedicated, serveDevice } from '../server/index.ts';
 import { type AttendedDevice, attendedDevice } from './attended-device.ts';
 import { type AuthorOptions, addAuthorOption } from './author-options.ts';
 import { DEVICE_NAMES, type DeviceSpec, deviceSpec } from './device-spec.ts';
@@ -11,6 +11,7 @@ import { addMigrationOptions, type MigrationInterfaceOptions, v1OptionsOf } from
 import { parseBytes, wholeNumber } from './quantities.ts';
 import { serveInherited } from './serve-inherited.ts';
 import { print, printable, printError, toJson } from './terminal.ts';
+import { untilAlone } from './until-alone.ts';
 import { UsageError } from './usage-error.ts';
 
 interface Options extends MigrationInterfaceOptions {
@@ -23,6 +24,7 @@ interface Options extends MigrationInterfaceOptions {
   readonly spin?: boolean;
   readonly holdLimit?: number;
   readonly onReconnect?: OnReconnect;
+  readonly takeOver?: string;
   readonly size?: number;
   readonly image?: string;
   readonly ram?: number;
@@ -35,8 +37,12 @@ interface Options extends MigrationInterfaceOptions {
 
 /** What runs until a signal comes. */
 interface Service {
-  /** Settles when there is nobody left to serve. */
+  /** Settles when there is nobody left to serve, here at least. */
   readonly ended: Promise<void>;
+  readonly socket: string;
+  readonly controlPath: string | null;
+  /** The process from which the device was taken over. */
+  readonly predecessor?: number | undefined;
   /** Where the other end of the device is, if the system has chosen that. */
   readonly line?: string | undefined;
   close(): void | Promise<void>;
@@ -97,6 +103,7 @@ export function serveCommand(): Command {
       'how long a VMM may be kept waiting by a migration (default: 4000)',
       wholeNumber(1),
     )
+    .option('--take-over <socket>', 'go on with the device of a running server, under its clients')
     .addOption(
       new Option(
         '--on-reconnect <what>',
@@ -120,14 +127,10 @@ export function serveCommand(): Command {
 
 async function serve(device: string, options: Options): Promise<void> {
   const spec = deviceSpec(device, options);
-  if ((options.socketPath === undefined) === (options.fd === undefined)) {
-    throw new UsageError('give the main socket as --socket-path PATH or as --fd NUMBER');
-  }
+  requireOneSocket(options);
   const signalled = nextSignal();
-  const controlPath = controlPathOf(options);
-  const service = await start(spec, options, controlPath);
-  const socket = options.socketPath ?? `fd ${options.fd}`;
-  const listening = announcement({ device, socket, controlPath, line: service.line }, options.json === true);
+  const service = await start(spec, options, controlPathOf(options));
+  const listening = announcement({ device, ...service }, options.json === true);
   // With stdio, standard output is the guest's.
   if (spec.kind === 'serial' && spec.end.kind === 'stdio') printError(listening);
   else print(listening);
@@ -135,8 +138,25 @@ async function serve(device: string, options: Options): Promise<void> {
   await service.close();
 }
 
+/** Options that say what a server that is taken over has said already. */
+const SAID_BEFORE = ['socketPath', 'fd', 'controlPath', 'dedicated', 'onReconnect'] as const;
+
+function requireOneSocket(options: Options): void {
+  const { takeOver: from, socketPath, fd } = options;
+  if (from === undefined) {
+    if ((socketPath === undefined) !== (fd === undefined)) return;
+    throw new UsageError('give the main socket as --socket-path PATH or as --fd NUMBER');
+  }
+  const said = SAID_BEFORE.find((name) => options[name] !== undefined);
+  if (said === undefined && options.control && options.migration !== 'v1') return;
+  const option = (said ?? (options.control ? 'migration' : 'noControl')).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new UsageError(
+    `--take-over and --${option} contradict each other: what the running server has is kept`,
+  );
+}
+
 async function start(spec: DeviceSpec, options: Options, controlPath: string | null): Promise<Service> {
-  const { socketPath, fd, holdLimit, spin, onReconnect } = options;
+  const { holdLimit, spin, onReconnect } = options;
   const common = {
     controlPath,
     v1: v1OptionsOf(options),
@@ -147,30 +167,48 @@ async function start(spec: DeviceSpec, options: Options, controlPath: string | n
     logLevel: options.logLevel ?? 'error',
   };
   if (options.dedicated === true) return startDedicated(spec, options, common);
-  const attended = await attendedDevice(spec);
-  const { device } = attended;
+  const attended = await attendedDevice(spec, options.takeOver !== undefined);
   try {
-    const running =
-      fd === undefined
-        ? {
-            ...serveDevice(device, { ...common, ...(socketPath === undefined ? {} : { socketPath }) }),
-            ended: FOREVER,
-          }
-        : serveInherited(device, { ...common, fd });
-    return { ended: running.ended, line: attended.line, close: () => closeBoth(running, attended) };
+    return serviceOf(await startHere(attended.device, options, common), attended, options);
   } catch (error) {
-    await attended.close();
+    await (attended.abandon ?? attended.close)();
     throw error;
   }
 }
 
-function printEntry({ level, message }: LogEntry): void {
-  printError(printable(level === 'error' ? `ferry: ${message}` : `ferry: ${level}: ${message}`));
+async function startHere(
+  device: AttendedDevice['device'],
+  { takeOver: from, socketPath, fd }: Options,
+  common: Parameters<typeof serveDevice>[1] & { readonly controlPath: string | null },
+): Promise<RunningServer | TakenServer> {
+  if (from !== undefined) return takeOver(device, { ...common, controlPath: findControlSocket(from) });
+  if (fd !== undefined) return serveInherited(device, { ...common, fd });
+  return serveDevice(device, { ...common, ...(socketPath === undefined ? {} : { socketPath }) });
 }
 
-async function closeBoth(running: Closeable, attended: AttendedDevice): Promise<void> {
-  running.close();
-  await attended.close();
+/** A device that runs here, until nobody can want it any more or another process has taken it over. */
+function serviceOf(running: RunningServer | TakenServer, attended: AttendedDevice, { fd }: Options): Service {
+  let elsewhere = false;
+  const { handedOver } = offerHandover(running, { obstacle: attended.stays ?? null });
+  const gone = handedOver.then(() => {
+    elsewhere = true;
+  });
+  return {
+    ended: Promise.race([gone, untilAlone(running)]),
+    socket: running.socketPath ?? (fd === undefined ? 'an inherited socket' : `fd ${fd}`),
+    controlPath: running.controlPath,
+    line: attended.line,
+    predecessor: 'predecessor' in running ? running.predecessor : undefined,
+    close: async () => {
+      if (elsewhere) return (attended.abandon ?? attended.close)();
+      running.close();
+      await attended.close();
+    },
+  };
+}
+
+function printEntry({ level, message }: LogEntry): void {
+  printError(printable(level === 'error' ? `ferry: ${message}` : `ferry: ${level}: ${message}`));
 }
 
 async function startDedicated(
@@ -185,7 +223,9 @@ async function startDedicated(
     factory: new URL('./device-factory.js', import.meta.url).href,
     factoryOptions: spec,
   });
-  return { ended: FOREVER, close: () => running.close() };
+  const socket = socketPath ?? `fd ${fd}`;
+  const { controlPath } = running;
+  return { ended: FOREVER, socket, controlPath, close: () => running.close() };
 }
 
 const FOREVER = new Promise<void>(() => {});
@@ -196,18 +236,18 @@ function controlPathOf({ control, controlPath, socketPath }: Options): string | 
   return socketPath === undefined ? null : socketPath + CONTROL_SUFFIX;
 }
 
-interface Listening {
-  readonly device: string;
-  readonly socket: string;
-  readonly controlPath: string | null;
-  readonly line: string | undefined;
-}
+type Listening = { readonly device: string } & Pick<
+  Service,
+  'socket' | 'controlPath' | 'line' | 'predecessor'
+>;
 
-function announcement(listening: Listening, json: boolean): string {
-  if (json) return toJson({ listening: { ...listening, pid: process.pid } });
-  const { socket, controlPath, line } = listening;
+function announcement({ device, socket, controlPath, line, predecessor }: Listening, json: boolean): string {
+  if (json) {
+    return toJson({ listening: { device, socket, controlPath, line, predecessor, pid: process.pid } });
+  }
   const control = controlPath === null ? '' : ` (control ${controlPath})`;
-  return `listening on ${socket}${control}${line === undefined ? '' : `, line at ${line}`}`;
+  const before = predecessor === undefined ? '' : `, taken over from process ${predecessor}`;
+  return `listening on ${socket}${control}${line === undefined ? '' : `, line at ${line}`}${before}`;
 }
 
 /** Settles at the first SIGTERM or SIGINT; a second one ends the process as usual. */

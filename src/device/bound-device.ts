@@ -4,10 +4,12 @@ import { requireSoundImage } from '../stream/index.ts';
 import type { Bar, BarContent } from './bar.ts';
 import { BAR_INDICES } from './bar-rules.ts';
 import type { Blueprint } from './blueprint.ts';
+import { BoundHandover } from './bound-handover.ts';
 import { CallbackContent, type RegionCallbacks } from './callback-content.ts';
 import { ConfigAccess } from './config-access.ts';
 import { ConfigurationSpace } from './configuration-space.ts';
 import type { MigrationServices } from './declared-migration.ts';
+import type { HandoverHooks } from './device-handover.ts';
 import type { DeviceTimers } from './device-timers.ts';
 import { romRegion } from './expansion-rom.ts';
 import { DeviceStatus } from './express-capability.ts';
@@ -51,6 +53,7 @@ export interface DeviceHooks {
   /** Who answers for the configuration space. */
   readonly configuration: RegionCallbacks;
   createMigration(services: MigrationServices): DeviceMigration;
+  readonly handover: HandoverHooks;
 }
 
 /** A PciDevice with all its parts, on its host. */
@@ -61,6 +64,7 @@ export class BoundDevice implements ServedDevice {
   readonly migration: DeviceMigration;
   readonly asynchronous: boolean;
   readonly resetsOnDisconnect: boolean;
+  readonly handover: BoundHandover;
   /** For the author's services. */
   readonly run: RunControl;
   readonly config: ConfigAccess;
@@ -112,6 +116,11 @@ export class BoundDevice implements ServedDevice {
       migratable: device.state !== null,
       setLevel: (level) => this.#setLevel(level),
       resetState: () => this.#resetState('resuming'),
+    });
+    this.handover = new BoundHandover({
+      ...{ native: host.native, timers, migration: () => this.migration, hooks: hooks.handover },
+      parts: this.#image.schema.parts,
+      blocks: device.state?.blocks ?? [],
     });
     host.memory.observe({
       mapped: (range) => this.run.run('onDmaMap', () => hooks.onDmaMap(range)),

@@ -2,6 +2,7 @@ import { Errno, type FerryError } from '../errors/index.ts';
 import { isRunning, MigrationFlag, MigrationState, mayInitiateDma, sessionKind } from '../states/index.ts';
 import { type Crc32, type DeviceImage, type PrecopyInfo, StateReader, StateWriter } from '../stream/index.ts';
 import { DeviceError } from './device-error.ts';
+import { LentImage } from './lent-image.ts';
 import { RunLevel } from './run-control.ts';
 import type { DeviceMigration } from './served-device.ts';
 
@@ -35,12 +36,19 @@ export function runLevelOf(state: MigrationState): RunLevel {
 export class DeclaredMigration implements DeviceMigration {
   readonly flags: number;
   readonly #services: MigrationServices;
+  #image: DeviceImage;
   #writer: StateWriter | null = null;
   #reader: StateReader | null = null;
 
   constructor(services: MigrationServices) {
     this.#services = services;
+    this.#image = services.image;
     this.flags = services.migratable ? ALL_FLAGS : 0;
+  }
+
+  lend(blocks: readonly string[]): void {
+    const { image } = this.#services;
+    this.#image = blocks.length === 0 ? image : new LentImage(image, new Set(blocks));
   }
 
   arc(from: MigrationState, to: MigrationState): void | Promise<void> {
@@ -64,7 +72,7 @@ export class DeclaredMigration implements DeviceMigration {
   }
 
   dataSize(): bigint {
-    return (this.#writer ?? new StateWriter(this.#services.image, this.#services.crc32)).remainingBytes();
+    return (this.#writer ?? new StateWriter(this.#image, this.#services.crc32)).remainingBytes();
   }
 
   reset(): void {
@@ -95,13 +103,13 @@ export class DeclaredMigration implements DeviceMigration {
   }
 
   #startWriting(): void {
-    this.#writer = new StateWriter(this.#services.image, this.#services.crc32);
+    this.#writer = new StateWriter(this.#image, this.#services.crc32);
     this.#writer.start();
   }
 
   #startReading(): void {
     this.#services.resetState();
-    this.#reader = new StateReader(this.#services.image, this.#services.crc32);
+    this.#reader = new StateReader(this.#image, this.#services.crc32);
   }
 
   /** An incomplete or spoilt state keeps the device in RESUMING, as in the kernel's drivers; a reset leads out. */

@@ -18,10 +18,17 @@ export type { ConfigRegister } from './configuration-space.ts';
 export { DeclaredMigration, type MigrationServices } from './declared-migration.ts';
 export type { DeviceDma } from './device-dma.ts';
 export { DeviceError, type DeviceErrorCode } from './device-error.ts';
+export type {
+  DeviceHandover,
+  HandedBlock,
+  PartVersion,
+  Possessions,
+  TimerPhase,
+} from './device-handover.ts';
 export type { DeviceOptions } from './device-options.ts';
 export type { Doorbell } from './doorbell.ts';
 export type { ExpressDeclaration } from './express-capability.ts';
-export { InterruptController, type InterruptMode } from './interrupt-controller.ts';
+export { type ClientSide, InterruptController, type InterruptMode } from './interrupt-controller.ts';
 export type { InterruptDeclaration, MsiDeclaration, MsixDeclaration } from './interrupt-declaration.ts';
 export type { IrqDescription, Trigger } from './interrupt-line.ts';
 export type { IrqMaskChange } from './irq-mask.ts';

@@ -30,6 +30,17 @@ export interface InterruptControls {
   levelChanged(asserted: boolean): void;
 }
 
+/** What the client of a device has set for one interrupt index. */
+export interface ClientSide {
+  readonly index: number;
+  /** It has set triggers, even empty ones. */
+  readonly enabled: boolean;
+  /** 1 for each vector that it has masked, or that INTx has masked by itself. */
+  readonly masked: Uint8Array;
+  /** 1 for each vector that waits. */
+  readonly pending: Uint8Array;
+}
+
 /** What an interrupt is delivered as. */
 export type InterruptMode = 'intx' | 'msi' | 'msix' | 'none';
 
@@ -134,6 +145,33 @@ export class InterruptController {
   /** SET_IRQS TRIGGER without eventfds: signals a vector to the client that asks, whatever the device's state is. */
   loopback(index: number, vector: number): void {
     this.#range(index, vector, 1).triggers[vector]?.();
+  }
+
+  /** What the client has set for each index that the device has, and what of ERR and REQ waits, for another process. */
+  clientSide(): ClientSide[] {
+    return this.#lines
+      .filter(({ count }) => count > 0)
+      .map(({ index, enabled, masked, pending }) => ({
+        ...{ index, enabled, masked: masked.slice() },
+        pending: pending.slice(),
+      }));
+  }
+
+  /**
+   * Goes on with what a client has set in another process; what wasn't signalled there is signalled when interrupts are
+   * no longer held. The pending bits of INTx, MSI and MSI-X belong to the state, and are not touched.
+   * Throws DeviceError EINVAL when the device has another number of vectors.
+   */
+  adoptClientSide(side: ClientSide, triggers: readonly (Trigger | null)[]): void {
+    const line = this.#line(side.index);
+    if (side.masked.length !== line.count || triggers.length !== line.count) {
+      const context = { index: side.index, vectors: side.masked.length };
+      throw invalid(`interrupt index ${side.index} has ${line.count} vectors here`, context);
+    }
+    line.enabled = side.enabled;
+    line.masked.set(side.masked);
+    for (const [vector, trigger] of triggers.entries()) line.triggers[vector] = trigger;
+    if (side.index === IrqIndex.ERR || side.index === IrqIndex.REQ) line.pending.set(side.pending);
   }
 
   /** The main connection is gone: triggers and masks go, level and pending vectors stay. */

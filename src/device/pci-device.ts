@@ -10,6 +10,7 @@ import type { ConfigAccess } from './config-access.ts';
 import { DeclaredMigration, type MigrationServices } from './declared-migration.ts';
 import type { DeviceDma } from './device-dma.ts';
 import { DeviceError } from './device-error.ts';
+import { NO_POSSESSIONS, type Possessions } from './device-handover.ts';
 import type { DeviceOptions } from './device-options.ts';
 import { DeviceTimers } from './device-timers.ts';
 import type { InterruptDeclaration } from './interrupt-declaration.ts';
@@ -192,6 +193,22 @@ export abstract class PciDevice implements BindableDevice {
     this.#parts().space.write(offset, source, at, length);
   }
 
+  /**
+   * Another process of this host goes on with the device, which has stopped. Gives what this process holds for it beside
+   * its state, such as the socket of a line: the fds stay the device's here, to be used again when {@link work} is called. A
+   * throw keeps the device here.
+   */
+  protected onHandOver(): Possessions {
+    return NO_POSSESSIONS;
+  }
+
+  /**
+   * This process goes on with the device: takes what {@link onHandOver} of the one before has given, whose version may be
+   * older. The state is there; the device does not run yet, and may go on in the other process after all, so nothing may
+   * be done with the fds before {@link work} is called. They are the device's from now on.
+   */
+  protected onTakeOver(_possessions: Possessions): void {}
+
   /** How the device migrates; by default as its state declares. Override it to write the hooks by hand. */
   protected createMigration(services: MigrationServices): DeviceMigration {
     return new DeclaredMigration(services);
@@ -217,6 +234,11 @@ export abstract class PciDevice implements BindableDevice {
   /** Whether the device may start no DMA now, or soon no more: work comes to a point where it can be interrupted. */
   protected get quiescing(): boolean {
     return !this.#parts().run.mayInitiateDma;
+  }
+
+  /** Whether the device stops, or is loaded, in order to be handed over to another process of this host. */
+  protected get handingOver(): boolean {
+    return this.#bound?.handover.underWay ?? false;
   }
 
   /** Asks for {@link work}. Before the device is served that comes by itself, as work is called when it begins to run. */
@@ -277,6 +299,7 @@ export abstract class PciDevice implements BindableDevice {
         write: (offset, source, at, length) => this.writeConfiguration(offset, source, at, length),
       },
       createMigration: (services) => this.createMigration(services),
+      handover: { give: () => this.onHandOver(), take: (possessions) => this.onTakeOver(possessions) },
     };
   }
 }

@@ -4,6 +4,7 @@ import type { Native } from '../native/index.ts';
 import type { ConfigurationMode } from '../protocol/index.ts';
 import type { MigrationState } from '../states/index.ts';
 import type { PrecopyInfo } from '../stream/index.ts';
+import type { DeviceHandover } from './device-handover.ts';
 import type { Doorbell } from './doorbell.ts';
 import type { InterruptController } from './interrupt-controller.ts';
 import type { Log } from './log.ts';
@@ -96,6 +97,11 @@ export interface DeviceMigration {
    * reads it there, and writes it here, in RESUMING (in STOP what was withheld), as software writes it.
    */
   readonly configuration?: ConfigurationMode;
+  /**
+   * Sessions that begin from now on leave out these memory blocks (qualified names), because another process of this host
+   * goes on with the same memory. Absent: that can't be done.
+   */
+  lend?(blocks: readonly string[]): void;
   /** Carries out one arc of the machine for {@link flags}. A throw or rejection leaves the device in `from`. */
   arc(from: MigrationState, to: MigrationState): void | Promise<void>;
   /**
@@ -157,6 +163,8 @@ export interface ServedDevice {
    * is the reason unless another is given.
    */
   reset(reason?: ResetReason): void | Promise<void>;
+  /** How it passes to another process of this host; absent: it does not. */
+  readonly handover?: DeviceHandover;
   /** Whether whoever serves it resets it when its main connection has gone, by the rules of a reset from there. */
   readonly resetsOnDisconnect?: boolean;
   /** The main connection is gone: its triggers and masks are dropped; all device state stays. Its maps went before. */

@@ -1,3 +1,5 @@
+import type { Possessions } from '../device/index.ts';
+
 /**
  * The other end of a serial line: a terminal, a socket, a test. Nothing is lost between it and the guest: each side
  * takes what it can and leaves the rest with the other.
@@ -15,6 +17,15 @@ export interface SerialBackend {
    * after it returned 0, or {@link write} may take bytes that it has left.
    */
   onReady(ready: () => void): void;
+  /**
+   * Gives this end of the line to another process of this host; what is given stays the backend's, which leaves it alone
+   * until {@link resume}. Absent: the other process has an end of its own.
+   */
+  handOver?(): Possessions;
+  /** Goes on with what {@link handOver} has given in another process, after {@link resume}. The fds are the backend's. */
+  takeOver?(possessions: Possessions): void;
+  /** The device runs, for the first time or again. */
+  resume?(): void;
 }
 
 /** A line with nobody at its other end: what is sent is lost, and nothing comes. */

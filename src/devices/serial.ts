@@ -1,4 +1,10 @@
-import { type Bars, type DeviceHost, PciDevice, type ServedDevice } from '../device/index.ts';
+import {
+  type Bars,
+  type DeviceHost,
+  PciDevice,
+  type Possessions,
+  type ServedDevice,
+} from '../device/index.ts';
 import { NO_BACKEND, type SerialBackend } from './serial-backend.ts';
 import { SerialLine as Line, SERIAL_BASE_BAUD, SERIAL_FIFO_SIZE } from './serial-registers.ts';
 import { uartShape } from './serial-state.ts';
@@ -82,7 +88,16 @@ export class Serial extends PciDevice {
   }
 
   protected override work(): void {
+    this.#backend.resume?.();
     this.#uart.move();
+  }
+
+  protected override onHandOver(): Possessions {
+    return this.#backend.handOver?.() ?? super.onHandOver();
+  }
+
+  protected override onTakeOver(possessions: Possessions): void {
+    this.#backend.takeOver?.(possessions);
   }
 
   protected override onReset(): void {

@@ -35,6 +35,7 @@ export const capabilitiesObject = object('what the sender supports', {
     claim: boolean('FERRY_CLAIM is understood'),
     reconnection: boolean('FERRY_RECONNECTION is understood'),
     switchover: boolean('FERRY_SWITCHOVER is understood'),
+    handover: boolean('FERRY_HANDOVER is understood'),
     configuration: integer(
       'in a reply, how the configuration space has to travel: 0 in the state of the device, 1 once, when the data has ' +
         'been written, 2 ahead of the data each time, its actions withheld, 3 ahead each time with all its actions; 0 ' +

@@ -22,6 +22,7 @@ export const Command = {
   FERRY_CLAIM: 0xfe03,
   FERRY_RECONNECTION: 0xfe04,
   FERRY_SWITCHOVER: 0xfe05,
+  FERRY_HANDOVER: 0xfe06,
 } as const;
 
 /** A command number that exists. */

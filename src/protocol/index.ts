@@ -56,6 +56,7 @@ export {
 } from './features.ts';
 export { CONTROL_SUFFIX, ferryInspect, ferryPrecopyInfo, PrecopyInfo, PrecopyInfoFlag } from './ferry.ts';
 export { type FlagBit, type FlagSet, flags } from './flags.ts';
+export { ferryHandover, HandoverReply } from './handover.ts';
 export {
   decodeHeader,
   encodeHeader,

@@ -3,6 +3,7 @@ import { deviceGetInfo } from './device-info.ts';
 import { dmaMap, dmaRead, dmaUnmap, dmaWrite } from './dma.ts';
 import { deviceFeature } from './feature.ts';
 import { ferryInspect, ferryPrecopyInfo } from './ferry.ts';
+import { ferryHandover } from './handover.ts';
 import { deviceGetIrqInfo, deviceSetIrqs } from './irq.ts';
 import type { Message } from './message.ts';
 import { migDataRead, migDataWrite } from './migration-data.ts';
@@ -38,6 +39,7 @@ export const messages: readonly Message[] = [
   ferryClaim,
   ferryReconnection,
   ferrySwitchover,
+  ferryHandover,
 ];
 
 const byCommand: ReadonlyMap<number, Message> = new Map(messages.map((one) => [one.command, one]));

@@ -46,6 +46,8 @@ export interface Agreement {
   readonly reconnection: boolean;
   /** FERRY_SWITCHOVER may be sent. */
   readonly switchover: boolean;
+  /** FERRY_HANDOVER may be sent. */
+  readonly handover: boolean;
   /** How the configuration space has to travel: a ConfigurationMode, or one of a later version; null: not agreed. */
   readonly configuration: number | null;
 }
@@ -68,6 +70,7 @@ export const OUR_CAPABILITIES: Capabilities = {
     claim: true,
     reconnection: true,
     switchover: true,
+    handover: true,
     configuration: ConfigurationMode.IN_STATE,
   },
 };
@@ -131,6 +134,7 @@ function common(proposed: Capabilities, ours: Capabilities): Capabilities {
         claim: yes(theirs.claim, our.claim) || undefined,
         reconnection: yes(theirs.reconnection, our.reconnection) || undefined,
         switchover: yes(theirs.switchover, our.switchover) || undefined,
+        handover: yes(theirs.handover, our.handover) || undefined,
         configuration: both(theirs.configuration, our.configuration, (_, mode) => mode),
       }),
     ),
@@ -153,6 +157,7 @@ function agreement(reply: Version, told: Capabilities, heard: Capabilities, agre
     claim: yes(agreed.ferry?.claim, told.ferry?.claim),
     reconnection: yes(agreed.ferry?.reconnection, told.ferry?.reconnection),
     switchover: yes(agreed.ferry?.switchover, told.ferry?.switchover),
+    handover: yes(agreed.ferry?.handover, told.ferry?.handover),
     configuration: told.ferry?.configuration === undefined ? null : (agreed.ferry?.configuration ?? null),
   };
 }

@@ -18,10 +18,20 @@ export interface ClaimStanding {
 /** Changes of whose a served device is, with what follows from them for its migration session and its hold. */
 export class ClaimDesk<Party extends object> {
   /** Random: the same device has the same number for as long as its server lives, another one another number. */
-  readonly instance: bigint = randomBytes(8).readBigUInt64LE();
+  #instance: bigint = randomBytes(8).readBigUInt64LE();
   readonly #claims: Claims<Party>;
   readonly #session: MigrationSession<Party>;
   readonly #beginHold: () => void;
+
+  /** See above; another process that goes on with the device keeps it. */
+  get instance(): bigint {
+    return this.#instance;
+  }
+
+  /** It is the device that another process has served as this instance. */
+  adoptInstance(instance: bigint): void {
+    this.#instance = instance;
+  }
 
   /** `beginHold` keeps the device from its VMM, unless it is kept from it already. */
   constructor(claims: Claims<Party>, session: MigrationSession<Party>, beginHold: () => void) {

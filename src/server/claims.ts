@@ -21,6 +21,14 @@ export interface ClaimView {
   readonly attended: boolean;
 }
 
+/** The claims that are over. */
+export interface ClaimHistory {
+  /** The highest epoch that there has been. */
+  readonly highest: bigint;
+  /** By token, in hex: the lowest epoch with which it may come back. Oldest first. */
+  readonly over: readonly (readonly [token: string, lowest: bigint])[];
+}
+
 interface Claim<Party> {
   readonly token: string;
   readonly id: bigint;
@@ -121,6 +129,27 @@ export class Claims<Party extends object> {
     this.#remember(claim.token, epoch + 1n);
     this.#noteEpoch(epoch);
     this.#claim = null;
+  }
+
+  /** What claims that are over have left behind, for another process that goes on with the device. */
+  history(): ClaimHistory {
+    return { highest: this.#highest, over: [...this.#over] };
+  }
+
+  /** Goes on where another process has left a device that nobody claims. */
+  adopt({ highest, over }: ClaimHistory): void {
+    this.#noteEpoch(highest);
+    for (const [token, lowest] of over) this.#remember(token, lowest);
+  }
+
+  /** Whether `by` has lost its claim to another, and has not claimed anew. */
+  isLate(by: Party): boolean {
+    return this.#late.has(by);
+  }
+
+  /** `by` is {@link isLate}, as another process has found. */
+  markLate(by: Party): void {
+    this.#late.add(by);
   }
 
   /** `by` is gone; the claim stays. */

@@ -26,6 +26,7 @@ import { ResetRun } from './reset-run.ts';
 import { Seats } from './seats.ts';
 import { type Role, ServedConnection } from './served-connection.ts';
 import { heldTooLong, ServerError } from './server-error.ts';
+import { Succession } from './succession.ts';
 import { Switchover } from './switchover.ts';
 import { V1Interface } from './v1/v1-interface.ts';
 import type { V1Options } from './v1/v1-options.ts';
@@ -50,6 +51,10 @@ export class DeviceServer {
   readonly hold = new Hold();
   readonly switchover: Switchover<ServedConnection>;
   readonly log: Log;
+  /** How another process goes on where this one stops. */
+  readonly succession: Succession;
+  /** Takes the socket on which another process asks for the device; null: it is not handed over. May throw FerryError. */
+  onHandover: ((by: ServedConnection, fd: number) => void) | null = null;
   readonly #transitionTimeoutMs: number;
   readonly #holdClock: HoldClock;
   readonly #report: (error: FerryError) => void;
@@ -114,11 +119,20 @@ export class DeviceServer {
     this.claims = new ClaimDesk(claims, this.migration, () => this.#beginHold());
     this.reconnection = new Reconnection(options.onReconnect ?? 'reset', this.#keptDevice());
     this.v1 = this.#makeV1(options.v1 ?? null);
+    this.succession = new Succession({
+      ...{ server: this, seats: this.#seats, claims, resets: this.#resets },
+      stopClock: () => this.#holdClock.stop(),
+    });
   }
 
   /** The VMM's connection, or null. */
   get main(): ServedConnection | null {
     return this.#seats.main;
+  }
+
+  /** How many connections there are, of whatever kind. */
+  get clients(): number {
+    return this.#seats.all.length;
   }
 
   /** How many control connections there are. */

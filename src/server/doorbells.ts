@@ -3,7 +3,7 @@ import { FerryError } from '../errors/index.ts';
 import { check, type Native } from '../native/index.ts';
 import { littleEndian } from '../protocol/index.ts';
 import type { Closeable, Reactor } from '../transport/index.ts';
-import { deviceFailed } from './server-error.ts';
+import { deviceFailed, ServerError } from './server-error.ts';
 import { ShadowMemory } from './shadow-memory.ts';
 
 const FAILED = 'the device failed in a write that an eventfd signalled';
@@ -29,6 +29,23 @@ export interface BellSet {
   readonly bells: readonly Bell[];
   /** Where the client leaves values; null when no doorbell needs it. */
   readonly shadow: ShadowMemory | null;
+}
+
+/** A doorbell as two processes compare it. */
+export interface BellShape {
+  readonly offset: number;
+  readonly size: number;
+  /** Null: any value. */
+  readonly datamatch: bigint | null;
+  readonly shadow: boolean;
+}
+
+/** The doorbells of one region that a client has been given. */
+export interface GivenBells {
+  readonly region: number;
+  readonly bells: readonly (BellShape & { readonly eventfd: number })[];
+  /** The fd of the shadow memory; null without one. */
+  readonly shadow: number | null;
 }
 
 /** A write to a region, as a ring stands for it. */
@@ -70,6 +87,36 @@ export class Doorbells {
     this.#sets.set(region.index, made);
     if (this.#listening) this.#watch(made);
     return made;
+  }
+
+  /** What the client has been given, by region, for another process: see {@link adopt}. Fds stay ours. */
+  given(): GivenBells[] {
+    return [...this.#sets].map(([region, { bells, shadow }]) => ({
+      region,
+      bells: bells.map(({ doorbell, eventfd }) => ({ ...shapeOf(doorbell), eventfd })),
+      shadow: shadow?.fd ?? null,
+    }));
+  }
+
+  /**
+   * Goes on with what a client has been given by another process; the fds are ours from now on. Throws ServerError when the
+   * region has other doorbells here.
+   */
+  adopt(region: Region, { bells, shadow }: GivenBells): void {
+    const doorbells = (region.doorbells ?? []).slice(0, bells.length);
+    const shapes = doorbells.map(shapeOf);
+    if (bells.some((bell, i) => !sameShape(bell, shapes[i]))) throw otherDoorbells(region.index);
+    const slots = doorbells.filter((doorbell) => doorbell.shadow === true);
+    if (slots.length > 0 !== (shadow !== null)) throw otherDoorbells(region.index);
+    const set: BellSet = {
+      bells: doorbells.map((doorbell, i) => ({
+        ...{ region, doorbell, eventfd: bells[i]?.eventfd ?? -1 },
+        slot: doorbell.shadow === true ? slots.indexOf(doorbell) : null,
+      })),
+      shadow: shadow === null ? null : new ShadowMemory(this.#options.native, slots.length, shadow),
+    };
+    this.#sets.set(region.index, set);
+    if (this.#listening) this.#watch(set);
   }
 
   /** Whether rings reach the device from now on, those that are counted already included. */
@@ -155,6 +202,19 @@ export class Doorbells {
       this.#options.report(error instanceof FerryError ? error : deviceFailed(FAILED, error));
     }
   }
+}
+
+function shapeOf({ offset, size, datamatch, shadow = false }: Doorbell): BellShape {
+  return { offset, size, datamatch: datamatch === undefined ? null : BigInt(datamatch), shadow };
+}
+
+function sameShape(a: BellShape, b: BellShape | undefined): boolean {
+  return a.offset === b?.offset && a.size === b.size && a.datamatch === b.datamatch && a.shadow === b.shadow;
+}
+
+function otherDoorbells(region: number): ServerError {
+  const message = `region ${region} has other doorbells in this version of the device`;
+  return new ServerError('ERR_WRONG_STATE', message, { region });
 }
 
 /** The first doorbells whose descriptors fit into one message. */

@@ -38,6 +38,11 @@ export class IrqEventfds {
     };
   }
 
+  /** The eventfd of a vector; null when it has none. */
+  of(index: number, vector: number): number | null {
+    return this.#fds.get(index)?.get(vector) ?? null;
+  }
+
   /** Closes all eventfds of an index. */
   release(index: number): void {
     for (const fd of this.#fds.get(index)?.values() ?? []) this.#native.close(fd);

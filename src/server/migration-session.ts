@@ -180,6 +180,21 @@ export class MigrationSession<Party extends object> {
     this.#owner = by;
   }
 
+  /** Whether a reset has ended what `by` had begun, and it has not noticed. */
+  isAborted(by: Party): boolean {
+    return this.#aborted.has(by);
+  }
+
+  /** `by` is {@link isAborted}, as another process has found. */
+  markAborted(by: Party): void {
+    this.#aborted.add(by);
+  }
+
+  /** So many resets there have been with the device in another process; no transition is under way. */
+  adoptResets(count: number): void {
+    this.#epoch = count;
+  }
+
   /** `by` is gone: the state stays, and whoever comes next may go on. */
   leave(by: Party): void {
     if (this.#owner === by) this.#owner = null;

@@ -19,6 +19,8 @@ export class Seats {
   readonly #controls = new Set<ServedConnection>();
   readonly #waiting = new Set<ServedConnection>();
   #main: ServedConnection | null = null;
+  /** Who has said VERSION and waits for the VMM before to go. */
+  #queueing = 0;
 
   constructor(native: Native, reactor: Reactor) {
     this.#native = native;
@@ -40,6 +42,16 @@ export class Seats {
     return [...this.#waiting, ...this.#controls, ...(this.#main === null ? [] : [this.#main])];
   }
 
+  /** Whether somebody waits to be told whether there is a seat. */
+  get unsettled(): boolean {
+    return this.#queueing > 0;
+  }
+
+  /** Gives a connection the seat that it had in another process; false when that is taken. */
+  takeUp(served: ServedConnection): boolean {
+    return this.#enter(served);
+  }
+
   /** Somebody has come and has not said VERSION yet. */
   arrive(served: ServedConnection): void {
     this.#waiting.add(served);
@@ -54,13 +66,18 @@ export class Seats {
     if (served.role === 'control') return answer(tooMany());
     served.connection.hold();
     const giveUpAt = performance.now() + TURN_TIMEOUT_MS;
+    this.#queueing += 1;
+    const leaveQueue = (): void => {
+      retry.close();
+      this.#queueing -= 1;
+    };
     const retry = this.#reactor.every(TURN_POLL_MS, () => {
-      if (served.connection.closedBecause !== null) return retry.close();
+      if (served.connection.closedBecause !== null) return leaveQueue();
       const late = performance.now() >= giveUpAt;
       if (late) this.#dismissDead();
       const entered = this.#enter(served);
       if (!entered && !late) return;
-      retry.close();
+      leaveQueue();
       answer(entered ? null : occupied());
       if (entered) served.connection.release();
     });

@@ -5,6 +5,7 @@ import { type Capabilities, CONTROL_SUFFIX } from '../protocol/index.ts';
 import {
   type Closeable,
   EventLoopReactor,
+  type Listener,
   listen,
   type Reactor,
   type SpinOptions,
@@ -51,6 +52,14 @@ export interface RunningServer extends Closeable {
   readonly socketPath: string | null;
   readonly controlPath: string | null;
   readonly server: DeviceServer;
+  /** The sockets that it listens on, and for whom. */
+  readonly listeners: readonly ServedListener[];
+}
+
+/** A socket that is listened on, and the role of those who connect. */
+export interface ServedListener {
+  readonly role: Role;
+  readonly listener: Listener;
 }
 
 const OWNER_ONLY = 0o600;
@@ -70,16 +79,16 @@ export function serveDevice(device: BindableDevice, options: ServeOptions): Runn
   const native = options.native ?? loadNative();
   const reactor = options.reactor ?? new EventLoopReactor(native, options);
   const controlPath = controlPathOf(options);
-  const listeners: Closeable[] = [];
+  const listeners: ServedListener[] = [];
   const server = new DeviceServer(device, { ...options, native, reactor });
   const close = (): void => {
-    for (const listener of listeners) listener.close();
+    for (const { listener } of listeners) listener.close();
     server.close();
   };
   try {
     const open = (path: string, mode: number, role: Role): void => {
       const accepted = (connected: number): void => acceptOrReport(server, connected, role);
-      listeners.push(listen({ native, reactor, path, mode, accepted }));
+      listeners.push({ role, listener: listen({ native, reactor, path, mode, accepted }) });
     };
     if (socketPath !== null) open(socketPath, options.socketMode ?? OWNER_ONLY, 'main');
     if (controlPath !== null) open(controlPath, OWNER_ONLY, 'control');
@@ -88,11 +97,11 @@ export function serveDevice(device: BindableDevice, options: ServeOptions): Runn
     close();
     throw error;
   }
-  return { socketPath, controlPath, server, close };
+  return { socketPath, controlPath, server, listeners, close };
 }
 
 /** Nobody is there to whom a listener could throw; the one who connected sees that the connection ends. */
-function acceptOrReport(server: DeviceServer, fd: number, role: Role): void {
+export function acceptOrReport(server: DeviceServer, fd: number, role: Role): void {
   try {
     server.accept(fd, role);
   } catch (error) {

@@ -1,6 +1,11 @@
 import type { FerryError } from '../errors/index.ts';
 import { type Agreement, Command, commandName, MESSAGE_OVERHEAD } from '../protocol/index.ts';
-import { Connection, type IncomingMessage, type Reactor } from '../transport/index.ts';
+import {
+  Connection,
+  type ConnectionRemains,
+  type IncomingMessage,
+  type Reactor,
+} from '../transport/index.ts';
 import type { DeviceServer } from './device-server.ts';
 import { handlerFor } from './handlers/index.ts';
 import { ServerError } from './server-error.ts';
@@ -25,7 +30,14 @@ export class ServedConnection {
   readonly #handshake: { close(): void };
   #maxTransfer: number;
 
-  constructor(server: DeviceServer, reactor: Reactor, fd: number, role: Role) {
+  /** `inherited`: what another process has left of the connection; it begins frozen then. */
+  constructor(
+    server: DeviceServer,
+    reactor: Reactor,
+    fd: number,
+    role: Role,
+    inherited: ConnectionRemains | null = null,
+  ) {
     this.server = server;
     this.role = role;
     this.#maxTransfer = server.capabilities.maxDataXferSize;
@@ -39,6 +51,7 @@ export class ServedConnection {
         closed: (reason) => this.#closed(reason),
         report: (error) => server.report(error),
       },
+      ...(inherited === null ? {} : { inherited }),
     });
     this.#handshake = reactor.after(HANDSHAKE_TIMEOUT_MS, () => this.#handshakeExpired());
   }
@@ -62,6 +75,11 @@ export class ServedConnection {
     this.#maxTransfer = Math.min(agreed.receive.maxDataXferSize ?? this.#maxTransfer, this.#maxTransfer);
     this.#handshake.close();
     this.server.welcomed(this);
+  }
+
+  /** Another process goes on with the connection. */
+  forget(): void {
+    this.#handshake.close();
   }
 
   /** Closes after what was said has been sent. */

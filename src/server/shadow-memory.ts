@@ -13,11 +13,11 @@ export class ShadowMemory {
   readonly #native: Native;
   readonly #buffer: ArrayBuffer;
 
-  /** Throws NativeError when there is no memory. */
-  constructor(native: Native, slots: number) {
+  /** `fd`: memory that another process has made for as many slots; ours from now on. Throws NativeError when there is none. */
+  constructor(native: Native, slots: number, fd?: number) {
     this.#native = native;
     const size = Math.ceil((slots * SLOT) / PAGE) * PAGE;
-    this.fd = check(native.memfd('ferry-doorbells', size, true), 'memfd', { size });
+    this.fd = fd ?? check(native.memfd('ferry-doorbells', size, true), 'memfd', { size });
     try {
       this.#buffer = check(native.map(this.fd, 0, size, READ_WRITE), 'map', { size });
     } catch (error) {

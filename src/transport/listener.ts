@@ -54,6 +54,8 @@ export type ListenOnOptions = Omit<ListenOptions, 'path' | 'mode'> & {
   readonly path: string | null;
   /** Nobody is accepted before {@link Listener.resume}. */
   readonly paused?: boolean;
+  /** One accept for each wake-up: the socket may be a blocking one. */
+  readonly blocking?: boolean;
 };
 
 /** Accepts from a socket that listens already. Closing removes the file if it is still ours. */
@@ -155,7 +157,7 @@ function inodeOf(path: string): number | undefined {
  * loop would run hot.
  */
 function acceptFrom(
-  options: Pick<ListenOptions, 'native' | 'reactor' | 'accepted'>,
+  options: Pick<ListenOnOptions, 'native' | 'reactor' | 'accepted' | 'blocking'>,
   listener: number,
 ): Closeable {
   const { native, reactor } = options;
@@ -165,7 +167,7 @@ function acceptFrom(
     let fd = native.accept(listener);
     while (fd >= 0) {
       options.accepted(fd);
-      if (!open) return;
+      if (!open || options.blocking === true) return;
       fd = native.accept(listener);
     }
     if (fd === -Errno.EAGAIN) return;

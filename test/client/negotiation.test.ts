@@ -71,6 +71,7 @@ describe('VERSION', () => {
           claim: true,
           reconnection: true,
           switchover: true,
+          handover: true,
           configuration: 0,
         },
       },

@@ -45,6 +45,7 @@ it('has the numbers and sizes of the text', () => {
     [0xfe03, 'FERRY_CLAIM', 40, 56],
     [0xfe04, 'FERRY_RECONNECTION', 16, 24],
     [0xfe05, 'FERRY_SWITCHOVER', 24, 16],
+    [0xfe06, 'FERRY_HANDOVER', 8, 8],
   ]);
 });
 

@@ -68,6 +68,7 @@ describe('a server', () => {
       claim: false,
       reconnection: false,
       switchover: false,
+      handover: false,
       configuration: null,
     });
   });
@@ -171,6 +172,7 @@ describe('a client', () => {
       claim: false,
       reconnection: false,
       switchover: false,
+      handover: false,
       configuration: null,
     });
   });

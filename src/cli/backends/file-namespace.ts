@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { fdatasync, read, type Stats, statSync, write } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { close, fdatasync, fstat, open, read, type Stats, statSync, write } from 'node:fs';
 import { resolve } from 'node:path';
+import { promisify } from 'node:util';
 import type { NamespaceBackend } from '../../devices/index.ts';
 import { Errno } from '../../errors/index.ts';
 import { loadNative, type Native } from '../../native/index.ts';
@@ -19,6 +19,10 @@ type Move = (
   position: number,
   done: (error: Error | null, count: number) => void,
 ) => void;
+
+const openFile = promisify(open);
+const statFile = promisify(fstat);
+const closeFile = promisify(close);
 
 /** How a {@link FileNamespace} may differ from the usual. */
 export interface FileNamespaceOptions {
@@ -42,7 +46,7 @@ export class FileNamespace implements NamespaceBackend {
   readonly #path: string;
   readonly #native: Native;
   /** Open and locked; null while it is somebody else's. */
-  #file: FileHandle | null = null;
+  #file: number | null = null;
   #opening: Promise<void> | null = null;
   /** What is in progress. */
   readonly #operations = new Set<Promise<void>>();
@@ -91,7 +95,16 @@ export class FileNamespace implements NamespaceBackend {
       this.#file = file;
       throw error;
     }
-    await file.close();
+    await closeFile(file);
+  }
+
+  /** The lock belongs to what is open, so it passes on with that. */
+  handOver(): readonly number[] {
+    return this.#file === null ? [] : [this.#file];
+  }
+
+  takeOver([fd]: readonly number[]): void {
+    if (fd !== undefined) this.#file = fd;
   }
 
   /** Opens and locks. Rejects with StorageError: ERR_STORAGE_BUSY while another server has it, ERR_STORAGE_FILE. */
@@ -104,16 +117,16 @@ export class FileNamespace implements NamespaceBackend {
   }
 
   async #open(): Promise<void> {
-    const file = await open(this.#path, 'r+').catch((error: unknown) => {
+    const file = await openFile(this.#path, 'r+').catch((error: unknown) => {
       throw unusable(this.#path, reasonOf(error), error);
     });
     try {
-      this.#lock(file.fd);
+      this.#lock(file);
       // The size that the guest knows must still be there, and only now nobody else changes it.
-      if (blocksOf(this.#path, this.blockSize, await file.stat()) !== this.blocks)
+      if (blocksOf(this.#path, this.blockSize, await statFile(file)) !== this.blocks)
         throw unusable(this.#path, 'its size has changed');
     } catch (error) {
-      await file.close();
+      await closeFile(file);
       throw error;
     }
     this.#file = file;
@@ -132,7 +145,7 @@ export class FileNamespace implements NamespaceBackend {
 
   /** Moves all of `bytes`, which the system may do in several steps. */
   #transfer(move: Move, offset: number, bytes: Uint8Array): Promise<void> {
-    const { fd } = this.#use();
+    const fd = this.#use();
     const moved = new Promise<void>((settle, reject) => {
       const next = (done: number): void => {
         move(fd, bytes, done, bytes.length - done, offset + done, (error, count) => {
@@ -147,7 +160,7 @@ export class FileNamespace implements NamespaceBackend {
     return this.#follow(moved);
   }
 
-  #flush({ fd }: FileHandle): Promise<void> {
+  #flush(fd: number): Promise<void> {
     return new Promise((settle, reject) => {
       fdatasync(fd, (error) => {
         if (error === null) settle();
@@ -163,7 +176,7 @@ export class FileNamespace implements NamespaceBackend {
     return operation;
   }
 
-  #use(): FileHandle {
+  #use(): number {
     if (this.#file !== null) return this.#file;
     throw new StorageError('ERR_STORAGE_RELEASED', `${this.#path} is not open here`, { path: this.#path });
   }

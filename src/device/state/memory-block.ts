@@ -146,6 +146,25 @@ export class MemoryBlock implements ImageBlock {
     this.markDirty(offset, length);
   }
 
+  /**
+   * Goes on with the memory behind `fd`, which another process has shared; what was here is given back. The fd is the
+   * block's from then on. Throws `ERR_STATE_MEMORY` when it can't be mapped, and closes it.
+   */
+  adopt(native: Native, fd: number, exposed: boolean): void {
+    const buffer = native.map(fd, 0, this.size, READ_WRITE);
+    if (typeof buffer === 'number') {
+      native.close(fd);
+      throw refused(this.name, this.size, 'mmap', -buffer);
+    }
+    const before = this.#backing;
+    this.#bytes = new Uint8Array(buffer);
+    this.#backing = { native, fd, buffer };
+    this.#exposed = exposed;
+    if (before === null) return;
+    native.unmap(before.buffer);
+    native.close(before.fd);
+  }
+
   /** Gives back the memory; the block is not used afterwards. */
   close(): void {
     this.#tracker = null;

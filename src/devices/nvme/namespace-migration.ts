@@ -7,6 +7,8 @@ export interface NamespaceUse {
   readonly backend: NamespaceBackend;
   /** Whether the controller needs the backend: a guest has enabled it. */
   readonly needed: () => boolean;
+  /** Whether another process of this host goes on with what is open. */
+  readonly handingOver: () => boolean;
   /** Throws when a state that was loaded does not suit. */
   readonly check: () => void;
 }
@@ -17,10 +19,11 @@ export interface NamespaceUse {
  */
 export function namespaceMigration(
   services: MigrationServices,
-  { backend, needed, check }: NamespaceUse,
+  { backend, needed, handingOver, check }: NamespaceUse,
 ): DeclaredMigration {
   let released = false;
   const quiesce = () => {
+    if (handingOver()) return;
     released = true;
     return backend.quiesce();
   };

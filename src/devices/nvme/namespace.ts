@@ -31,4 +31,11 @@ export interface NamespaceBackend {
   quiesce(): void | Promise<void>;
   /** Takes it again, or for the first time; throws when it is somebody else's. Harmless when repeated. */
   resume(): void | Promise<void>;
+  /**
+   * Instead of {@link quiesce}, where another process of this host goes on: gives what is open, which stays the backend's,
+   * and to which nothing is done before the next operation. Absent: that process has to {@link resume}.
+   */
+  handOver?(): readonly number[];
+  /** Goes on with what {@link handOver} has given in another process. The fds are the backend's from now on. */
+  takeOver?(fds: readonly number[]): void;
 }

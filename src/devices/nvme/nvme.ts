@@ -6,6 +6,7 @@ import {
   KiB,
   type MigrationServices,
   PciDevice,
+  type Possessions,
 } from '../../device/index.ts';
 import { Errno } from '../../errors/index.ts';
 import { Activity } from './activity.ts';
@@ -117,10 +118,19 @@ export class NvmeDevice extends PciDevice {
     this.#controller.restored();
   }
 
+  protected override onHandOver(): Possessions {
+    return { data: new Uint8Array(0), fds: this.#backend.handOver?.() ?? [] };
+  }
+
+  protected override onTakeOver({ fds }: Possessions): void {
+    if (fds.length > 0) this.#backend.takeOver?.(fds);
+  }
+
   protected override createMigration(services: MigrationServices): DeviceMigration {
     return namespaceMigration(services, {
       backend: this.#backend,
       needed: () => this.#controller.ready,
+      handingOver: () => this.handingOver && this.#backend.handOver !== undefined,
       check: () => {
         requireSoundState(this.state);
         requireSameNamespace(this.state, this.#backend);

@@ -8,6 +8,7 @@ import { handleDmaUnmap } from './dma-unmap.ts';
 import { handleInspect, handlePrecopyInfo } from './extensions.ts';
 import { handleFeature } from './feature.ts';
 import type { Handler } from './handler.ts';
+import { handleHandover } from './handover.ts';
 import { handleIrqInfo, handleSetIrqs } from './irqs.ts';
 import { handleMigrationRead, handleMigrationWrite } from './migration-data.ts';
 import { handleReconnection } from './reconnection.ts';
@@ -49,6 +50,7 @@ const controlOnly: readonly (readonly [number, Handler])[] = [
   [Command.FERRY_CLAIM, handleClaim],
   [Command.FERRY_SWITCHOVER, handleSwitchover],
   [Command.FERRY_RECONNECTION, handleReconnection],
+  [Command.FERRY_HANDOVER, handleHandover],
 ];
 
 const belongsOn =

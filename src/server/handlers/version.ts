@@ -34,7 +34,7 @@ export function handleVersion(served: ServedConnection, message: IncomingMessage
   return true;
 }
 
-/** A second socket is for a VMM that takes descriptors; claims and what becomes of a VMM that returns are for the control socket. */
+/** A second socket is for a VMM that takes descriptors; the rest of what is ours is for the control socket. */
 function offeredTo({ role, server }: ServedConnection, proposal: Version): Capabilities {
   const { capabilities, device } = server;
   const { ferry } = capabilities;
@@ -49,7 +49,7 @@ function offeredTo({ role, server }: ServedConnection, proposal: Version): Capab
           ferry: {
             ...ferry,
             configuration,
-            ...(role === 'main' && { claim: false, switchover: false, reconnection: false }),
+            ...(role === 'main' && { claim: false, switchover: false, reconnection: false, handover: false }),
           },
         }),
   };

@@ -129,7 +129,7 @@ export class Swap {
     const backend = connect(path);
     this.#new = backend;
     this.#enter('version');
-    const proposal = this.#session.record.proposal ?? new Uint8Array(0);
+    const proposal = this.#session.record.proposal ?? NOTHING;
     const answer = version.reply.decode(await backend.require(Command.VERSION, proposal));
     const broken = brokenPromise(promised, answer);
     if (broken !== null)
@@ -137,7 +137,7 @@ export class Swap {
     this.#enter('prepare');
     const migrates = await canMigrate(backend);
     if (fresh) await this.#renew(backend, migrates);
-    else if (migrates) await receive(backend);
+    else if (migrates) await this.#receive(backend);
     else throw new ProxyError('ERR_BACKEND', `${path} does not offer migration (v2)`);
     this.#enter('describe');
     await this.#requireSameDevice(backend);
@@ -146,10 +146,15 @@ export class Swap {
 
   /** A server that served before may have stopped, and still have the state of then. */
   async #renew(backend: Backend, migrates: boolean): Promise<void> {
-    if (migrates && (await stateOf(backend)) !== MigrationState.RUNNING) {
+    if (migrates && (await forgetHalfState(backend)) !== MigrationState.RUNNING) {
       await setState(backend, MigrationState.RUNNING);
     }
-    await backend.require(Command.DEVICE_RESET, new Uint8Array(0));
+    await backend.require(Command.DEVICE_RESET, NOTHING);
+  }
+
+  async #receive(backend: Backend): Promise<void> {
+    await forgetHalfState(backend);
+    await setState(backend, MigrationState.RESUMING);
   }
 
   async #requireSameDevice(backend: Backend): Promise<void> {
@@ -179,9 +184,12 @@ export class Swap {
     const size = this.#configurationSize();
     if (from !== null) this.#wanted = await readConfiguration(from, size, limit);
     this.#enter('stop');
+    // The new one can be told of memory meanwhile; it does not run.
+    const mapped = this.#map(fresh);
+    mapped.catch(() => {});
     if (from !== null) await this.#stop(from);
     this.#enter('map');
-    await this.#map(fresh);
+    await mapped;
     this.#enter('copy');
     if (from !== null && !this.#options.fresh) this.#stateBytes = await copyState(from, fresh, limit);
     this.#enter('interrupts');
@@ -235,29 +243,31 @@ export class Swap {
 
   async #interrupts(fresh: Backend, promised: Version): Promise<void> {
     const maxFds = promised.capabilities?.maxMsgFds ?? 1;
-    for (const { payload, fds } of this.#session.record.irqs.replays(maxFds)) {
-      await fresh.require(Command.DEVICE_SET_IRQS, payload, fds);
-    }
+    const replays = this.#session.record.irqs.replays(maxFds);
+    // A server handles what it is asked in order, so nobody waits for one answer before the next request.
+    await Promise.all(
+      replays.map(({ payload, fds }) => fresh.require(Command.DEVICE_SET_IRQS, payload, fds)),
+    );
   }
 
   /** The old one is done with; that it dies now does not matter any more. The new one proves that it has all. */
   async #finish(from: Backend | null, fresh: Backend): Promise<void> {
-    if (from !== null && !from.link.closed) {
-      await setState(from, MigrationState.STOP).catch((error: unknown) => {
-        if (!from.link.closed) throw error;
-      });
-    }
-    await setState(fresh, MigrationState.STOP);
+    const ended = from === null || from.link.closed ? null : setState(from, MigrationState.STOP);
+    await Promise.all([
+      ended?.catch((error: unknown) => {
+        if (from?.link.closed !== true) throw error;
+      }),
+      setState(fresh, MigrationState.STOP),
+    ]);
   }
 
   async #configure(fresh: Backend, size: number, limit: number): Promise<void> {
     if (size === 0) return;
     const own = await readConfiguration(fresh, size, limit);
     const wanted = this.#wanted ?? this.#session.record.configuration.over(own);
-    for (const { offset, bytes } of differing(own, setupWrites(own, wanted, 0))) {
-      await writeConfiguration(fresh, offset, bytes);
-      this.#configWrites += 1;
-    }
+    const writes = differing(own, setupWrites(own, wanted, 0));
+    await Promise.all(writes.map(({ offset, bytes }) => writeConfiguration(fresh, offset, bytes)));
+    this.#configWrites = writes.length;
   }
 
   async #runIt(fresh: Backend): Promise<void> {
@@ -366,16 +376,19 @@ export class Swap {
   }
 }
 
-/** Has a back end take a state. What it has taken of another one, when a swap to it failed, is thrown away. */
-async function receive(backend: Backend): Promise<void> {
+/** What a back end has taken of a state, when a swap to it failed, is thrown away; returns its migration state. */
+async function forgetHalfState(backend: Backend): Promise<number> {
   const state = await stateOf(backend);
-  if (state === MigrationState.RESUMING || state === MigrationState.ERROR) {
-    await backend.require(Command.DEVICE_RESET, new Uint8Array(0));
-    // libvfio-user resets the device and leaves the state where it is.
-    if ((await stateOf(backend)) === MigrationState.RESUMING) await setState(backend, MigrationState.STOP);
-  }
-  await setState(backend, MigrationState.RESUMING);
+  if (state !== MigrationState.RESUMING && state !== MigrationState.ERROR) return state;
+  await backend.require(Command.DEVICE_RESET, NOTHING);
+  const after = await stateOf(backend);
+  if (after !== MigrationState.RESUMING) return after;
+  // libvfio-user resets the device and leaves the state where it is.
+  await setState(backend, MigrationState.STOP);
+  return MigrationState.STOP;
 }
+
+const NOTHING = new Uint8Array(0);
 
 function indexOf(request: Uint8Array): number {
   return deviceGetRegionInfo.request.decode(request).index;

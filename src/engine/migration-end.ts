@@ -78,6 +78,11 @@ export interface MigrationEnd {
    * order of the calls, as `write` does. `bytes` may be reused when the call returns.
    */
   writeConfiguration?(bytes: Uint8Array, withheld: number): Promise<void>;
+  /**
+   * Another process has set the configuration space up like this, and withheld these actions (bits of WithheldAction):
+   * {@link MigrationEnd.performActions} goes on from there. Nothing is written.
+   */
+  recallConfiguration?(bytes: Uint8Array, withheld: number): void;
   /** Does what was withheld (bits of WithheldAction), such as arming interrupts. */
   performActions?(actions: number): Promise<void>;
 

@@ -1,5 +1,5 @@
 import type { Channel } from '../channel/index.ts';
-import type { Journal, Journals } from '../journal/index.ts';
+import type { Journal, Journals, WithheldConfiguration } from '../journal/index.ts';
 import { JournalError } from '../journal/index.ts';
 import type { Clock } from './clock.ts';
 import { Conversation, type Stream } from './conversation.ts';
@@ -7,7 +7,7 @@ import { DeviceCalls } from './ends/device-calls.ts';
 import type { ClaimTicket, MigrationEnd } from './migration-end.ts';
 import type { SidePlan } from './plan.ts';
 import type { Recorder } from './recorder.ts';
-import type { Decision, EndName, HookName, Reply, Step } from './step.ts';
+import type { Decision, DecisionFacts, EndName, HookName, Reply, Step } from './step.ts';
 import { messageOf, StepError } from './step-error.ts';
 import { within } from './within.ts';
 
@@ -86,7 +86,7 @@ export class SidePerformer {
       case 'hook':
         return this.#callHook(step.hook);
       case 'journal':
-        return this.#decide(step.decision);
+        return this.#decide(step.decision, step.facts);
       case 'send':
         await this.conversation.say(step.message);
         return DONE;
@@ -135,12 +135,17 @@ export class SidePerformer {
     return DONE;
   }
 
-  async #decide(decision: Decision): Promise<Reply> {
+  /** What of the configuration that was set up has not had its effects yet. */
+  protected withheld(_actions: readonly number[]): readonly WithheldConfiguration[] {
+    return [];
+  }
+
+  async #decide(decision: Decision, facts: DecisionFacts): Promise<Reply> {
     const { clock } = this.side;
     const started = clock.now();
     try {
-      if (decision === 'BEGIN') this.#journal = await this.#begin();
-      else await this.#append(decision);
+      if (decision === 'BEGIN') this.#journal = await this.#begin(facts.paused ?? []);
+      else await this.#append(decision, facts.actions ?? []);
     } catch (error) {
       throw new StepError(
         'ERR_JOURNAL',
@@ -154,7 +159,7 @@ export class SidePerformer {
     return DONE;
   }
 
-  #begin(): Promise<Journal> {
+  #begin(paused: readonly boolean[]): Promise<Journal> {
     const { journals, plan, token, end, devices, channel } = this.side;
     return journals.begin({
       kind: 'BEGIN',
@@ -162,17 +167,22 @@ export class SidePerformer {
       epoch: plan.epoch,
       role: end === 'source' ? 'sender' : 'receiver',
       token: Buffer.from(token).toString('hex'),
-      devices: devices.map(({ name }, i) => ({ path: name, instance: this.#instances.get(i) ?? 0n })),
+      devices: devices.map(({ name: path }, i) => ({
+        ...{ path, instance: this.#instances.get(i) ?? 0n },
+        ...(paused[i] === true ? { paused: true } : {}),
+      })),
       peer: channel.peer.address,
     });
   }
 
-  #append(decision: Exclude<Decision, 'BEGIN'>): Promise<void> {
+  #append(decision: Exclude<Decision, 'BEGIN'>, actions: readonly number[]): Promise<void> {
     const { epoch } = this.side.plan;
     const { forced, end } = this.side;
     if (this.#journal === null) throw new JournalError('ERR_JOURNAL_ORDER', `${decision} comes before BEGIN`);
     if (decision === 'ABORT')
       return this.#journal.append({ kind: decision, epoch, reason: this.recorder.phase });
+    if (decision === 'READY')
+      return this.#journal.append({ kind: decision, epoch, withheld: this.withheld(actions) });
     if (decision !== 'RECOVERED') return this.#journal.append({ kind: decision, epoch });
     if (forced === null) throw new JournalError('ERR_JOURNAL_ORDER', 'nobody has decided');
     return this.#journal.append({ kind: decision, epoch, owner: end, ...forced });

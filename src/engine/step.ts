@@ -16,6 +16,14 @@ export type HookName = 'beforeStop' | 'resume' | 'beforeRun' | 'armInterrupts' |
 /** What a side decides durably. */
 export type Decision = RecordKind;
 
+/** What whoever recovers needs to know, for each device of the group. */
+export interface DecisionFacts {
+  /** With BEGIN: its guest is paused, and stays so. */
+  readonly paused?: readonly boolean[];
+  /** With READY: what was withheld and is due before it runs (bits of WithheldAction). */
+  readonly actions?: readonly number[];
+}
+
 /** Something asked of one device of the group, by its number. */
 export type DeviceRequest =
   | {
@@ -59,7 +67,7 @@ export type Step =
   /** All at once; each is answered. */
   | { readonly do: 'ask'; readonly requests: readonly DeviceRequest[] }
   | { readonly do: 'hook'; readonly hook: HookName }
-  | { readonly do: 'journal'; readonly decision: Decision }
+  | { readonly do: 'journal'; readonly decision: Decision; readonly facts: DecisionFacts }
   | { readonly do: 'send'; readonly message: Message }
   /** The next message, which has to be one of these. */
   | {
@@ -139,8 +147,8 @@ export function* hook(name: HookName): Sequence<void> {
 }
 
 /** Makes a decision durable. */
-export function* journal(decision: Decision): Sequence<void> {
-  yield* perform({ do: 'journal', decision }, 'done');
+export function* journal(decision: Decision, facts: DecisionFacts = {}): Sequence<void> {
+  yield* perform({ do: 'journal', decision, facts }, 'done');
 }
 
 /** Says something to the other side. */

@@ -26,11 +26,17 @@ export class ByteReader {
     return value;
   }
 
+  /** A copy of the next `length` bytes. */
+  bytes(length: number): Uint8Array | null {
+    if (this.left < length) return null;
+    this.#at += length;
+    return new Uint8Array(this.#bytes.subarray(this.#at - length, this.#at));
+  }
+
   /** The next `length` bytes as UTF-8. */
   text(length: number): string | null {
-    if (this.left < length) return null;
-    const bytes = this.#bytes.subarray(this.#at, this.#at + length);
-    this.#at += length;
+    const bytes = this.bytes(length);
+    if (bytes === null) return null;
     try {
       return utf8.decode(bytes);
     } catch {

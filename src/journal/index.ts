@@ -17,6 +17,7 @@ export type {
   JournalRole,
   OwningSide,
   RecordKind,
+  WithheldConfiguration,
 } from './record.ts';
 export type { DeviceCondition, RecoveryAction, Situation } from './recovery-actions.ts';
 export { judge, judgeByForce, type Verdict } from './verdict.ts';

@@ -5,7 +5,7 @@ import type { JournalRole, OwningSide, RecordKind } from './record.ts';
 export const MAGIC = 0x4a59_5246;
 
 /** The form of the records that is written here. */
-export const VERSION = 1;
+export const VERSION = 2;
 
 /** The head of a record. Its body follows; all numbers are little-endian. */
 export const RecordHead = struct('record head', {
@@ -35,7 +35,21 @@ export const BeginBody = struct('begin', {
 export const DeviceHead = struct('device', {
   instance: u64('instance of its server; 0: unknown'),
   pathLength: u16('bytes of its path'),
+  flags: u8('1: its guest is paused'),
 });
+
+/** The bit of a device's flags that says that its guest is paused. */
+export const PAUSED = 1;
+
+/** Configuration in the body of READY, for each device of which something is withheld; the bytes follow. */
+export const WithheldHead = struct('withheld', {
+  device: u16('its number'),
+  actions: u32('what is still to be done'),
+  length: u16('bytes of its configuration space'),
+});
+
+/** The longest configuration space, in bytes: that of PCI Express. */
+export const MAX_CONFIGURATION = 4096;
 
 /** The body of RECOVERED: this, who decided, and why. */
 export const RecoveredBody = struct('recovered', {

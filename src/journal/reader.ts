@@ -1,6 +1,7 @@
 import { DamagedJournalError } from './damaged-journal-error.ts';
 import { JournalError } from './journal-error.ts';
 import type { JournalKey } from './journal-file.ts';
+import { VERSION } from './layout.ts';
 import { mayFollow } from './legality.ts';
 import type { JournalEntry } from './record.ts';
 import { type Decoded, decodeRecord } from './record-codec.ts';
@@ -39,7 +40,8 @@ function accept(
   at: number,
 ): Extract<Decoded, { is: 'record' }> {
   if (decoded.is === 'of another version') {
-    const message = `the journal is of version ${decoded.version}, which this program can't read; use a newer one`;
+    const use = decoded.version > VERSION ? 'a newer one' : 'the one that wrote it';
+    const message = `the journal is of version ${decoded.version}, which this program can't read; use ${use}`;
     throw new JournalError('ERR_JOURNAL_VERSION', message, { version: decoded.version, byte: at });
   }
   const why = decoded.is === 'damaged' ? decoded.why : misplaced(decoded, key, entries);

@@ -1,9 +1,26 @@
 import { fromHalves, toHalves } from '../protocol/index.ts';
 import { ByteReader } from './byte-reader.ts';
 import { JournalError } from './journal-error.ts';
-import { BeginBody, DeviceHead, MAX_DEVICES, MAX_TEXT, OWNER_NUMBERS, RecoveredBody } from './layout.ts';
-import type { BeginRecord, JournalDevice, JournalRecord, OwningSide } from './record.ts';
+import {
+  BeginBody,
+  DeviceHead,
+  MAX_CONFIGURATION,
+  MAX_DEVICES,
+  MAX_TEXT,
+  OWNER_NUMBERS,
+  PAUSED,
+  RecoveredBody,
+  WithheldHead,
+} from './layout.ts';
+import type {
+  BeginRecord,
+  JournalDevice,
+  JournalRecord,
+  OwningSide,
+  WithheldConfiguration,
+} from './record.ts';
 
+type Ready = Extract<JournalRecord, { kind: 'READY' }>;
 type Abort = Extract<JournalRecord, { kind: 'ABORT' }>;
 type Recovered = Extract<JournalRecord, { kind: 'RECOVERED' }>;
 
@@ -12,6 +29,8 @@ export function encodeBody(record: JournalRecord): Uint8Array {
   switch (record.kind) {
     case 'BEGIN':
       return encodeBegin(record);
+    case 'READY':
+      return Buffer.concat((record.withheld ?? []).flatMap(encodeWithheld));
     case 'ABORT':
       return encodeText(record.reason, 'the reason');
     case 'RECOVERED':
@@ -32,10 +51,26 @@ export function decodeBegin(body: Uint8Array): Pick<BeginRecord, 'token' | 'peer
     const device = reader.struct(DeviceHead);
     const path = device === null ? null : reader.text(device.pathLength);
     if (device === null || path === null) return null;
-    devices.push({ path, instance: device.instance });
+    if (device.flags > PAUSED) return null;
+    const paused = device.flags === PAUSED ? { paused: true } : {};
+    devices.push({ path, instance: device.instance, ...paused });
   }
   if (peer === null || reader.left > 0) return null;
   return { token: toHex(fromHalves(head.tokenLow, head.tokenHigh)), peer, devices };
+}
+
+/** READY's part of a record from its body; null for bytes that are none. */
+export function decodeReady(body: Uint8Array): Pick<Ready, 'withheld'> | null {
+  const reader = new ByteReader(body);
+  const withheld: WithheldConfiguration[] = [];
+  while (reader.left > 0) {
+    const head = reader.struct(WithheldHead);
+    if (head === null || head.device <= (withheld.at(-1)?.device ?? -1)) return null;
+    const configuration = head.length > MAX_CONFIGURATION ? null : reader.bytes(head.length);
+    if (configuration === null) return null;
+    withheld.push({ device: head.device, actions: head.actions, configuration });
+  }
+  return withheld.length === 0 ? {} : { withheld };
 }
 
 /** ABORT's part of a record from its body; null for bytes that are none. */
@@ -76,9 +111,18 @@ function encodeBegin({ token, peer, devices }: BeginRecord): Uint8Array {
   return Buffer.concat([written(BeginBody, fields), name, ...devices.flatMap(encodeDevice)]);
 }
 
-function encodeDevice({ path, instance }: JournalDevice): readonly Uint8Array[] {
+function encodeDevice({ path, instance, paused }: JournalDevice): readonly Uint8Array[] {
   const text = encodeText(path, 'the path of a device');
-  return [written(DeviceHead, { instance, pathLength: text.length }), text];
+  const flags = paused === true ? PAUSED : 0;
+  return [written(DeviceHead, { instance, pathLength: text.length, flags }), text];
+}
+
+function encodeWithheld({ device, actions, configuration }: WithheldConfiguration): readonly Uint8Array[] {
+  const { length } = configuration;
+  if (length <= MAX_CONFIGURATION && device < MAX_DEVICES)
+    return [written(WithheldHead, { device, actions, length }), configuration];
+  const message = 'what is withheld is of no device, or longer than a configuration space';
+  throw new JournalError('ERR_JOURNAL_RECORD', message, { device, length });
 }
 
 function encodeRecovered({ owner, who, why }: Recovered): Uint8Array {

@@ -4,7 +4,15 @@ import { JournalError } from './journal-error.ts';
 import type { JournalKey } from './journal-file.ts';
 import { KIND_NUMBERS, MAGIC, MAX_BODY, RecordHead, ROLE_NUMBERS, VERSION } from './layout.ts';
 import type { JournalEntry, JournalRecord, JournalRole, RecordKind } from './record.ts';
-import { decodeAbort, decodeBegin, decodeRecovered, encodeBody, fromHex, toHex } from './record-body.ts';
+import {
+  decodeAbort,
+  decodeBegin,
+  decodeReady,
+  decodeRecovered,
+  encodeBody,
+  fromHex,
+  toHex,
+} from './record-body.ts';
 
 /** What the bytes at some place of a journal are. */
 export type Decoded =
@@ -67,6 +75,10 @@ function recordOf(kind: number, epoch: bigint, key: JournalKey, body: Uint8Array
     case 'BEGIN': {
       const begin = decodeBegin(body);
       return begin && { kind: name, epoch, ...key, ...begin };
+    }
+    case 'READY': {
+      const ready = decodeReady(body);
+      return ready && { kind: name, epoch, ...ready };
     }
     case 'ABORT': {
       const abort = decodeAbort(body);

@@ -10,6 +10,18 @@ export interface JournalDevice {
   readonly path: string;
   /** `instance` of its ClaimStatus: with another number it is another device. 0 for servers without claims. */
   readonly instance: bigint;
+  /** Its guest is paused: it is moved stopped, and stays so. Absent: it runs before and after. */
+  readonly paused?: boolean;
+}
+
+/** Configuration that a destination has set up without some of its effects, for whoever has to go on with it. */
+export interface WithheldConfiguration {
+  /** The device's number. */
+  readonly device: number;
+  /** What is still to be done before it runs, as bits of WithheldAction. */
+  readonly actions: number;
+  /** The configuration space as it is to be, at most 4096 bytes. */
+  readonly configuration: Uint8Array;
 }
 
 /** What a migration begins with, before anything is changed. */
@@ -31,7 +43,12 @@ export interface BeginRecord {
 export type JournalRecord =
   | BeginRecord
   /** Receiver: everything is loaded; from now on it neither runs nor discards until it knows the outcome. */
-  | { readonly kind: 'READY'; readonly epoch: bigint }
+  | {
+      readonly kind: 'READY';
+      readonly epoch: bigint;
+      /** Absent: nothing is withheld. */
+      readonly withheld?: readonly WithheldConfiguration[];
+    }
   /** Sender: the destination owns the device from here on. The one record that decides. */
   | { readonly kind: 'COMMIT'; readonly epoch: bigint }
   /** Receiver: it is about to run. */

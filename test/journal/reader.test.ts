@@ -14,9 +14,23 @@ import {
 } from '../../src/journal/index.ts';
 import { ABORT, begin, COMMIT, DONE, forced, GROUP, keyOf, kindsOf, READY, RUN } from './support.ts';
 
+const PAUSED = [
+  { path: '/run/a.sock.control', instance: 7n, paused: true },
+  { path: '/run/b.sock.control', instance: 8n },
+];
+const WITHHELD: JournalRecord = {
+  kind: 'READY',
+  epoch: 1n,
+  withheld: [
+    { device: 0, actions: 1, configuration: Uint8Array.from({ length: 64 }, (_, i) => i) },
+    { device: 255, actions: 3, configuration: new Uint8Array(16) },
+  ],
+};
+
 const histories: readonly (readonly [JournalRole, readonly JournalRecord[]])[] = [
   ['sender', [begin('sender', { peer: 'tls://b.example:4711 — ü' }), COMMIT, DONE]],
   ['receiver', [begin('receiver', { devices: [] }), READY, RUN, DONE]],
+  ['receiver', [begin('receiver', { devices: PAUSED }), WITHHELD, RUN]],
   ['sender', [begin('sender'), ABORT, { ...forced('destination'), epoch: (1n << 64n) - 1n }]],
 ];
 
@@ -119,9 +133,12 @@ it('a journal of a version to come is refused as such', async () => {
   const { bytes } = await written('sender', [begin('sender')]);
   const { crc32 } = await import('node:zlib');
   const newer = Buffer.from(bytes);
-  newer.writeUInt16LE(2, 4);
+  newer.writeUInt16LE(3, 4);
   newer.writeUInt32LE(crc32(newer.subarray(0, 52)), 52);
-  expect(errorOf(() => readJournal(newer, keyOf('sender')))).toMatchObject({ code: 'ERR_JOURNAL_VERSION' });
+  expect(errorOf(() => readJournal(newer, keyOf('sender')))).toMatchObject({
+    code: 'ERR_JOURNAL_VERSION',
+    message: expect.stringContaining('a newer one'),
+  });
 });
 
 describe('what can not be written', () => {

@@ -16,7 +16,12 @@ export interface ConfigurationClient {
 export type ConfigurationMethods = Required<
   Pick<
     MigrationEnd,
-    'configurationNeed' | 'readConfiguration' | 'writeConfiguration' | 'performActions' | 'write'
+    | 'configurationNeed'
+    | 'readConfiguration'
+    | 'writeConfiguration'
+    | 'recallConfiguration'
+    | 'performActions'
+    | 'write'
   >
 >;
 
@@ -78,6 +83,7 @@ export function configurationOf(client: ConfigurationClient, need: Configuration
       const copy = bytes.slice();
       return writes.alone(() => space.setUp(copy, withheld));
     },
+    recallConfiguration: (bytes, withheld) => space.recall(bytes.slice(), withheld),
     performActions: (actions) => writes.alone(() => space.perform(actions)),
   };
 }
@@ -103,13 +109,18 @@ class DeviceConfiguration {
   /** `wanted` must not change afterwards. */
   async setUp(wanted: Uint8Array, withheld: number): Promise<void> {
     const own = await this.read();
-    this.#wanted = wanted;
-    this.#withheld = withheld;
+    this.recall(wanted, withheld);
     if (this.#need === 'every-time' && own.length === wanted.length) {
       await this.#client.write(RegionIndex.CONFIG, 0, wanted);
     } else {
       await this.#carryOut(setupWrites(own, wanted, withheld));
     }
+  }
+
+  /** `wanted` must not change afterwards. */
+  recall(wanted: Uint8Array, withheld: number): void {
+    this.#wanted = wanted;
+    this.#withheld = withheld;
   }
 
   /** Nothing when this process has never been told what to set up. */

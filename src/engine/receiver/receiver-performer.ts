@@ -1,4 +1,5 @@
 import { type Channel, type Message, readSaved, type Source } from '../../channel/index.ts';
+import type { WithheldConfiguration } from '../../journal/index.ts';
 import { loadNative } from '../../native/index.ts';
 import type { GuestMemoryTarget } from '../guest-memory/guest-memory.ts';
 import { DONE, type SideOptions, SidePerformer } from '../side-performer.ts';
@@ -18,11 +19,15 @@ export interface ReceiverOptions extends SideOptions {
   readonly kept: Source | null;
 }
 
+/** The longest configuration space, in bytes: that of PCI Express. */
+const MAX_KEPT = 4096;
+
 /** Carries out the steps of a receiver: hands what arrives to the devices. */
 export class ReceiverPerformer extends SidePerformer {
   readonly #options: ReceiverOptions;
   readonly #totals: Totals;
   readonly #keeper: Keeper;
+  readonly #configurations = new Map<number, Uint8Array>();
   #loading = false;
   #failed = false;
   #writing = 0;
@@ -85,6 +90,14 @@ export class ReceiverPerformer extends SidePerformer {
     await super.close();
   }
 
+  /** The last configuration of each device counts; one that no device has is not worth keeping. */
+  protected override withheld(actions: readonly number[]): readonly WithheldConfiguration[] {
+    return actions.flatMap((due, device) => {
+      const configuration = this.#configurations.get(device);
+      return due === 0 || configuration === undefined ? [] : [{ device, actions: due, configuration }];
+    });
+  }
+
   #take(message: Message, body: Uint8Array): boolean | Promise<void> {
     const room = this.#keeper.keep(message, body);
     const taken = this.#apply(message, body);
@@ -144,6 +157,7 @@ export class ReceiverPerformer extends SidePerformer {
     if (device?.writeConfiguration === undefined) {
       return this.#refuse(`the source sent configuration space that device ${index} does not take`);
     }
+    if (body.length <= MAX_KEPT) this.#configurations.set(index, new Uint8Array(body));
     return this.#follow(device.writeConfiguration(body, withheld), index, 'refused its configuration');
   }
 

@@ -84,7 +84,7 @@ function* isWanted(course: ReceiverCourse): Sequence<boolean> {
  */
 function* open(course: ReceiverCourse): Sequence<void> {
   yield* begin(course, 'prepare');
-  yield* journal('BEGIN');
+  yield* journal('BEGIN', { paused: course.devices.map(({ isToRun }) => !isToRun) });
   course.begun = true;
   yield* observe(course.devices);
   for (const { state } of course.devices) if (state !== RUNNING) throw followed(state);
@@ -138,7 +138,7 @@ function* verify(course: ReceiverCourse, { group, epoch }: MigrationId): Sequenc
   yield* take(course, course.devices, () => STOP);
   yield* hook('beforeRun');
   yield* requireState(course, course.devices, () => STOP);
-  yield* journal('READY');
+  yield* journal('READY', { actions: course.devices.map(({ actions }) => actions) });
   course.ready = true;
   yield* begin(course, 'switch');
   try {

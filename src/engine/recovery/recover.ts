@@ -35,8 +35,6 @@ export interface RecoverOptions
   readonly kept?: Source | null;
   /** Who decides for this side although the other one can't be asked, because it is known to be fenced. */
   readonly force?: { readonly who: string; readonly why: string } | null;
-  /** The guest was paused, and is to stay so. */
-  readonly paused?: boolean;
 }
 
 /**
@@ -95,8 +93,18 @@ async function planFor(journal: Journal, begin: BeginRecord, options: RecoverOpt
     replaced: await Promise.all(
       devices.map((device, i) => isReplaced(device, begin.devices[i]?.instance ?? 0n)),
     ),
-    paused: options.paused ?? false,
+    paused: devices.map((_, i) => begin.devices[i]?.paused === true),
+    actions: recalled(journal, devices),
   };
+}
+
+/** Ends go on from where the process that set them up has left them. What is still to be done, for each device. */
+function recalled(journal: Journal, devices: readonly MigrationEnd[]): readonly number[] {
+  const ready = journal.entries.map(({ record }) => record).findLast(({ kind }) => kind === 'READY');
+  const withheld = ready?.kind === 'READY' ? (ready.withheld ?? []) : [];
+  for (const { device, actions, configuration } of withheld)
+    devices[device]?.recallConfiguration?.(configuration, actions);
+  return devices.map((_, i) => withheld.find(({ device }) => device === i)?.actions ?? 0);
 }
 
 /** Another server listens in the place of the one that held the device. One that can't be asked may still be it. */

@@ -1,4 +1,3 @@
-import { WithheldAction } from '../../channel/index.ts';
 import {
   type DeviceCondition,
   type Journaled,
@@ -37,8 +36,10 @@ export interface RecoveryPlan extends SidePlan {
   readonly force: boolean;
   /** The servers that held the devices have ended: what was only in them is gone (by number). */
   readonly replaced: readonly boolean[];
-  /** The guest was paused, and stays so. */
-  readonly paused: boolean;
+  /** The guests that were paused, and stay so (by number). */
+  readonly paused: readonly boolean[];
+  /** What was withheld and is due before a device runs, as bits of WithheldAction (by number). */
+  readonly actions: readonly number[];
 }
 
 /** What a recovery found and did. */
@@ -177,7 +178,7 @@ function isSender(course: SenderCourse | ReceiverCourse): course is SenderCourse
 /** Who wakes up late has an epoch that is over, so that it can neither retire the devices nor run them. */
 function* runSource(course: SenderCourse, { paused }: RecoveryPlan): Sequence<void> {
   for (const device of course.devices) {
-    device.home = paused ? STOP : RUNNING;
+    device.home = paused[device.index] === true ? STOP : RUNNING;
     device.touched = device.state !== device.home;
   }
   yield* bringBack(course);
@@ -186,12 +187,10 @@ function* runSource(course: SenderCourse, { paused }: RecoveryPlan): Sequence<vo
   yield* succeeds(hook('resume'));
 }
 
-function* runDestination(course: ReceiverCourse, { paused }: RecoveryPlan): Sequence<void> {
-  const idle = course.devices.filter(({ state }) => state !== RUNNING);
+function* runDestination(course: ReceiverCourse, { paused, actions }: RecoveryPlan): Sequence<void> {
   for (const device of course.devices) {
-    // What was withheld is not in the journal: arming twice does no harm.
-    device.actions = idle.includes(device) ? WithheldAction.INTERRUPTS : 0;
-    device.isToRun = !paused;
+    device.actions = device.state === RUNNING ? 0 : (actions[device.index] ?? 0);
+    device.isToRun = paused[device.index] !== true;
   }
   yield* arm(course.devices);
   yield* setRunning(course);

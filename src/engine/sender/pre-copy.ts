@@ -82,7 +82,9 @@ function* round(course: SenderCourse, rest: Rest, history: Iteration[]): Sequenc
   yield* sendConfigurationAhead(course, moving);
   const before = rest.total ?? restAfter(history.at(-1));
   const orders = moving.map((device): CopyOrder => {
-    const known = rest.devices.get(device)?.movable ?? null;
+    const own = rest.devices.get(device);
+    // Of a device that does not tell what comes after the stop only a round that runs dry tells anything.
+    const known = own === undefined || own.total === null ? null : own.movable;
     return { device: device.index, limit: known ?? BLIND_ITERATION };
   });
   const iteration = course.iterations;

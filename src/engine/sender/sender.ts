@@ -96,7 +96,7 @@ function* compare(course: SenderCourse, manifest: Manifest): Sequence<Comparison
 /** The journal knows before anything is changed; what runs during the move begins to be saved. */
 function* prepare(course: SenderCourse, plan: SenderPlan, destination: readonly number[]): Sequence<void> {
   yield* begin(course, 'prepare');
-  yield* journal('BEGIN');
+  yield* journal('BEGIN', { paused: course.devices.map(({ home }) => home === STOP) });
   course.begun = true;
   yield* claimAll(course);
   for (const device of course.devices) {

@@ -112,7 +112,7 @@ export class RoleProcess {
   #sequence(): Sequence<unknown> {
     const plan = this.#plan();
     if (this.role === 'receiver') return receiver(plan);
-    return sender({ ...plan, preCopy: true, paused: false, force: false, dryRun: false });
+    return sender({ ...plan, preCopy: true, paused: this.#stage.paused, force: false, dryRun: false });
   }
 
   #plan() {

@@ -37,6 +37,8 @@ export interface StageOptions extends Pick<WorldOptions, 'sourceFlags' | 'destin
   readonly faults?: Partial<Readonly<Record<JournalRole, FaultPlan>>>;
   /** The way is a real channel over so many connections; without it, the one within a process. */
   readonly connections?: number;
+  /** The guest does not run: its devices are moved stopped, and stay so. */
+  readonly paused?: boolean;
 }
 
 /** How long a channel takes to notice that nothing comes. */
@@ -84,6 +86,7 @@ export class Stage {
         calls: this.calls,
         suffix: count === 1 ? '' : String(i),
       });
+      if (options.paused === true) world.source.deviceState = MigrationState.STOP;
       world.onCheck = () => this.#look();
       return world;
     });
@@ -97,6 +100,10 @@ export class Stage {
       sender: new RoleProcess('sender', this, this.handles('sender'), sender),
       receiver: new RoleProcess('receiver', this, this.handles('receiver'), receiver),
     };
+  }
+
+  get paused(): boolean {
+    return this.#options.paused === true;
   }
 
   /** Runs both sides until both have ended, one way or another. */

@@ -5,8 +5,11 @@ import {
   type ConfigurationNeed,
   clientEnd,
   type MigrateOptions,
+  MigrationError,
   migrate,
+  recover,
 } from '../../../src/engine/index.ts';
+import { Journals, MemoryJournalFiles } from '../../../src/journal/index.ts';
 import { ConfigurationMode, IrqIndex, RegionIndex } from '../../../src/protocol/index.ts';
 import { MigrationState } from '../../../src/states/index.ts';
 import { serveForTest } from '../../helpers/served.ts';
@@ -285,6 +288,39 @@ describe("Ferry's own servers", () => {
       await write(driver);
       await driver.setMigrationState(MigrationState.RUNNING);
       await expect(write(driver), 'it runs again').rejects.toThrow();
+    },
+    TIMEOUT,
+  );
+});
+
+describe('a destination whose process ends before it has armed interrupts', () => {
+  it(
+    'is finished by the recovery, which knows from the journal what was withheld',
+    async () => {
+      const [here, there] = [
+        serve(new AddressedDevice(ConfigurationMode.AHEAD)),
+        serve(new AddressedDevice(ConfigurationMode.AHEAD)),
+      ];
+      await setUp(await here.vmm());
+      const journals = new Journals(new MemoryJournalFiles());
+      const [from, to] = [clientEnd(await here.control()), clientEnd(await there.control())];
+      const die = (): void => {
+        throw new Error('it has ended');
+      };
+      const error = await migrate(from, to, { ...PATIENCE, journals, hooks: { armInterrupts: die } }).catch(
+        (reason: unknown) => reason,
+      );
+      if (!(error instanceof MigrationError) || error.timeline === null) throw error;
+      expect([error.owner, error.destinationState]).toEqual(['destination', MigrationState.STOP]);
+      const vmm = await there.vmm();
+      expect(await found(vmm), 'withheld').toMatchObject({ msix: 0 });
+      const recovery = await recover({
+        ...{ group: error.timeline.group, role: 'receiver', journals, timeoutMs: 20_000 },
+        devices: [clientEnd(await there.control())],
+      });
+      expect(recovery).toMatchObject({ owner: 'destination', complete: true });
+      expect(recovery.states).toEqual([MigrationState.RUNNING]);
+      expect(await found(vmm)).toEqual(WHOLE);
     },
     TIMEOUT,
   );

@@ -13,8 +13,6 @@ import {
 import { Errno, type FerryError } from '../errors/index.ts';
 import {
   type Agreement,
-  DeviceInfoFlag,
-  DeviceInfo as DeviceInfoLayout,
   littleEndian,
   negotiate,
   PROTOCOL_MAJOR,
@@ -24,6 +22,7 @@ import { RESET_STATE, stateName } from '../states/index.ts';
 import { type Attachment, attach, type Way } from './attachment.ts';
 import type { KernelPrecopyInfo } from './data-session.ts';
 import { describeDevice } from './describe.ts';
+import { infoOf } from './device-info.ts';
 import { KernelDmaLogging } from './dma-logging.ts';
 import type { DmaMapping, DmaSpace } from './dma-space.ts';
 import { KernelFeatures } from './features.ts';
@@ -36,7 +35,6 @@ import { KernelRegions } from './regions.ts';
 import type { Sysfs } from './sysfs.ts';
 import { type KernelSystem, kernelSystem } from './system.ts';
 import type { Type1Container } from './type1-container.ts';
-import { decode, encode } from './uapi/encode.ts';
 import { VfioIoctl } from './uapi/ioctls.ts';
 
 /** How a device is opened. Everything has a default. */
@@ -76,12 +74,14 @@ export class KernelDevice implements MovableDevice {
   readonly release = noClaims;
   readonly forceRelease = noClaims;
   readonly #attachment: Attachment;
+  readonly #info: DeviceInfo;
   readonly #logging: KernelDmaLogging;
   readonly #memory = new Map<GuestRegion, DmaMapping>();
 
-  private constructor(system: KernelSystem, place: DevicePlace, attachment: Attachment) {
+  private constructor(system: KernelSystem, place: DevicePlace, attachment: Attachment, info: DeviceInfo) {
     const { device, space } = attachment;
     this.place = place;
+    this.#info = info;
     this.space = space;
     this.#attachment = attachment;
     this.regions = new KernelRegions(device);
@@ -98,7 +98,14 @@ export class KernelDevice implements MovableDevice {
   static async open(address: string, options: OpenOptions = {}): Promise<KernelDevice> {
     const place = findDevice(address, options.sysfs);
     const system = options.system ?? kernelSystem();
-    return new KernelDevice(system, place, attach(system, place, options.way));
+    const attachment = attach(system, place, options.way);
+    try {
+      // Asked first of all: drivers may know themselves only from then on (mtty takes no SET_IRQS before).
+      return new KernelDevice(system, place, attachment, infoOf(attachment.device));
+    } catch (error) {
+      attachment.close();
+      throw error;
+    }
   }
 
   /** What messages and commands call it. */
@@ -122,16 +129,7 @@ export class KernelDevice implements MovableDevice {
   }
 
   async info(): Promise<DeviceInfo> {
-    const empty = { argsz: DeviceInfoLayout.size, flags: 0, numRegions: 0, numIrqs: 0 };
-    const argument = encode(DeviceInfoLayout, empty);
-    this.#attachment.device.ioctl(VfioIoctl.DEVICE_GET_INFO, { argument });
-    const { flags, numRegions, numIrqs } = decode(DeviceInfoLayout, argument);
-    return {
-      resettable: (flags & DeviceInfoFlag.RESET) !== 0,
-      pci: (flags & DeviceInfoFlag.PCI) !== 0,
-      regionCount: numRegions,
-      irqCount: numIrqs,
-    };
+    return this.#info;
   }
 
   async regionInfo(index: number): Promise<RegionInfo> {

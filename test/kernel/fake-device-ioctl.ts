@@ -173,7 +173,9 @@ function iommuIoctl(kernel: FakeKernel, number: number, view: DataView, pointee:
       return unmap(kernel, devices, [8, 16], view);
     case 0x8f: {
       if (kernel.options.mapsFiles !== true) return -Errno.ENOTTY;
-      const bytes = kernel.bytesOf(view.getInt32(12, true));
+      const [start, length] = [16, 24].map((at) => Number(view.getBigUint64(at, true)));
+      const file = kernel.bytesOf(view.getInt32(12, true));
+      const bytes = file.subarray(start, (start ?? 0) + (length ?? 0));
       return map(kernel, devices, [32, 24], view.getUint32(4, true), view, new FakeMemory(bytes));
     }
     default:

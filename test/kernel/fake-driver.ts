@@ -127,7 +127,8 @@ export class FakeDriver {
   /** poll(2) of a session: without a method of the driver everything is always ready. */
   ready(session: FakeSession, events: number): number {
     if (!this.options.poll) return events & 5;
-    return session.kind === 'saving' && session.at < this.#limit() ? events & 1 : 0;
+    // The end of the data is something to read.
+    return session.kind === 'saving' && (this.state === 3 || session.at < this.#limit()) ? events & 1 : 0;
   }
 
   #limit(): number {

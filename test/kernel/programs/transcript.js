@@ -45,6 +45,8 @@ const nameOf = (state) => STATES[state] ?? `(${state})`;
 export async function transcript(a, b, calls) {
   const lines = [];
   const print = (line) => lines.push(line);
+  // The C program had devices that were new.
+  for (const device of [a, b]) for (const register of [LCR, SCRATCH]) await device.writeU8(0, register, 0);
   await facts(a, b, print);
   probes(a, print);
   await matrix(a, b, print);

@@ -19,7 +19,7 @@ export { type Assembled, MessageAssembler } from './message-assembler.ts';
 export {
   READ_PIECE,
   RecordingReader,
-  recordEvent,
+  RecordWriter,
   recordingStart,
   TraceError,
 } from './recording/index.ts';

@@ -7,7 +7,7 @@ import {
   features,
   messages,
 } from '../../src/protocol/index.ts';
-import type { MessageEvent, SocketRole } from '../../src/trace/index.ts';
+import { type MessageEvent, RecordWriter, type SocketRole, type TraceEvent } from '../../src/trace/index.ts';
 import { randomValue } from '../protocol/arbitraries.ts';
 
 /** A payload that can be written, as all of the protocol can. */
@@ -88,4 +88,16 @@ export function messageEvent(
 /** Some examples of a sort, the same each time. */
 export function examples({ bytes }: MessageSort, count: number, seed = 1): readonly Buffer[] {
   return fc.sample(bytes, { numRuns: count, seed });
+}
+
+/** The blocks of an event in a recording. */
+export function recordEvent(event: TraceEvent): Buffer[] {
+  const writer = new RecordWriter();
+  writer.add(event);
+  const bytes = Buffer.from(writer.take());
+  const blocks: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += bytes.readUInt32LE(at + 4)) {
+    blocks.push(bytes.subarray(at, at + bytes.readUInt32LE(at + 4)));
+  }
+  return blocks;
 }

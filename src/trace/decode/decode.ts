@@ -55,22 +55,58 @@ export const UNDECLARED_KEY = `${ROOT_KEY}.undeclared`;
  * not known. Never throws for what is in the bytes.
  */
 export function decodeMessage(bytes: Uint8Array, fds?: number): DecodedMessage {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const source = { bytes, view };
-  const header = Header.read(view, 0);
-  const head = walkBody({ fixed: Header, tail: null }, `${ROOT_KEY}.header`, source, 0).nodes;
-  const kind = kindOf(header.flags);
-  const body = bodyOf(kind, header.command, source);
-  const left = body.end < bytes.length ? [undeclared(source, body.end)] : [];
-  return {
-    kind,
-    header,
-    name: commandName(header.command),
-    errno: kind === 'error' ? errorName(header.error) : '',
-    head,
-    fields: [...body.nodes, ...left],
-    problems: [...sizeProblems(header, bytes.length), ...contentProblems(kind, header.command, bytes, fds)],
-  };
+  return new Decoded(bytes, fds);
+}
+
+/** Takes a message apart as far as somebody asks: most are only counted. */
+class Decoded implements DecodedMessage {
+  readonly kind: MessageKind;
+  readonly header: Header;
+  readonly #source: Source;
+  readonly #fds: number | undefined;
+  #fields: readonly FieldNode[] | null = null;
+  #problems: readonly Problem[] | null = null;
+
+  constructor(bytes: Uint8Array, fds: number | undefined) {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#source = { bytes, view };
+    this.#fds = fds;
+    this.header = Header.read(view, 0);
+    this.kind = kindOf(this.header.flags);
+  }
+
+  get name(): string {
+    return commandName(this.header.command);
+  }
+
+  get errno(): string {
+    return this.kind === 'error' ? errorName(this.header.error) : '';
+  }
+
+  get head(): readonly FieldNode[] {
+    return walkBody({ fixed: Header, tail: null }, `${ROOT_KEY}.header`, this.#source, 0).nodes;
+  }
+
+  get fields(): readonly FieldNode[] {
+    this.#fields ??= this.#walk();
+    return this.#fields;
+  }
+
+  get problems(): readonly Problem[] {
+    const { header, kind } = this;
+    const { bytes } = this.#source;
+    this.#problems ??= [
+      ...sizeProblems(header, bytes.length),
+      ...contentProblems(kind, header.command, bytes, this.#fds),
+    ];
+    return this.#problems;
+  }
+
+  #walk(): readonly FieldNode[] {
+    const body = bodyOf(this.kind, this.header.command, this.#source);
+    if (body.end >= this.#source.bytes.length) return body.nodes;
+    return [...body.nodes, undeclared(this.#source, body.end)];
+  }
 }
 
 function kindOf(flags: number): MessageKind {

@@ -32,9 +32,16 @@ export interface FieldNode {
 /** What all names of fields begin with. */
 export const ROOT_KEY = 'vfio_user';
 
+const payloadKeys = new Map<string, string>();
+
 /** The key of a payload's fields from its label: `DMA_MAP request` is `vfio_user.dma_map.request`. */
 export function payloadKey(label: string): string {
-  return `${ROOT_KEY}.${label.toLowerCase().replaceAll(' ', '.')}`;
+  let key = payloadKeys.get(label);
+  if (key === undefined) {
+    key = `${ROOT_KEY}.${label.toLowerCase().replaceAll(' ', '.')}`;
+    payloadKeys.set(label, key);
+  }
+  return key;
 }
 
 /** Every node below and including `nodes`, in the order of the wire. */

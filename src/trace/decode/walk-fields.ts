@@ -1,6 +1,6 @@
 import { type ElementShape, type FieldPlace, printScalar } from '../../protocol/index.ts';
 import type { FieldNode, FieldPart } from './field-node.ts';
-import { partsOf, shiftOf } from './part-shape.ts';
+import { type PartShape, partsOf, shiftOf } from './part-shape.ts';
 
 /** The values of fixed fields by their name in code, as far as they were there. */
 export type FixedValues = Map<string, number | bigint>;
@@ -29,23 +29,73 @@ export function walkFields(
     if (place.field.type === 'padding') continue;
     const value = place.field.read(view, offset);
     values.set(place.name, value);
-    nodes.push(scalarNode(place, key, offset, value));
+    nodes.push(new ScalarNode(place, keyOf(place, key), offset, value));
   }
   return { nodes, values, whole: true };
 }
 
-function scalarNode(place: FieldPlace, prefix: string, offset: number, value: number | bigint): FieldNode {
-  const { wireName: name, field } = place;
-  const key = `${prefix}.${name}`;
-  const text = printScalar(value, field.options.format);
-  const parts = partsOf(place).map((part): FieldPart => {
-    const bits = Number((BigInt(value) & BigInt(part.mask)) >> BigInt(shiftOf(part.mask)));
-    return {
-      ...{ key: `${key}.${part.name}`, name: part.name, mask: part.mask, value: bits },
-      text: part.print === null ? String(bits) : part.print(bits),
-    };
-  });
-  return { key, name, offset, size: field.size, value, text, parts, children: [] };
+/** A number of the wire. What it is called is made when somebody asks: most messages are only counted. */
+class ScalarNode implements FieldNode {
+  readonly key: string;
+  readonly offset: number;
+  readonly value: number | bigint;
+  readonly children: readonly FieldNode[] = NO_CHILDREN;
+  readonly #place: FieldPlace;
+
+  constructor(place: FieldPlace, key: string, offset: number, value: number | bigint) {
+    this.key = key;
+    this.offset = offset;
+    this.value = value;
+    this.#place = place;
+  }
+
+  get name(): string {
+    return this.#place.wireName;
+  }
+
+  get size(): number {
+    return this.#place.field.size;
+  }
+
+  get text(): string {
+    return printScalar(this.value, this.#place.field.options.format);
+  }
+
+  get parts(): readonly FieldPart[] {
+    return partsOf(this.#place).map((part) => partOf(part, this.key, this.value));
+  }
+}
+
+const NO_CHILDREN: readonly FieldNode[] = [];
+
+function partOf({ name, mask, print }: PartShape, key: string, value: number | bigint): FieldPart {
+  // Every mask has 32 bits at most.
+  const low = typeof value === 'number' ? value : Number(BigInt.asUintN(32, value));
+  const bits = (low & mask) >>> shiftOf(mask);
+  return {
+    key: `${key}.${name}`,
+    name,
+    mask,
+    value: bits,
+    text: print === null ? String(bits) : print(bits),
+  };
+}
+
+/** Keys of the fields of a shape, by the key before them: made once, not for each message. */
+const keys = new Map<string, WeakMap<FieldPlace, string>>();
+
+function keyOf(place: FieldPlace, prefix: string): string {
+  let known = keys.get(prefix);
+  if (known === undefined) {
+    known = new WeakMap();
+    keys.set(prefix, known);
+  }
+  let key = known.get(place);
+  if (key === undefined) {
+    key = `${prefix}.${place.wireName}`;
+    known.set(place, key);
+  }
+  return key;
 }
 
 /** A count or length as a number; Infinity when it is too large for one or was not there. */

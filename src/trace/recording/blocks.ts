@@ -31,7 +31,8 @@ export const MAX_BLOCK = 1024 * 1024;
 /** Fixed bytes of an enhanced packet block's body, before the packet. */
 const PACKET_FIXED = 20;
 
-const padded = (length: number): number => (length + 3) & ~3;
+/** Blocks and what is in them begin on 4 bytes. */
+export const padded = (length: number): number => (length + 3) & ~3;
 
 function block(type: number, body: Uint8Array): Uint8Array {
   const length = BLOCK_FRAME + padded(body.length);
@@ -98,48 +99,42 @@ export function interfaceBlock(name: string, description: string): Uint8Array {
 /** Bytes of an enhanced packet's options: epb_flags and the end of the list. */
 const PACKET_OPTIONS = 12;
 
-/** What a packet block is made of. */
-export interface PacketParts {
+/** What an enhanced packet block has besides its packet, which is padded to 4 bytes. */
+export const PACKET_FRAME = BLOCK_FRAME + PACKET_FIXED + PACKET_OPTIONS;
+
+/** What is told of a packet. */
+export interface PacketFrame {
   readonly interfaceId: number;
   /** Nanoseconds since 1970. */
   readonly time: bigint;
   /** Whether it came from the server. */
   readonly inbound: boolean;
-  /** Bytes that `writeHead` writes before the content. */
-  readonly headSize: number;
-  readonly writeHead: (view: DataView, at: number) => void;
-  readonly content: Uint8Array;
+  /** Bytes of the packet. */
+  readonly size: number;
 }
 
-/** An enhanced packet block, written in one go. */
-export function packetBlock({
-  interfaceId,
-  time,
-  inbound,
-  headSize,
-  writeHead,
-  content,
-}: PacketParts): Uint8Array {
-  const size = headSize + content.length;
-  const body = PACKET_FIXED + padded(size) + PACKET_OPTIONS;
-  const bytes = new Uint8Array(BLOCK_FRAME + body);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, BlockType.ENHANCED_PACKET, true);
-  view.setUint32(4, bytes.length, true);
-  view.setUint32(8, interfaceId, true);
-  view.setUint32(12, Number(time >> 32n), true);
-  view.setUint32(16, Number(time & 0xffff_ffffn), true);
-  view.setUint32(20, size, true);
-  view.setUint32(24, size, true);
-  const data = BLOCK_HEAD + PACKET_FIXED;
-  writeHead(view, data);
-  bytes.set(content, data + headSize);
-  const flags = data + padded(size);
-  view.setUint16(flags, Option.PACKET_FLAGS, true);
-  view.setUint16(flags + 2, 4, true);
-  view.setUint32(flags + 4, inbound ? 1 : 2, true);
-  view.setUint32(bytes.length - 4, bytes.length, true);
-  return bytes;
+/** Writes all of an enhanced packet block at `at` but the packet; returns where that goes. */
+export function writePacketFrame(
+  view: DataView,
+  at: number,
+  { interfaceId, time, inbound, size }: PacketFrame,
+): number {
+  const total = PACKET_FRAME + padded(size);
+  view.setUint32(at, BlockType.ENHANCED_PACKET, true);
+  view.setUint32(at + 4, total, true);
+  view.setUint32(at + 8, interfaceId, true);
+  view.setUint32(at + 12, Number(time >> 32n), true);
+  view.setUint32(at + 16, Number(time & 0xffff_ffffn), true);
+  view.setUint32(at + 20, size, true);
+  view.setUint32(at + 24, size, true);
+  const data = at + BLOCK_HEAD + PACKET_FIXED;
+  const options = data + padded(size);
+  view.setUint16(options, Option.PACKET_FLAGS, true);
+  view.setUint16(options + 2, 4, true);
+  view.setUint32(options + 4, inbound ? 1 : 2, true);
+  view.setUint32(options + 8, 0, true);
+  view.setUint32(at + total - 4, total, true);
+  return data;
 }
 
 /** A block of a file, checked as far as its frame goes. */

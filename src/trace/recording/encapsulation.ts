@@ -60,7 +60,7 @@ export function recordHeaderSize({ fds }: RecordHeader): number {
   return FIXED_SIZE + fds.length * FD_SIZE;
 }
 
-/** Writes a header at `at`, where there are zeros. */
+/** Writes a header at `at`. */
 export function writeRecordHeader(header: RecordHeader, view: DataView, at: number): void {
   const order = littleEndian ? RecordFlag.LITTLE_ENDIAN : 0;
   view.setUint8(at + At.VERSION, VERSION);
@@ -76,6 +76,7 @@ export function writeRecordHeader(header: RecordHeader, view: DataView, at: numb
   view.setUint32(at + At.DETAIL, header.detail);
   header.fds.forEach((facts, i) => {
     const place = at + FIXED_SIZE + i * FD_SIZE;
+    view.setBigUint64(place, 0n);
     view.setUint8(place + FdAt.KIND, FD_KINDS.indexOf(facts.kind));
     view.setBigUint64(place + FdAt.SIZE, facts.size);
     view.setBigUint64(place + FdAt.IDENTITY, facts.identity);

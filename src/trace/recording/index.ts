@@ -10,4 +10,4 @@ export {
 } from './encapsulation.ts';
 export { READ_PIECE, RecordingReader } from './reader.ts';
 export { TraceError } from './trace-error.ts';
-export { recordEvent, recordingStart } from './writer.ts';
+export { RecordWriter, recordingStart } from './writer.ts';

@@ -1,5 +1,5 @@
 import type { SocketRole, TraceEvent } from '../trace-event.ts';
-import { interfaceBlock, packetBlock, sectionBlock } from './blocks.ts';
+import { interfaceBlock, PACKET_FRAME, padded, sectionBlock, writePacketFrame } from './blocks.ts';
 import {
   endKind,
   type RecordHeader,
@@ -22,53 +22,107 @@ export function recordingStart(
   return [sectionBlock(application), ...ROLES.map((role) => interfaceBlock(role, sockets[role]))];
 }
 
-/** The blocks of an event. A long message takes several. */
-export function recordEvent(event: TraceEvent): Uint8Array[] {
-  switch (event.kind) {
-    case 'opened':
-      return [record(event, { kind: RecordKind.OPENED, detail: event.pid })];
-    case 'ended': {
-      const { end, from } = event;
-      const detail = end.kind === 'end of stream' ? 0 : end.errno;
-      return [record(event, { kind: endKind(end), detail, fromServer: from === 'server' })];
+const NOTHING = new Uint8Array(0);
+
+/** Writes the blocks of events one after the other into memory that is used again. */
+export class RecordWriter {
+  #bytes = new Uint8Array(64 * 1024);
+  #view = new DataView(this.#bytes.buffer);
+  #end = 0;
+
+  /** Bytes that wait to be taken. */
+  get size(): number {
+    return this.#end;
+  }
+
+  /** Adds the blocks of an event. A long message takes several. */
+  add(event: TraceEvent): void {
+    switch (event.kind) {
+      case 'opened':
+        return this.#record(event, header(event, RecordKind.OPENED, 'client', event.pid), NOTHING);
+      case 'ended': {
+        const { end, from } = event;
+        const errno = end.kind === 'end of stream' ? 0 : end.errno;
+        return this.#record(event, header(event, endKind(end), from, errno), NOTHING);
+      }
+      case 'message':
+      case 'bytes':
+        return this.#addBytes(event);
     }
-    case 'message':
-    case 'bytes':
-      return recordBytes(event);
+  }
+
+  /** What has been written; valid until the next {@link add}. */
+  take(): Uint8Array {
+    const taken = this.#bytes.subarray(0, this.#end);
+    this.#end = 0;
+    return taken;
+  }
+
+  #addBytes(event: Extract<TraceEvent, { kind: 'message' | 'bytes' }>): void {
+    const { bytes } = event;
+    const head = header(
+      event,
+      event.kind === 'message' ? RecordKind.MESSAGE : RecordKind.BYTES,
+      event.from,
+      0,
+    );
+    head.length = event.wireSize;
+    head.fds = event.fds;
+    do {
+      head.more = head.offset + PART_SIZE < bytes.length;
+      const whole = head.offset === 0 && !head.more;
+      this.#record(event, head, whole ? bytes : bytes.subarray(head.offset, head.offset + PART_SIZE));
+      head.offset += PART_SIZE;
+      head.fds = [];
+    } while (head.offset < bytes.length);
+  }
+
+  #record({ connection, time }: TraceEvent, head: RecordHeader, content: Uint8Array): void {
+    const headSize = recordHeaderSize(head);
+    const packet = headSize + content.length;
+    const at = this.#reserve(PACKET_FRAME + padded(packet));
+    const frame = {
+      interfaceId: ROLES.indexOf(connection.role),
+      time,
+      inbound: head.fromServer,
+      size: packet,
+    };
+    const data = writePacketFrame(this.#view, at, frame);
+    writeRecordHeader(head, this.#view, data);
+    this.#bytes.set(content, data + headSize);
+    // The padding, where something else stood before.
+    this.#bytes.fill(0, data + packet, data + padded(packet));
+  }
+
+  #reserve(size: number): number {
+    const at = this.#end;
+    this.#end += size;
+    if (this.#end <= this.#bytes.length) return at;
+    const larger = new Uint8Array(2 * this.#end);
+    larger.set(this.#bytes.subarray(0, at));
+    this.#bytes = larger;
+    this.#view = new DataView(larger.buffer);
+    return at;
   }
 }
 
-function recordBytes(event: Extract<TraceEvent, { kind: 'message' | 'bytes' }>): Uint8Array[] {
-  const { bytes, wireSize, from } = event;
-  const kind = event.kind === 'message' ? RecordKind.MESSAGE : RecordKind.BYTES;
-  const parts: Uint8Array[] = [];
-  for (let offset = 0; offset === 0 || offset < bytes.length; offset += PART_SIZE) {
-    const part = bytes.subarray(offset, offset + PART_SIZE);
-    const more = offset + PART_SIZE < bytes.length;
-    const fds = offset === 0 ? event.fds : [];
-    const common = { kind, fromServer: from === 'server', length: wireSize, offset, more, fds };
-    parts.push(record(event, common, part));
-  }
-  return parts;
-}
+type Draft = { -readonly [K in keyof RecordHeader]: RecordHeader[K] };
 
-function record(
-  { connection, time }: TraceEvent,
-  header: Partial<RecordHeader> & Pick<RecordHeader, 'kind'>,
-  content: Uint8Array = new Uint8Array(0),
-): Uint8Array {
-  const whole: RecordHeader = {
-    ...{ fromServer: false, length: 0, offset: 0, more: false, detail: 0, fds: [] },
+function header(
+  { connection }: TraceEvent,
+  kind: RecordHeader['kind'],
+  from: 'client' | 'server',
+  detail: number,
+): Draft {
+  return {
+    kind,
+    fromServer: from === 'server',
     control: connection.role === 'control',
     connection: connection.number,
-    ...header,
+    length: 0,
+    offset: 0,
+    more: false,
+    detail,
+    fds: [],
   };
-  return packetBlock({
-    interfaceId: ROLES.indexOf(connection.role),
-    time,
-    inbound: whole.fromServer,
-    headSize: recordHeaderSize(whole),
-    writeHead: (view, at) => writeRecordHeader(whole, view, at),
-    content,
-  });
 }

@@ -3,14 +3,13 @@ import type { FdFacts } from '../../../src/relay/index.ts';
 import {
   decodeMessage,
   type FieldNode,
-  recordEvent,
   recordingStart,
   renderDissector,
   type TraceEvent,
 } from '../../../src/trace/index.ts';
 import { FIXED_SIZE } from '../../../src/trace/recording/index.ts';
 import { ourLines, tsharkLines } from '../compare-decoders.ts';
-import { everySort, examples, messageEvent, whole } from '../support.ts';
+import { everySort, examples, messageEvent, recordEvent, whole } from '../support.ts';
 import { askTshark, NO_TSHARK } from '../tshark.ts';
 
 /** Some of each sort; and some of those damaged: cut short, longer than declared, with bytes changed. */

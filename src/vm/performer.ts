@@ -1,11 +1,19 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DeviceClient } from '../client/index.ts';
+import type { DeviceClient, SwitchoverStatus } from '../client/index.ts';
 import { RegionIndex } from '../protocol/index.ts';
 import { GdbClient } from './gdb/gdb-client.ts';
 import type { QmpClient } from './qmp/qmp-client.ts';
-import { conductVm, type VmReply, type VmSequence, type VmStep } from './step.ts';
+import {
+  conductVm,
+  type PhysicalRange,
+  type PhysicalWrite,
+  type SwitchoverOf,
+  type VmReply,
+  type VmSequence,
+  type VmStep,
+} from './step.ts';
 import { VmError } from './vm-error.ts';
 
 /** What a performer works with. */
@@ -47,17 +55,17 @@ export class VmPerformer {
       case 'qmp':
         return { kind: 'value', value: await this.#options.monitor.execute(step.command, step.args) };
       case 'save':
-        return { kind: 'bytes', bytes: await this.#save(step.address, step.length) };
+        return { kind: 'pieces', pieces: await settled(step.ranges.map((range) => this.#save(range))) };
       case 'read':
-        return { kind: 'bytes', bytes: await (await this.#stub()).read(step.address, step.length) };
+        return { kind: 'pieces', pieces: await this.#read(step.ranges) };
       case 'write':
-        await (await this.#stub()).write(step.address, step.bytes);
+        await this.#write(step.writes);
         return DONE;
       case 'detach':
         await this.#detach();
         return DONE;
       case 'switchover':
-        return { kind: 'status', status: await this.#client(step.device).switchover(step.request) };
+        return { kind: 'statuses', statuses: await this.#switchover(step.requests) };
       case 'configuration':
         return {
           kind: 'bytes',
@@ -75,15 +83,30 @@ export class VmPerformer {
   }
 
   /** QEMU writes a file; who else could read it has no way into its directory. */
-  async #save(address: bigint, length: number): Promise<Uint8Array> {
+  async #save({ address, length }: PhysicalRange): Promise<Uint8Array> {
     const { monitor, folder } = this.#options;
-    const filename = join(folder, `memory-${(this.#saved += 1)}`);
+    this.#saved += 1;
+    const filename = join(folder, `memory-${this.#saved}`);
     try {
       await monitor.execute('pmemsave', { val: Number(address), size: length, filename });
       return await readFile(filename);
     } finally {
       await rm(filename, { force: true });
     }
+  }
+
+  async #read(ranges: readonly PhysicalRange[]): Promise<readonly Uint8Array[]> {
+    const gdb = await this.#stub();
+    return settled(ranges.map(({ address, length }) => gdb.read(address, length)));
+  }
+
+  async #write(writes: readonly PhysicalWrite[]): Promise<void> {
+    const gdb = await this.#stub();
+    await settled(writes.map(({ address, bytes }) => gdb.write(address, bytes)));
+  }
+
+  #switchover(requests: readonly SwitchoverOf[]): Promise<readonly SwitchoverStatus[]> {
+    return settled(requests.map(({ device, request }) => this.#client(device).switchover(request)));
   }
 
   #stub(): Promise<GdbClient> {
@@ -107,4 +130,13 @@ export class VmPerformer {
     if (client === undefined) throw new TypeError(`there is no device ${device}`);
     return client;
   }
+}
+
+/** Waits for all, and then throws what the first one was rejected with: nothing is under way when it is told. */
+async function settled<T>(work: readonly Promise<T>[]): Promise<readonly T[]> {
+  const outcomes = await Promise.allSettled(work);
+  return outcomes.map((outcome) => {
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
+  });
 }

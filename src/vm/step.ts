@@ -1,18 +1,36 @@
 import type { SwitchoverRequest, SwitchoverStatus } from '../client/index.ts';
 
+/** Addresses of the guest. */
+export interface PhysicalRange {
+  readonly address: bigint;
+  readonly length: number;
+}
+
+/** What is to be where. */
+export interface PhysicalWrite {
+  readonly address: bigint;
+  readonly bytes: Uint8Array;
+}
+
+/** What the server of a device is asked for. */
+export interface SwitchoverOf {
+  readonly device: number;
+  readonly request: SwitchoverRequest;
+}
+
 /** One thing that a sequence wants done with a VMM or with the devices of its VM. */
 export type VmStep =
   /** A command of the monitor. */
   | { readonly do: 'qmp'; readonly command: string; readonly args: object | null }
-  /** Physical memory, device registers included, by the monitor (pmemsave). */
-  | { readonly do: 'save'; readonly address: bigint; readonly length: number }
-  /** The same by the gdb stub, which is connected to only now. */
-  | { readonly do: 'read'; readonly address: bigint; readonly length: number }
-  | { readonly do: 'write'; readonly address: bigint; readonly bytes: Uint8Array }
+  /** Physical memory, device registers included, by the monitor (pmemsave). All at once, in order. */
+  | { readonly do: 'save'; readonly ranges: readonly PhysicalRange[] }
+  /** The same by the gdb stub, which is connected to only now. All at once, in order. */
+  | { readonly do: 'read'; readonly ranges: readonly PhysicalRange[] }
+  | { readonly do: 'write'; readonly writes: readonly PhysicalWrite[] }
   /** The gdb stub is not needed any more. */
   | { readonly do: 'detach' }
-  /** The server of a device, by its number. */
-  | { readonly do: 'switchover'; readonly device: number; readonly request: SwitchoverRequest }
+  /** The servers of devices, by their numbers. All at once. */
+  | { readonly do: 'switchover'; readonly requests: readonly SwitchoverOf[] }
   | { readonly do: 'configuration'; readonly device: number }
   /** Let so many milliseconds pass. */
   | { readonly do: 'pause'; readonly ms: number };
@@ -22,7 +40,8 @@ export type VmReply =
   | { readonly kind: 'done' }
   | { readonly kind: 'value'; readonly value: unknown }
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
-  | { readonly kind: 'status'; readonly status: SwitchoverStatus };
+  | { readonly kind: 'pieces'; readonly pieces: readonly Uint8Array[] }
+  | { readonly kind: 'statuses'; readonly statuses: readonly SwitchoverStatus[] };
 
 /** A part of a sequence: yields steps, is given replies, returns a T. It knows no sockets, clocks or files. */
 export type VmSequence<T> = Generator<VmStep, T, VmReply>;
@@ -34,22 +53,39 @@ export function* qmp(command: string, args: object | null = null): VmSequence<un
 
 /** Reads by the monitor. */
 export function* save(address: bigint, length: number): VmSequence<Uint8Array> {
-  return exactly((yield* perform({ do: 'save', address, length }, 'bytes')).bytes, length);
+  return onlyOne(yield* saveAll([{ address, length }]));
+}
+
+/** Reads several pieces by the monitor. */
+export function saveAll(ranges: readonly PhysicalRange[]): VmSequence<readonly Uint8Array[]> {
+  return pieces({ do: 'save', ranges }, ranges);
 }
 
 /** Reads by the gdb stub. */
 export function* read(address: bigint, length: number): VmSequence<Uint8Array> {
-  return exactly((yield* perform({ do: 'read', address, length }, 'bytes')).bytes, length);
+  return onlyOne(yield* readAll([{ address, length }]));
+}
+
+/** Reads several pieces by the gdb stub. */
+export function readAll(ranges: readonly PhysicalRange[]): VmSequence<readonly Uint8Array[]> {
+  return pieces({ do: 'read', ranges }, ranges);
 }
 
 /** Writes by the gdb stub. */
-export function* write(address: bigint, bytes: Uint8Array): VmSequence<void> {
-  yield* perform({ do: 'write', address, bytes }, 'done');
+export function* writeAll(writes: readonly PhysicalWrite[]): VmSequence<void> {
+  yield* perform({ do: 'write', writes }, 'done');
 }
 
 /** Asks the server of a device. */
 export function* switchover(device: number, request: SwitchoverRequest): VmSequence<SwitchoverStatus> {
-  return (yield* perform({ do: 'switchover', device, request }, 'status')).status;
+  return onlyOne(yield* switchoverAll([{ device, request }]));
+}
+
+/** Asks the servers of several devices. */
+export function* switchoverAll(requests: readonly SwitchoverOf[]): VmSequence<readonly SwitchoverStatus[]> {
+  const { statuses } = yield* perform({ do: 'switchover', requests }, 'statuses');
+  if (statuses.length === requests.length) return statuses;
+  throw new TypeError(`${statuses.length} answers to ${requests.length} requests`);
 }
 
 /** The configuration space of a device, as its server sees it. */
@@ -106,7 +142,15 @@ function isReply<K extends VmReply['kind']>(reply: VmReply, kind: K): reply is E
   return reply.kind === kind;
 }
 
-function exactly(bytes: Uint8Array, length: number): Uint8Array {
-  if (bytes.length === length) return bytes;
-  throw new TypeError(`${bytes.length} bytes were answered for ${length}`);
+function* pieces(step: VmStep, ranges: readonly PhysicalRange[]): VmSequence<readonly Uint8Array[]> {
+  const found = (yield* perform(step, 'pieces')).pieces;
+  const fits = found.length === ranges.length && found.every(({ length }, i) => length === ranges[i]?.length);
+  if (fits) return found;
+  throw new TypeError(`${found.length} pieces were answered for ${ranges.length}, or of other lengths`);
+}
+
+function onlyOne<T>(all: readonly T[]): T {
+  const [one] = all;
+  if (one === undefined || all.length !== 1) throw new TypeError(`${all.length} answers to one question`);
+  return one;
 }

@@ -107,7 +107,7 @@ export class Vm {
 }
 
 /** Records are made durable three times while the VM stands still: how long a busy disk takes for that is not the question. */
-function journal(): readonly string[] {
+export function journal(): readonly string[] {
   return existsSync(SHARED_MEMORY) ? ['--journal', join(SHARED_MEMORY, `ferry-vm-${process.pid}`)] : [];
 }
 

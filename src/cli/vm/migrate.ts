@@ -1,7 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { Command } from 'commander';
 import { type Channel, connectChannel } from '../../channel/index.ts';
-import { MigrationControl, type MigrationReport, migrate, runSender } from '../../engine/index.ts';
+import {
+  DEFAULT_LIMITS,
+  MigrationControl,
+  type MigrationProgress,
+  type MigrationReport,
+  migrate,
+  runSender,
+} from '../../engine/index.ts';
 import { type OpenVm, openSource, openTarget, type VmSource } from '../../vm/index.ts';
 import { addChannelOptions, type ChannelOptions, wayOf } from '../channel-options.ts';
 import { EXIT_CODES_HELP } from '../exit-code.ts';
@@ -47,8 +54,9 @@ Examples:
   ferry vm migrate --qmp a.qmp disk.sock nic.sock --to tcp:far.example:4711 --tls-cert a.pem --tls-key a.key --tls-ca ca.pem
 ${EXIT_CODES_HELP}`;
 
-/** The blackout that is aimed at when nothing is said, in milliseconds. */
-const DEFAULT_DOWNTIME = 100;
+/** When nothing is said, a blackout of 100 ms is aimed at; after so many rounds in vain, what the engine does. */
+const AIM = 100;
+const ROUNDS_TO_AIM = 3;
 const GROUP_SIZE = 16;
 /** Stopping a VM, and reading what its VMM keeps, is one hook of the engine, in milliseconds. */
 const HOOK_TIMEOUT = 15_000;
@@ -63,7 +71,11 @@ export function vmMigrateCommand(): Command {
     .option('--to-gdb <path>', "socket of the destination's gdb stub")
     .option('--to <address>', 'where ferry vm receive listens')
     .option('--bandwidth <bytes>', 'bytes per second at most, such as 100M', parseBytes)
-    .option('--downtime-limit <ms>', 'blackout to aim at (default: 100)', wholeNumber(1))
+    .option(
+      '--downtime-limit <ms>',
+      'how long the VM may stand still (default: 100, after 3 rounds 300)',
+      wholeNumber(1),
+    )
     .option('--max-iterations <number>', 'rounds of pre-copy at most (default: 30)', wholeNumber(1))
     .option('--switch-anyway', 'when the rounds end without success, switch all the same')
     .option('--wait <ms>', 'how long to look for a receiver that was lost (default: 30000)', wholeNumber(0))
@@ -95,6 +107,7 @@ class VmMove {
   readonly #group = randomBytes(GROUP_SIZE).toString('hex');
   readonly #ends: (() => void | Promise<void>)[] = [];
   #source: OpenVm<VmSource> | null = null;
+  #relaxed = false;
 
   constructor(options: Options) {
     this.#options = options;
@@ -176,6 +189,14 @@ class VmMove {
     return source;
   }
 
+  /** A guest that writes as fast as this host can send is not given up for the difference. */
+  #relax({ iteration }: MigrationProgress): void {
+    const { downtimeLimit } = this.#options;
+    if (downtimeLimit !== undefined || this.#relaxed || iteration < ROUNDS_TO_AIM) return;
+    this.#relaxed = true;
+    this.#control.setLimits({ downtimeMs: DEFAULT_LIMITS.downtimeMs });
+  }
+
   #journals() {
     return journalsIn(this.#options.journal);
   }
@@ -193,12 +214,15 @@ class VmMove {
       ...{ dryRun, control: this.#control, journals: this.#journals(), hookTimeoutMs: HOOK_TIMEOUT },
       limits: {
         bytesPerSecond: bandwidth ?? null,
-        ...{ downtimeMs: downtimeLimit ?? DEFAULT_DOWNTIME, strict: downtimeLimit !== undefined },
+        ...{ downtimeMs: downtimeLimit ?? AIM, strict: downtimeLimit !== undefined },
         whenNotConverging: switchAnyway ? ('switch' as const) : ('fail' as const),
         ...(maxIterations === undefined ? {} : { maxIterations }),
       },
       ...(timeout === undefined ? {} : { timeoutMs: timeout }),
-      onProgress: (progress: Parameters<MigrationView['show']>[0]) => this.#view.show(progress),
+      onProgress: (progress: MigrationProgress) => {
+        this.#relax(progress);
+        this.#view.show(progress);
+      },
       onEvent: (event: Parameters<MigrationView['tell']>[0]) => {
         this.#clock.note(event);
         this.#view.tell(event);

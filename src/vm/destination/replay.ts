@@ -2,7 +2,7 @@ import { ecamAddress, findEcam, type Peek } from '../machine/ecam.ts';
 import { CONFIG_BYTES } from '../performer.ts';
 import type { DeviceRecord, VmRecord } from '../record.ts';
 import { msixTableOf } from '../registers.ts';
-import { carryOut, read, type VmSequence, write } from '../step.ts';
+import { carryOut, read, readAll, type VmSequence, writeAll } from '../step.ts';
 import { VmError } from '../vm-error.ts';
 import { type ReplayWrite, replayList } from './replay-list.ts';
 
@@ -18,10 +18,15 @@ export interface Replayed {
  */
 export function* replay(record: VmRecord): VmSequence<Replayed> {
   yield* requireSameEcam(record);
-  let writes = 0;
-  for (const device of record.devices) writes += yield* replayDevice(record.ecam, device);
+  const places = record.devices.map((device) => ecamAddress(record.ecam, device));
+  const own = yield* readAll(places.map((address) => ({ address, length: CONFIG_BYTES })));
+  const writes = record.devices.flatMap((device, i) =>
+    placed(own[i] ?? new Uint8Array(0), device, places[i] ?? 0n),
+  );
+  yield* writeAll(writes);
+  yield* verify(lastOfEach(writes));
   yield* carryOut({ do: 'detach' });
-  return { writes };
+  return { writes: writes.length };
 }
 
 const peek: Peek = function* (address, length) {
@@ -43,36 +48,40 @@ function* requireSameEcam({ ecam, hostBridge }: VmRecord): VmSequence<void> {
   );
 }
 
-function* replayDevice(ecam: bigint, record: DeviceRecord): VmSequence<number> {
-  const at = ecamAddress(ecam, record);
-  const own = yield* read(at, CONFIG_BYTES);
-  const table = msixTableOf(record.config)?.address ?? 0n;
-  const writes = replayList(own, record);
-  const addressOf = ({ to, offset }: ReplayWrite): bigint => (to === 'table' ? table : at) + BigInt(offset);
-  for (const each of writes) yield* write(addressOf(each), each.bytes);
-  for (const each of lastOfEach(writes)) yield* verify(each, addressOf(each), record);
-  return writes.length;
+/** A write, and whose register it is. */
+interface PlacedWrite extends ReplayWrite {
+  readonly address: bigint;
+  readonly device: DeviceRecord;
+}
+
+function placed(own: Uint8Array, device: DeviceRecord, at: bigint): readonly PlacedWrite[] {
+  const table = msixTableOf(device.config)?.address ?? 0n;
+  return replayList(own, device).map((write) => {
+    const base = write.to === 'table' ? table : at;
+    return { ...write, device, address: base + BigInt(write.offset) };
+  });
 }
 
 /** Bit 15 of both tells of an event or starts one, and is not written. */
 const WITH_EVENTS = ['power management control', 'PCI Express device control'];
 
 /** COMMAND may be written twice: the last one counts. */
-function lastOfEach(writes: readonly ReplayWrite[]): readonly ReplayWrite[] {
-  const last = new Map(writes.map((each) => [`${each.to} ${each.offset}`, each]));
+function lastOfEach(writes: readonly PlacedWrite[]): readonly PlacedWrite[] {
+  const last = new Map(writes.map((each) => [each.address, each]));
   return [...last.values()].filter(({ name }) => !WITH_EVENTS.includes(name));
 }
 
-function* verify(
-  { name, bytes }: ReplayWrite,
-  address: bigint,
-  { bus, slot, function: fn }: DeviceRecord,
-): VmSequence<void> {
-  const found = yield* read(address, bytes.length);
-  if (bytes.every((byte, i) => byte === found[i])) return;
-  const who = `the device at ${bus}:${slot}.${fn}`;
-  const values = `${hex(found)} instead of ${hex(bytes)}`;
-  throw new VmError('ERR_VM_REPLAY', `${name} of ${who} is ${values} at the destination`, { register: name });
+function* verify(writes: readonly PlacedWrite[]): VmSequence<void> {
+  const found = yield* readAll(writes.map(({ address, bytes }) => ({ address, length: bytes.length })));
+  for (const [i, { name, bytes, device }] of writes.entries()) {
+    const there = found[i] ?? new Uint8Array(0);
+    if (bytes.every((byte, at) => byte === there[at])) continue;
+    const who = `the device at ${device.bus}:${device.slot}.${device.function}`;
+    const values = `${hex(there)} instead of ${hex(bytes)}`;
+    throw new VmError('ERR_VM_REPLAY', `${name} of ${who} is ${values} at the destination`, {
+      register: name,
+    });
+  }
 }
 
 /** As a number: registers are little-endian. */

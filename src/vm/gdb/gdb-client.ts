@@ -27,9 +27,9 @@ export class GdbClient {
   readonly #socket: Socket;
   readonly #timeoutMs: number;
   readonly #decoder = new GdbDecoder();
-  #waiter: Waiter | null = null;
+  /** In the order in which they were asked: answers carry no number. */
+  readonly #waiters: Waiter[] = [];
   #ended: VmError | null = null;
-  #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(path: string, socket: Socket, { timeoutMs }: GdbOptions) {
     this.path = path;
@@ -98,19 +98,13 @@ export class GdbClient {
     });
   }
 
-  /** One packet at a time: answers carry no number. */
+  /** Several may be under way: the stub answers one after the other. */
   #exchange(text: string): Promise<string> {
-    const answer = this.#turn.then(() => this.#send(text));
-    this.#turn = answer.catch(() => {});
-    return answer;
-  }
-
-  #send(text: string): Promise<string> {
     if (this.#ended !== null) return Promise.reject(this.#ended);
     return new Promise((resolve, reject) => {
       // After that an answer could be taken for that of another packet.
       const timer = setTimeout(() => this.#end(late(this.path, this.#timeoutMs)), this.#timeoutMs);
-      this.#waiter = { resolve, reject, timer };
+      this.#waiters.push({ resolve, reject, timer });
       this.#socket.write(encodePacket(text));
     });
   }
@@ -128,10 +122,9 @@ export class GdbClient {
     if (token.is === 'nack') throw new VmError('ERR_VM_PROTOCOL', 'the gdb stub did not understand a packet');
     if (token.is !== 'packet') return;
     this.#socket.write('+');
-    const waiter = this.#waiter;
-    // A stop reply that nobody asked for.
-    if (waiter === null) return;
-    this.#waiter = null;
+    // Without a waiter it is a stop reply that nobody asked for.
+    const waiter = this.#waiters.shift();
+    if (waiter === undefined) return;
     clearTimeout(waiter.timer);
     waiter.resolve(token.text);
   }
@@ -140,11 +133,10 @@ export class GdbClient {
     if (this.#ended !== null) return;
     this.#ended = why;
     this.#socket.destroy();
-    const waiter = this.#waiter;
-    this.#waiter = null;
-    if (waiter === null) return;
-    clearTimeout(waiter.timer);
-    waiter.reject(why);
+    for (const { reject, timer } of this.#waiters.splice(0)) {
+      clearTimeout(timer);
+      reject(why);
+    }
   }
 }
 

@@ -3,7 +3,7 @@ import { type Ecam, ecamAddress } from '../machine/ecam.ts';
 import { CONFIG_BYTES } from '../performer.ts';
 import type { DeviceRecord, VmRecord } from '../record.ts';
 import { msixTableOf } from '../registers.ts';
-import { save, type VmSequence } from '../step.ts';
+import { type PhysicalRange, saveAll, type VmSequence } from '../step.ts';
 import { VmError } from '../vm-error.ts';
 
 /**
@@ -12,21 +12,29 @@ import { VmError } from '../vm-error.ts';
  */
 export function* readClientState(ecam: Ecam, ids: readonly string[]): VmSequence<VmRecord> {
   const addresses = yield* readPciAddresses();
-  const devices: DeviceRecord[] = [];
-  for (const id of ids) {
-    const address = addresses.get(id);
-    if (address === undefined) throw new VmError('ERR_VM_REFUSED', `${id} is on no bus of the VM`);
-    const config = yield* save(ecamAddress(ecam.base, address), CONFIG_BYTES);
-    devices.push({ ...address, config, msixTable: yield* readTable(id, config) });
-  }
+  const places = ids.map((id) => {
+    const place = addresses.get(id);
+    if (place === undefined) throw new VmError('ERR_VM_REFUSED', `${id} is on no bus of the VM`);
+    return place;
+  });
+  const configs = yield* saveAll(
+    places.map((place) => ({ address: ecamAddress(ecam.base, place), length: CONFIG_BYTES })),
+  );
+  const ranges = configs.map((config, i) => tableRange(ids[i] ?? '', config));
+  const tables = yield* saveAll(ranges.filter((range) => range !== null));
+  let next = 0;
+  const devices = places.map((place, i): DeviceRecord => {
+    const msixTable = ranges[i] === null ? null : (tables[next++] ?? null);
+    return { ...place, config: configs[i] ?? new Uint8Array(0), msixTable };
+  });
   return { ecam: ecam.base, hostBridge: ecam.hostBridge, devices };
 }
 
 /** A device whose BARs are off has a table that nobody has enabled; otherwise it could not be carried over. */
-function* readTable(id: string, config: Uint8Array): VmSequence<Uint8Array | null> {
+function tableRange(id: string, config: Uint8Array): PhysicalRange | null {
   const table = msixTableOf(config);
   if (table === null) return null;
-  if (table.address !== null) return yield* save(table.address, table.length);
+  if (table.address !== null) return { address: table.address, length: table.length };
   if (!table.enabled) return null;
   throw new VmError('ERR_VM_REFUSED', `the MSI-X table of ${id} can't be read: its memory BARs are off`);
 }

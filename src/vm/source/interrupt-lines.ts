@@ -1,5 +1,5 @@
 import { plainByteOf } from '../registers.ts';
-import { configuration, qmp, save, switchover, until, type VmSequence } from '../step.ts';
+import { configuration, qmp, saveAll, switchover, switchoverAll, until, type VmSequence } from '../step.ts';
 import { VmError } from '../vm-error.ts';
 
 /** How long a line may take to be deasserted, in milliseconds. */
@@ -19,9 +19,10 @@ export interface LinePlan {
 
 /** The devices that interrupt by INTx now. */
 export function* planLines(ids: readonly string[]): VmSequence<readonly LinePlan[]> {
+  const statuses = yield* switchoverAll(ids.map((_, device) => ({ device, request: { do: 'QUERY' } })));
   const plans: LinePlan[] = [];
   for (const [device, id] of ids.entries()) {
-    if (!(yield* switchover(device, { do: 'QUERY' })).intx) continue;
+    if (statuses[device]?.intx !== true) continue;
     plans.push({ device, id, byte: plainByteOf(yield* configuration(device)) });
   }
   return plans;
@@ -30,24 +31,27 @@ export function* planLines(ids: readonly string[]): VmSequence<readonly LinePlan
 /** While the guest runs: holds back the interrupts of devices whose lines only the guest can clear, and waits for that. */
 export function* quietenRunning(plans: readonly LinePlan[]): VmSequence<void> {
   const waiting = plans.filter(({ byte }) => byte === null);
-  for (const { device } of waiting) yield* switchover(device, { do: 'WITHHOLD' });
+  yield* switchoverAll(waiting.map(({ device }) => ({ device, request: { do: 'WITHHOLD' } })));
   for (const plan of waiting) {
-    const advice = 'the guest did not serve it meanwhile: try again';
-    if (!(yield* isServed(plan))) throw asserted(plan, advice);
+    if (!(yield* isServed(plan))) throw asserted(plan, 'the guest did not serve it meanwhile: try again');
   }
 }
 
 /** The VM has stopped: holds back what is left, and has QEMU deassert the lines by a read for the guest. */
 export function* quietenStopped(plans: readonly LinePlan[]): VmSequence<void> {
-  for (const plan of plans) {
-    const { device, byte } = plan;
-    if (byte === null) continue;
-    const request = { do: 'SHIELD', region: byte.region, offset: 0n } as const;
-    const { outstanding } = yield* switchover(device, request);
-    if (!outstanding) continue;
-    // What was signalled before has been seen by QEMU when it has answered.
-    yield* qmp('query-status');
-    yield* save(byte.address, 1);
+  const readable = plans.flatMap(({ device, id, byte }) => (byte === null ? [] : [{ device, id, byte }]));
+  const statuses = yield* switchoverAll(
+    readable.map(({ device, byte: { region } }) => ({
+      device,
+      request: { do: 'SHIELD', region, offset: 0n },
+    })),
+  );
+  const asserting = readable.filter((_, i) => statuses[i]?.outstanding === true);
+  if (asserting.length === 0) return;
+  // What was signalled before has been seen by QEMU when it has answered.
+  yield* qmp('query-status');
+  yield* saveAll(asserting.map(({ byte }) => ({ address: byte.address, length: 1 })));
+  for (const plan of asserting) {
     if (!(yield* isServed(plan))) throw asserted(plan, 'QEMU did not deassert it: try again');
   }
 }

@@ -8,6 +8,8 @@ const { RUNNING, RUNNING_P2P, PRE_COPY, PRE_COPY_P2P, STOP_COPY, STOP } = Migrat
 /** In which of QEMU's statuses a VM stands still for its migration. */
 const STOPPED = ['pre-switchover', 'device', 'completed'];
 const SENDING = ['setup', 'active', ...STOPPED];
+/** A VM that runs may have come here by a migration that is completed. */
+const SENDING_RUNNING = ['setup', 'active'];
 
 /**
  * The migration state of a VM that is moved away, as QEMU has it. `meant` is where this process has put it; null: another
@@ -17,7 +19,7 @@ export function* sourceState(meant: MigrationState | null): VmSequence<Migration
   const found: RunState = yield* runState();
   const { status } = yield* readOutgoing();
   if (meant !== null && agrees(meant, found, status)) return meant;
-  if (found === 'running') return SENDING.includes(status) ? PRE_COPY : RUNNING;
+  if (found === 'running') return SENDING_RUNNING.includes(status) ? PRE_COPY : RUNNING;
   return STOPPED.includes(status) ? STOP_COPY : STOP;
 }
 

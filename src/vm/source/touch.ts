@@ -1,5 +1,5 @@
 import { Errno, FerryError } from '../../errors/index.ts';
-import { switchover, type VmSequence } from '../step.ts';
+import { switchoverAll, type VmSequence } from '../step.ts';
 import { VmError } from '../vm-error.ts';
 
 /**
@@ -7,29 +7,27 @@ import { VmError } from '../vm-error.ts';
  * logs. The devices have stopped, and so has the guest. Returns how many pages that were.
  */
 export function* touchWrittenPages(ids: readonly string[]): VmSequence<number> {
-  let pages = 0;
-  for (const [device, id] of ids.entries()) {
-    try {
-      pages += (yield* switchover(device, { do: 'TOUCH' })).pages;
-    } catch (error) {
-      throw whyNot(id, error);
-    }
+  try {
+    const statuses = yield* switchoverAll(ids.map((_, device) => ({ device, request: { do: 'TOUCH' } })));
+    return statuses.reduce((sum, { pages }) => sum + pages, 0);
+  } catch (error) {
+    throw whyNot(error);
   }
-  return pages;
 }
 
-function whyNot(id: string, error: unknown): unknown {
+function whyNot(error: unknown): unknown {
   if (!(error instanceof FerryError)) return error;
   if (error.errno === Errno.EINVAL) {
     const why = 'the guest or somebody else has reset it meanwhile';
     return new VmError(
       'ERR_VM_REFUSED',
-      `what ${id} has written is not known any more: ${why}. Try again`,
+      `what a device has written is not known any more: ${why}. Try again`,
       {},
       error,
     );
   }
   if (error.errno !== Errno.ENODEV) return error;
-  const text = `${id} has written to memory, and the guest has taken bus mastering from it since: try again`;
-  return new VmError('ERR_VM_REFUSED', text, { device: id }, error);
+  const text =
+    'a device has written to memory, and the guest has taken bus mastering from it since: try again';
+  return new VmError('ERR_VM_REFUSED', text, {}, error);
 }

@@ -29,7 +29,8 @@ function serverCommand({ server, mode }, socket, cpu, peerCommand) {
 function relayCommand(through, listen, connect, cpu) {
   const paths = ['--listen', listen, '--connect', connect];
   if (through === 'c') return [peers.relay, ...paths, '--cpu', String(cpu)];
-  return ['taskset', '-c', String(cpu), process.execPath, ferryScript, ...through, ...paths];
+  const ours = through[0] === 'proxy' ? ['--listen', listen, '--backend', connect] : paths;
+  return ['taskset', '-c', String(cpu), process.execPath, ferryScript, ...through, ...ours];
 }
 
 /** A contestant that is ready to be measured, again and again. */

@@ -46,6 +46,34 @@ const THROUGH = {
   'through ferry trace': { through: ['trace'] },
 };
 
+/** The same with a proxy, which looks at each message and can exchange the server. */
+const PROXIED = {
+  'direct connection': {},
+  'through a plain C relay': { through: 'c' },
+  'through ferry proxy': { through: ['proxy'] },
+};
+
+function proxied([where, cpus]) {
+  const contestants = (load, field) =>
+    Object.entries(PROXIED).map(([name, relay]) => ({ name, ...loop, ...relay, load, field }));
+  return [
+    {
+      name: `proxy: 4-byte register read, ${where}`,
+      unit: 'us',
+      cpus,
+      contestants: contestants((n) => ['--read4', n(20_000)], 'p50'),
+      aims: {},
+    },
+    {
+      name: `proxy: pipelined reads, 64 a send, ${where}`,
+      unit: 'ns/message',
+      cpus,
+      contestants: contestants((n) => ['--pipeline', 64, '--count', n(100_000)], 'nsPerMessage'),
+      aims: {},
+    },
+  ];
+}
+
 function traced([where, cpus]) {
   const contestants = (load, field) =>
     Object.entries(THROUGH).map(([name, relay]) => ({ name, ...loop, ...relay, load, field }));
@@ -324,5 +352,6 @@ export function scenarios(peerCommand) {
     ...PLACES.map(nvmeRate),
     ...PLACES.map(nvmeLatency),
     ...PLACES.flatMap(traced),
+    ...PLACES.flatMap(proxied),
   ];
 }

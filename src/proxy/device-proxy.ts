@@ -1,6 +1,6 @@
 import { FerryError } from '../errors/index.ts';
 import { loadNative, type Native } from '../native/index.ts';
-import type { RelayTap } from '../relay/index.ts';
+import { DEFAULT_SPIN_US, type RelayTap } from '../relay/index.ts';
 import { type Closeable, EventLoopReactor, listen, type Reactor } from '../transport/index.ts';
 import { Backend } from './backend.ts';
 import { ProxyError } from './proxy-error.ts';
@@ -24,6 +24,8 @@ export interface ProxyOptions {
   readonly holdLimitMs?: number;
   /** How long one answer of a back end to the proxy itself may take, in milliseconds; 2000 by default. */
   readonly timeoutMs?: number;
+  /** How long to look for the answer to a message before going to sleep, in microseconds; 20 by default, 0 never does. */
+  readonly spinMicroseconds?: number;
   /** A VMM has connected; returns who sees what passes between it and the proxy, or null. */
   readonly opened?: () => RelayTap | null;
   /** Takes what no caller is there to be told: a back end that has gone, one that can't be reached. */
@@ -189,6 +191,7 @@ export class DeviceProxy implements Closeable {
       {
         ...{ native: this.#native, reactor: this.#reactor, fd, mmap: this.#mmap },
         holdLimitMs: this.#holdLimitMs,
+        spinMicroseconds: this.#options.spinMicroseconds ?? DEFAULT_SPIN_US,
         tap: opened?.() ?? null,
         ended: () => {},
         lost: (loss) => {
@@ -209,7 +212,7 @@ export class DeviceProxy implements Closeable {
         timeoutMs: this.#options.timeoutMs ?? 2_000,
         events: {
           message: (from, message) => session.fromBackend(from, message),
-          handled: () => session.flush(),
+          handled: () => session.handled('server'),
           ended: (backend, reason) => session.backendEnded(backend, reason),
         },
       });

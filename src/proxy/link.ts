@@ -150,6 +150,18 @@ export class Link {
     if (!this.#closed && !this.#receiving) this.#expect();
   }
 
+  /** Receives what is there now, as the reactor would; returns how much, to be given to {@link take}, or -EAGAIN. */
+  look(): number {
+    if (this.#closed || this.#paused || this.#receiving) return -Errno.EAGAIN;
+    const { bytes, receiveOffset, receiveLength } = this.#framer;
+    return this.#native.receive(this.#fd, bytes, receiveOffset, receiveLength, this.#fds, 0);
+  }
+
+  /** Handles what {@link look} has received. */
+  take(result: number): void {
+    this.#received(result);
+  }
+
   /** Ends the connection. Idempotent. */
   close(): void {
     if (this.#closed) return;

@@ -1,7 +1,7 @@
 import { Errno, type FerryError } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
 import { encodeHeader, HEADER_SIZE, MessageType } from '../protocol/index.ts';
-import type { RelayTap, Side } from '../relay/index.ts';
+import { type RelayTap, type Side, Spin } from '../relay/index.ts';
 import { type Closeable, HeldMessages, IncomingMessage, type Reactor } from '../transport/index.ts';
 import type { Backend } from './backend.ts';
 import type { ClientRecord } from './client-record.ts';
@@ -32,6 +32,8 @@ export interface SessionOptions {
   /** How long a client may wait for an answer while there is no back end, in milliseconds. */
   readonly holdLimitMs: number;
   readonly tap: RelayTap | null;
+  /** How long to look for an answer on the other socket before going to sleep, in microseconds; 0 never does. */
+  readonly spinMicroseconds: number;
   /** The client has gone. */
   readonly ended: (reason: FerryError) => void;
   /** The back end has gone; the client is kept. */
@@ -40,6 +42,8 @@ export interface SessionOptions {
 
 /** How often it looks whether a client has waited too long, in milliseconds. */
 const LOOK_MS = 50;
+/** How long one session may keep the thread to itself while its messages follow each other, in milliseconds. */
+const BUDGET_MS = 0.5;
 /** poll(2): the peer has closed its end (poll.h). */
 const POLLHUP = 0x10;
 
@@ -59,23 +63,27 @@ export class Session {
   readonly #toClient = new Unanswered();
   readonly #held = new HeldMessages();
   readonly #replayed = new IncomingMessage();
+  readonly #spin: Spin;
   #waiting: (() => void)[] = [];
   #clock: Closeable | null = null;
   #backend: Backend | null;
   /** Whose requests reach the client: the back end's, or those of the one that takes its place. */
   #asker: Backend | null;
+  /** Answers are being looked for already. */
+  #following = false;
   #frozen = false;
   #expired = false;
   #closed = false;
 
   constructor(options: SessionOptions, connect: (session: Session) => Backend) {
     this.#options = options;
+    this.#spin = new Spin(options.spinMicroseconds);
     this.#observer = new Observer(options.native, options.mmap);
     this.#client = new Link({
       ...{ native: options.native, reactor: options.reactor, fd: options.fd },
       events: {
         message: (message) => this.#fromClient(message),
-        handled: () => this.flush(),
+        handled: () => this.handled('client'),
         ended: (reason) => this.#ended(reason),
       },
     });
@@ -201,6 +209,12 @@ export class Session {
     if (backend.backedUp) stopUntilDrained(this.#client, backend, () => this.#readClient());
   }
 
+  /** What has come from one side was passed on: it goes out, and what follows from it is looked for. */
+  handled(from: Side): void {
+    this.flush();
+    if (!this.#following && !this.#frozen) this.#follow(from);
+  }
+
   /** Ends the session with both connections. Idempotent. */
   close(): void {
     if (this.#closed) return;
@@ -211,6 +225,30 @@ export class Session {
     for (const { fds } of this.#held.takeAll()) for (const fd of fds) this.#options.native.close(fd);
     this.#observer.close();
     this.#tell();
+  }
+
+  /** Sleeping and being woken up costs more than a message does: answers, and what follows them, often come soon. */
+  #follow(from: Side): void {
+    const end = performance.now() + BUDGET_MS;
+    this.#following = true;
+    for (
+      let next = this.#across(from);
+      next !== null;
+      next = this.#across(next === this.#client ? 'client' : 'server')
+    ) {
+      const link = next;
+      const result = this.#spin.wait(() => link.look(), end);
+      if (result === -Errno.EAGAIN) break;
+      link.take(result);
+    }
+    this.#following = false;
+  }
+
+  /** Where something is to be expected when something has come from `from`. */
+  #across(from: Side): Link | null {
+    if (this.#closed || this.#frozen) return null;
+    if (from === 'server') return this.#client;
+    return this.#toBackend.count > 0 ? (this.#backend?.link ?? null) : null;
   }
 
   #ended(reason: FerryError): void {

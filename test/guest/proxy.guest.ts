@@ -13,7 +13,7 @@ import { Load } from './harness/load.ts';
 
 /** How often each back end is exchanged. */
 const SWAPS = Number(process.env['FERRY_GUEST_PROXY_SWAPS'] ?? 20);
-/** Server of libvfio-user's sample gpio-pci-idio-16, if there is one. */
+/** The command of libvfio-user's sample gpio-pci-idio-16 with -M, which can't be moved; {socket} is where it listens. */
 const PEER = process.env['FERRY_PEER_SERVER'];
 /** What is lost once must not be forgiven. */
 const ONCE = { retry: 0, timeout: 60_000 + SWAPS * 2_000 };
@@ -182,7 +182,7 @@ function proxyTests(lab: Lab): void {
   });
 }
 
-/** libvfio-user's own sample, which knows nothing of Ferry; without its migration, which ends it when it is used. */
+/** libvfio-user's own sample, which knows nothing of Ferry. With its own migration it would end at the first read. */
 function peerTests(lab: Lab): void {
   const servers: ChildProcess[] = [];
   let shell: Shell;
@@ -193,7 +193,7 @@ function peerTests(lab: Lab): void {
     shell = new Shell();
     gpio = new Proxied(shell, 'gpio');
     for (const path of gpio.servers) {
-      const server = spawn(PEER ?? '', ['-M', path], { stdio: 'ignore' });
+      const server = spawn('sh', ['-c', `exec ${PEER?.replaceAll('{socket}', path)}`], { stdio: 'ignore' });
       servers.push(server);
       await vi.waitUntil(() => existsSync(path));
     }

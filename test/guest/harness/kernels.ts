@@ -28,7 +28,8 @@ export function findKernels(): readonly Kernel[] | string {
   return newest.length === 2 ? newest : `${folder} has not both flavours of Linux; ${FETCH_ADVICE}`;
 }
 
-function kernelAt(folder: string, release: string): Kernel | null {
+/** The kernel whose modules are in `folder`; null when no image is with them. */
+export function kernelAt(folder: string, release: string): Kernel | null {
   const image = join(folder, 'vmlinuz');
   if (!existsSync(image)) return null;
   const listed = readFileSync(join(folder, 'modules.order'), 'utf8').trim().split('\n');

@@ -1,0 +1,41 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { type Kernel, kernelAt } from '../../guest/harness/kernels.ts';
+
+/** Where scripts/fetch-kernels.js puts kernels and their drivers. */
+const TREE =
+  process.env['FERRY_KERNEL_TREE'] ??
+  join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'ferry-kernels');
+const ADVICE = 'run `node scripts/fetch-kernels.js`';
+
+/** A kernel with the sample driver that was built for it. */
+export interface DriverKernel extends Kernel {
+  /** Such as 6.12. */
+  readonly version: string;
+  /** The file of mtty. */
+  readonly mtty: string;
+}
+
+/** The newest kernel of each version, oldest version first. A string says what is missing. */
+export function findDriverKernels(): readonly DriverKernel[] | string {
+  const folder = join(TREE, 'usr/lib/modules');
+  const releases = existsSync(folder) ? readdirSync(folder) : [];
+  const kernels = releases.flatMap((release) => driverKernelAt(join(folder, release), release) ?? []);
+  const byVersion = new Map<string, DriverKernel>();
+  for (const kernel of kernels.sort((a, b) => compare(a.release, b.release)))
+    byVersion.set(kernel.version, kernel);
+  return byVersion.size >= 2 ? [...byVersion.values()] : `${folder} has not two versions of Linux; ${ADVICE}`;
+}
+
+function driverKernelAt(folder: string, release: string): DriverKernel | null {
+  const kernel = kernelAt(folder, release);
+  const mtty = join(folder, 'mtty.ko');
+  const [version] = /^\d+\.\d+/.exec(release) ?? [];
+  return kernel === null || version === undefined || !existsSync(mtty) ? null : { ...kernel, version, mtty };
+}
+
+/** By the numbers in them, so that 6.12.94 comes before 6.12.107. */
+function compare(a: string, b: string): number {
+  return a.localeCompare(b, 'en', { numeric: true });
+}

@@ -37,6 +37,7 @@ export function clientEnd(
     precopyInfo: () => client.precopyInfo(),
     dataSize: () => client.migrationDataSize(),
     reset: async () => {
+      if (!client.agreement.claim) await discardLoaded(client);
       await client.reset();
       // A reset does not end a hold, RUNNING does (docs/ownership.md): whoever uses the device next can go on.
       await client.setMigrationState(MigrationState.RUNNING);
@@ -45,6 +46,19 @@ export function clientEnd(
     ...(client.agreement.claim ? claimsOf(client) : {}),
     ...(configuration === null ? {} : configurationOf(client, configuration)),
   };
+}
+
+/**
+ * A foreign server may refuse a reset in STOP (libvfio-user does), and running a device to have it reset would run what
+ * was loaded. Going to RESUMING throws that away first.
+ */
+async function discardLoaded(client: MovableDevice): Promise<void> {
+  if ((await client.migrationState()) !== MigrationState.STOP) return;
+  try {
+    await client.setMigrationState(MigrationState.RESUMING);
+  } catch (error) {
+    if (!(error instanceof FerryError)) throw error;
+  }
 }
 
 /** What a server that knows claims can do besides. */

@@ -109,9 +109,11 @@ function recalled(journal: Journal, devices: readonly MigrationEnd[]): readonly 
 
 /** Another server listens in the place of the one that held the device. One that can't be asked may still be it. */
 async function isReplaced(device: MigrationEnd, instance: bigint): Promise<boolean> {
+  // A server that does not say may refuse to tell anything about itself now: libvfio-user does in STOP and STOP_COPY.
+  if (instance === 0n) return false;
   try {
     const found = (await device.inspect()).instance ?? 0n;
-    return instance !== 0n && found !== 0n && found !== instance;
+    return found !== 0n && found !== instance;
   } catch {
     return false;
   }

@@ -80,6 +80,22 @@ describe('a migration between two served devices', () => {
     expect(await destination.control.migrationState()).toBe(RUNNING);
   });
 
+  it('throws away what a foreign server was given before it resets it: what was loaded never runs', async () => {
+    const served = serveForTest(new MemoryDevice({ size: SIZE }));
+    cleanups.push(() => served.close());
+    const client = await DeviceClient.connect(served.socketPath, { capabilities: { ferry: {} } });
+    cleanups.push(() => client.close());
+    const asked: (number | 'reset')[] = [];
+    client.migrationState = async () => STOP;
+    client.setMigrationState = async (state) => void asked.push(state);
+    client.reset = async () => {
+      asked.push('reset');
+      return { rung: 'reset', state: RUNNING };
+    };
+    await clientEnd(client).reset();
+    expect(asked).toEqual([MigrationState.RESUMING, 'reset', RUNNING]);
+  });
+
   it('leaves no hold at a destination that it has reset', async () => {
     const source = await serve(new MemoryDevice({ size: SIZE }));
     const destination = await serve(new MemoryDevice({ size: SIZE }));

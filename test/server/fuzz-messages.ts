@@ -119,7 +119,8 @@ export function randomMessage(random: Random): Buffer {
   return message;
 }
 
-function mutate(random: Random, message: Buffer): Buffer {
+/** A message with one thing done to it. */
+export function mutate(random: Random, message: Buffer): Buffer {
   const copy = Buffer.from(message);
   // The body mostly: a header that lies about its size costs a connection.
   const at =

@@ -108,6 +108,7 @@ export class PlantedClient {
   /** A refusal of what every device takes: it may have been left in a state in which it does not. */
   async #bringBack(): Promise<void> {
     if (this.#is('migration.recovery')) throw new GivenUp();
+    if (this.#is('dma.unmap-refused')) return;
     const state = await this.#ask(16, fields(16, GET | 2));
     if (u32(state, 8) !== STOP_COPY) throw new GivenUp();
     await this.#setState(RUNNING);

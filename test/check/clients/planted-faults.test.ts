@@ -20,6 +20,7 @@ const SHOWS_TOWARDS = new Map<string, readonly string[]>([
   ['header.fds', ['tight']],
   ['region.limit', ['tight']],
   ['dma.answers', ['asking']],
+  ['dma.unmap-refused', ['refuses-dma-map']],
   ['migration.recovery', ['well-behaved', 'left-in-stop-copy']],
   ['reaction.wrong-id', ['wrong-id']],
   ['reaction.short-reply', ['short-info']],
@@ -37,7 +38,8 @@ async function check(fault: string | null, names: readonly string[]): Promise<Re
     socketPath: join(folder, 'a.sock'),
     spawn: null,
     startMs: 2000,
-    limitMs: 1500,
+    // Only who never leaves is played to for so long.
+    limitMs: fault === 'reaction.leaves' ? 1500 : 10_000,
     quietMs: 20,
     behaviours: BEHAVIOURS.filter(({ name }) => names.includes(name)),
     onPlay: (_, path) => clients.push(new PlantedClient(path, fault).play()),

@@ -1,9 +1,9 @@
 import { Command, DmaMapFlag, DmaUnmapFlag } from '../../../protocol/index.ts';
-import { specification } from '../../rule.ts';
+import { practice, specification } from '../../rule.ts';
 import { notApplicable } from '../../verdict.ts';
 import { u32At, u64At } from '../../wire/bytes.ts';
 import { type ClientRule, type ClientWorld, clientRule } from '../client-world.ts';
-import { replyTo, type Said, type Session, toldIn } from '../happening.ts';
+import { replyTo, type Said, type Session, saidIn, toldIn } from '../happening.ts';
 
 const { DMA_MAP, DMA_UNMAP, DMA_READ, DMA_WRITE } = Command;
 const MAP_SIZE = 32;
@@ -18,6 +18,11 @@ const ADDRESSES = 1n << 64n;
 interface Range {
   readonly address: bigint;
   readonly size: bigint;
+}
+
+/** A map that the client has asked for. */
+interface AskedMap extends Range {
+  readonly refused: boolean;
 }
 
 const mapOf = ({ payload }: Said) => ({
@@ -45,8 +50,9 @@ function wrongMap(said: Said): string | null {
     : null;
 }
 
-function wrongFd({ fds, ...said }: Said): string | null {
-  const { offset, size } = mapOf({ fds, ...said });
+function wrongFd(said: Said): string | null {
+  const { offset, size } = mapOf(said);
+  const { fds } = said;
   if (fds.length === 0) return offset === 0n ? null : `offset ${offset} without an fd`;
   const [fd] = fds;
   if (fds.length > 1 || fd === undefined) return `${fds.length} fds`;
@@ -56,23 +62,23 @@ function wrongFd({ fds, ...said }: Said): string | null {
   return `the region ends at byte ${offset + size} of a file of ${fd.size}`;
 }
 
-/** Walks through each session with the maps as they are before each DMA message. */
+/** Walks through each session with the maps as they are before each DMA message: those that the client has asked for. */
 function walkMaps(
   world: ClientWorld,
-  judge: (session: Session, said: Said, maps: readonly Range[]) => void,
+  judge: (session: Session, said: Said, maps: readonly AskedMap[]) => void,
 ): void {
-  const open = new Map<Session, Range[]>();
+  const open = new Map<Session, AskedMap[]>();
   for (const { session, said } of world.commands(DMA_MAP, DMA_UNMAP)) {
     const maps = open.get(session) ?? [];
     open.set(session, maps);
     judge(session, said, maps);
-    if ((replyTo(session, said)?.header.error ?? 0) === 0) apply(said, maps);
+    apply(session, said, maps);
   }
 }
 
-function apply(said: Said, maps: Range[]): void {
+function apply(session: Session, said: Said, maps: AskedMap[]): void {
   if (said.header.command === DMA_MAP) {
-    maps.push(mapOf(said));
+    maps.push({ ...mapOf(said), refused: (replyTo(session, said)?.header.error ?? 0) !== 0 });
     return;
   }
   const { flags, address, size } = unmapOf(said);
@@ -81,8 +87,8 @@ function apply(said: Said, maps: Range[]): void {
   if (at >= 0) maps.splice(at, 1);
 }
 
-function overlapping(maps: readonly Range[], { address, size }: Range): Range | undefined {
-  return maps.find((map) => map.address < address + size && address < map.address + map.size);
+function overlapping(maps: readonly AskedMap[], { address, size }: Range): Range | undefined {
+  return maps.find((map) => !map.refused && map.address < address + size && address < map.address + map.size);
 }
 
 const hex = ({ address, size }: Range): string => `0x${address.toString(16)}, ${size} bytes`;
@@ -172,12 +178,13 @@ export const dmaRules: readonly ClientRule[] = [
     severity: 'must',
     title: 'only what was mapped is unmapped, and as a whole',
     why: 'Servers refuse it, and the device goes on reaching memory that the client believes to have back.',
+    // What the server refused to map is a matter of its own.
     check: (world) => {
       world.commands(DMA_UNMAP);
       walkMaps(world, (session, said, maps) => {
         const { flags, ...range } = unmapOf(said);
         if (said.header.command !== DMA_UNMAP || (flags & DmaUnmapFlag.ALL) !== 0) return;
-        if (!maps.some(({ address, size }) => address === range.address && size === range.size))
+        if (!maps.some((map) => isSame(map, range)))
           world.accuse(
             session,
             said,
@@ -185,6 +192,18 @@ export const dmaRules: readonly ClientRule[] = [
             'the range of a DMA_MAP',
           );
       });
+    },
+  }),
+  clientRule({
+    id: 'dma.unmap-refused',
+    clause: practice('libvfio-user answers ENOENT; its issues 463 and 544 tell of clients that do so'),
+    severity: 'interoperability',
+    title: 'a map that was refused is not unmapped',
+    why: 'The client has not noticed that the device does not reach that memory.',
+    check: (world) => {
+      for (const { session, said } of world.commands(DMA_UNMAP))
+        if (wasRefused(session, said))
+          world.accuse(session, said, `it unmaps ${hex(unmapOf(said))}, which was refused`, 'no unmap');
     },
   }),
   clientRule({
@@ -209,6 +228,18 @@ export const dmaRules: readonly ClientRule[] = [
     },
   }),
 ];
+
+/** Whether the last map of the range of an unmap, before it, was refused. */
+function wasRefused(session: Session, unmap: Said): boolean {
+  const said = saidIn(session);
+  const maps = said.slice(0, said.indexOf(unmap)).filter(({ header }) => header.command === DMA_MAP);
+  const last = maps.findLast((map) => isSame(mapOf(map), unmapOf(unmap)));
+  return last !== undefined && (replyTo(session, last)?.header.error ?? 0) !== 0;
+}
+
+function isSame(a: Range, b: Range): boolean {
+  return a.address === b.address && a.size === b.size;
+}
 
 /** What is wrong with the answer to a DMA message of 64 bytes; null: nothing. */
 function wrongAnswer(

@@ -19,6 +19,9 @@ const CRASHES: ReadonlySet<string> = new Set([
 /** More connections than this, while one behaviour is played, are a loop without a pause. */
 const MOST_RECONNECTIONS = 20;
 
+/** More regions than this are endless ones; Ferry asks about 256. */
+const MOST_ASKED = 512;
+
 /** Commands that only a client sends which has believed an answer to DEVICE_GET_INFO. */
 const BELIEVES: ReadonlySet<number> = new Set([DEVICE_GET_REGION_INFO, DEVICE_GET_IRQ_INFO]);
 
@@ -87,7 +90,7 @@ export const reactionRules: readonly ClientRule[] = [
         const asked = session.happenings.filter(
           (one) => one.kind === 'said' && one.header.command === DEVICE_GET_REGION_INFO,
         ).length;
-        if (asked > 1024) world.accuse(session, null, `it asked about ${asked} regions`, 'to draw a line');
+        if (asked > MOST_ASKED) world.accuse(session, null, `it asked about ${asked} regions`, 'to draw a line');
       }
     },
   }),

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Channel, connectChannel } from '../channel/index.ts';
-import type { MovableDevice } from '../client/index.ts';
+import { DEFAULT_TIMEOUT_MS } from '../client/index.ts';
 import { absentEnd, deviceEnd, type MigrationEnd, type Recovery, recover } from '../engine/index.ts';
 import { Errno, FerryError } from '../errors/index.ts';
 import {
@@ -12,6 +12,7 @@ import {
   type Journals,
   positionOf,
 } from '../journal/index.ts';
+import { isVmName, openAbandoned } from '../vm/index.ts';
 import { type ChannelOptions, wayOf } from './channel-options.ts';
 import { type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { openDevice } from './device-access.ts';
@@ -43,10 +44,10 @@ export async function recoverSide(
   const { entries } = await journals.read(key);
   const begin = entries[0]?.record;
   const paths = begin?.kind === 'BEGIN' ? begin.devices.map(({ path }) => path) : [];
-  const clients: MovableDevice[] = [];
+  const clients: { close(): void }[] = [];
   const kept = key.role === 'receiver' ? await keptBeside(journals, key.group) : null;
   try {
-    const devices = await Promise.all(paths.map((path) => endAt(path, clients, options)));
+    const devices = await Promise.all(paths.map((path) => endAt(path, key.role, clients, options)));
     const committed = positionOf(key.role, entries) === 'COMMIT';
     const channel = begin?.kind === 'BEGIN' && committed ? await receiverOf(begin, options) : null;
     const { peerJournal, force } = options;
@@ -71,9 +72,19 @@ export async function recoverSide(
   }
 }
 
-/** A device whose server has ended does not keep the others from being recovered. */
-async function endAt(path: string, clients: MovableDevice[], options: SideOptions): Promise<MigrationEnd> {
+/** A device whose server has ended does not keep the others from being recovered, and neither does a VM. */
+async function endAt(
+  path: string,
+  role: JournalRole,
+  clients: { close(): void }[],
+  options: SideOptions,
+): Promise<MigrationEnd> {
   try {
+    if (isVmName(path)) {
+      const vm = await openAbandoned(path, role, options.timeout ?? DEFAULT_TIMEOUT_MS);
+      clients.push(vm);
+      return vm.end;
+    }
     const client = await openDevice(path, options.timeout);
     clients.push(client);
     return await deviceEnd(client, null, endOptionsOf(options));

@@ -65,9 +65,14 @@ export class Shell {
     return this.start(args).ended;
   }
 
+  /** Starts a line of the shell. */
+  startLine(line: string): Running {
+    return this.#spawn('bash', ['-o', 'pipefail', '-c', line], []);
+  }
+
   /** Runs a line of the shell to its end; a part of a pipeline that fails makes it fail. */
   sh(line: string): Promise<Outcome> {
-    return this.#spawn('bash', ['-o', 'pipefail', '-c', line], []).ended;
+    return this.startLine(line).ended;
   }
 
   /** Starts `ferry serve` and waits until it listens. */

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BindableDevice } from '../../src/device/index.ts';
 import { Edu, Gpio, NvmeDevice } from '../../src/devices/index.ts';
+import type { Running, Shell } from '../cli/ferry.ts';
 import type { AttachedDevice, Guest } from './harness/guest.ts';
 import type { Lab, Served } from './harness/lab.ts';
 
@@ -106,6 +107,25 @@ export class Vm {
   }
 }
 
+/** A VM of one disk, whose server is a process, as the ones that are killed. */
+export async function vmWithServer(
+  lab: Lab,
+  shell: Shell,
+  name: string,
+  incoming: boolean,
+): Promise<Vm & { readonly server: Running }> {
+  const server = await shell.serve('nvme', name, '--ram', '8M');
+  const socketPath = shell.path(name);
+  const gdbPath = incoming ? lab.path(`gdb-${name}`) : null;
+  const devices = [{ id: 'disk', socketPath, slot: 0x10 }];
+  const guest =
+    gdbPath === null
+      ? await lab.boot({ ...MACHINE, devices })
+      : await lab.expect({ ...MACHINE, devices, incoming: { gdbPath } });
+  const served = { socketPath, reported: [], close: () => void server.kill('SIGKILL') };
+  return Object.assign(new Vm(guest, [served], gdbPath), { server });
+}
+
 /** Records are made durable three times while the VM stands still: how long a busy disk takes for that is not the question. */
 export function journal(): readonly string[] {
   return existsSync(SHARED_MEMORY) ? ['--journal', join(SHARED_MEMORY, `ferry-vm-${process.pid}`)] : [];
@@ -113,10 +133,23 @@ export function journal(): readonly string[] {
 
 const SHARED_MEMORY = '/dev/shm';
 
+/** Whether a busy machine can send as fast as the guest writes is not the question either. */
+const PATIENT = ['--json', '--switch-anyway', '--max-iterations', '8'];
+
+/** What `ferry vm receive` takes for a VM that waits. */
+export function receiveArguments(to: Vm): readonly string[] {
+  return ['vm', 'receive', '--qmp', to.guest.qmpPath, '--gdb', to.gdbPath ?? '', ...to.sockets, ...journal()];
+}
+
+/** What `ferry vm migrate --to` takes for one that is to go. */
+export function sendArguments(from: Vm): readonly string[] {
+  return ['vm', 'migrate', '--qmp', from.guest.qmpPath, ...from.sockets, ...PATIENT, ...journal()];
+}
+
 /** What `ferry vm migrate` takes to move one VM to the other on this host. */
 export function moveArguments(from: Vm, to: Vm): readonly string[] {
   if (to.gdbPath === null || !existsSync(to.guest.qmpPath)) throw new Error('there is no VM that waits');
   const pairs = from.sockets.map((socket, i) => `${socket}=${to.sockets[i]}`);
   const own = ['--qmp', from.guest.qmpPath, '--to-qmp', to.guest.qmpPath, '--to-gdb', to.gdbPath];
-  return ['vm', 'migrate', ...own, ...pairs, '--json', ...journal()];
+  return ['vm', 'migrate', ...own, ...pairs, ...PATIENT, ...journal()];
 }

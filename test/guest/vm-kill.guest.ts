@@ -1,0 +1,79 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { lastJson, type Running, Shell } from '../cli/ferry.ts';
+import { describeInGuests } from './harness/lab.ts';
+import { journal, moveArguments, type Vm, vmWithServer } from './vm-lab.ts';
+
+const LONG = process.env['FERRY_VM'] === 'long';
+/** What is lost once must not be forgiven. */
+const ONCE = { retry: 0, timeout: 120_000 };
+
+const STEPS = ['prepare', 'pre-copy', 'stop', 'stop-copy', 'verify'] as const;
+const VICTIMS = ['ferry', 'the destination QEMU', "the destination's server"] as const;
+type Victim = (typeof VICTIMS)[number];
+
+/** In the short form each process dies once, and each of the later steps is met. */
+const SHORT: readonly (readonly [Victim, (typeof STEPS)[number]])[] = [
+  ['ferry', 'stop-copy'],
+  ['the destination QEMU', 'stop'],
+  ["the destination's server", 'stop-copy'],
+];
+const CASES = LONG ? VICTIMS.flatMap((victim) => STEPS.map((step) => [victim, step] as const)) : SHORT;
+
+describeInGuests('a VM whose migration is killed', (lab) => {
+  describe.runIf(lab.kernel.flavour === 'full')('on q35', () => {
+    let shell: Shell;
+    let vm: Vm;
+    let count = 0;
+
+    beforeAll(async () => {
+      shell = new Shell();
+      vm = await vmWithServer(lab, shell, 'source', false);
+      await vm.guest.load('nvme');
+      await vm.guest.until('test -b /dev/nvme0n1');
+      await vm.guest.run(
+        'head -c 1000000 /dev/urandom > /tmp/data; dd if=/tmp/data of=/dev/nvme0n1 bs=4k conv=fsync',
+      );
+    });
+    afterAll(async () => {
+      await vm?.close();
+      await shell?.close();
+    });
+
+    it.each(CASES)('runs on at the source when %s is killed in %s', ONCE, async (victim, step) => {
+      count += 1;
+      const target = await vmWithServer(lab, shell, `target-${count}`, true);
+      try {
+        const ferry = shell.start(moveArguments(vm, target));
+        await ferry.sees(`"phase":"${step}"`);
+        if (victim === 'ferry') await ferry.kill('SIGKILL');
+        else if (victim === 'the destination QEMU') process.kill(target.guest.pid, 'SIGKILL');
+        else await target.server.kill('SIGKILL');
+        await expectBack(ferry, victim);
+        await expectAlive();
+      } finally {
+        await target.close();
+      }
+    });
+
+    /** The command has failed and says so; what a killed one has left is finished by ferry recover. */
+    async function expectBack(ferry: Running, victim: Victim): Promise<void> {
+      const { status, stdout, stderr } = await ferry.ended;
+      if (victim !== 'ferry') {
+        expect(status, `${stdout}\n${stderr.slice(-2000)}`).toBe(1);
+        expect(lastJson(stdout)['error']).toMatchObject({ owner: 'source' });
+        return;
+      }
+      const recovered = await shell.run('recover', '--json', ...journal());
+      expect(recovered.status, recovered.stdout + recovered.stderr).toBe(0);
+    }
+
+    async function expectAlive(): Promise<void> {
+      const { guest } = vm;
+      await guest.run(
+        'echo 3 > /proc/sys/vm/drop_caches; head -c 1000000 /dev/nvme0n1 | cmp - /tmp/data',
+        10_000,
+      );
+      await guest.run('dd if=/tmp/data of=/dev/nvme0n1 bs=4k conv=fsync 2>/dev/null', 10_000);
+    }
+  });
+});

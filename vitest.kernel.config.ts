@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/kernel-guest/**/*.kernel.ts'],
-    testTimeout: 300_000,
+    testTimeout: 600_000,
     hookTimeout: 180_000,
     teardownTimeout: 30_000,
     pool: 'forks',

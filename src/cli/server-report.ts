@@ -23,6 +23,7 @@ export function describeServer(report: unknown): string[] {
     describeMain(field(report, 'main')),
     ...describeClaim(field(report, 'claim')),
     ...describeHold(report),
+    ...describeHealth(field(report, 'device')),
   ];
 }
 
@@ -62,6 +63,12 @@ function describeMain(main: unknown): string {
   if (field(main, 'connected') !== true) return 'main connection: none';
   const logging = field(main, 'dmaLogging') === true ? ', DMA is being logged' : '';
   return `main connection: a VMM, ${numberOf(main, 'dmaMaps')} DMA maps${logging}`;
+}
+
+/** What no client was told, or what clients ignore. */
+function describeHealth(device: unknown): string[] {
+  const health = field(device, 'health');
+  return Array.isArray(health) ? health.map((each) => `health: ${printable(String(each))}`) : [];
 }
 
 function describeHold(report: unknown): string[] {

@@ -54,6 +54,7 @@ export type {
   DeviceHost,
   DeviceInspection,
   DeviceMigration,
+  InterruptPassage,
   Region,
   RegionArea,
   ServedDevice,

@@ -7,6 +7,7 @@ import type { PrecopyInfo } from '../stream/index.ts';
 import type { DeviceHandover } from './device-handover.ts';
 import type { Doorbell } from './doorbell.ts';
 import type { InterruptController } from './interrupt-controller.ts';
+import type { IrqDescription } from './interrupt-line.ts';
 import type { Log } from './log.ts';
 import type { PciIdentity } from './pci-identity.ts';
 import type { FunctionResetReason, ResetReason } from './reset-reason.ts';
@@ -20,7 +21,7 @@ export interface RegionArea {
 /** What of a region a client may map instead of sending messages. */
 export interface SharedRegion {
   /**
-   * The memfd, which the device owns; the region begins at its byte 0. Call it for every client that is given the fd,
+   * The memfd, which the device owns; the region begins at {@link fileOffset}. Call it for every client that is given the fd,
    * and not before: from the first call on the memory may be written unseen, which costs a migration a comparison.
    */
   expose(): number;
@@ -28,6 +29,8 @@ export interface SharedRegion {
   readonly areas: readonly RegionArea[];
   /** All of the region may be mapped, so that no sparse capability is needed. */
   readonly whole: boolean;
+  /** Where in the file the region begins, in bytes; 0 unless given. */
+  readonly fileOffset?: bigint;
 }
 
 /** One VFIO region. An index that the device lacks is a region of size 0. */
@@ -145,6 +148,20 @@ export interface DeviceInspection {
     /** Delivery is on hold. */
     readonly held: boolean;
   };
+  /** What is wrong with it that no client was told, or that clients ignore, in words for people. */
+  readonly health?: readonly string[];
+}
+
+/** Somebody else who signals the interrupts of a device, such as the kernel. */
+export interface InterruptPassage {
+  /** GET_IRQ_INFO. Throws what has an errno for an index that does not exist. */
+  info(index: number): IrqDescription;
+  /** Vectors from `start` on get their eventfds, which stay the server's until they are replaced; null takes one away. */
+  assign(index: number, start: number, eventfds: readonly (number | null)[]): void;
+  /** Switches an index off. */
+  disable(index: number): void;
+  /** For all vectors of the range, or those that are chosen. */
+  act(action: 'mask' | 'unmask' | 'trigger', index: number, start: number, chosen: readonly boolean[]): void;
 }
 
 /** A device as the server sees it: bound to its host, all parts made. */
@@ -153,6 +170,10 @@ export interface ServedDevice {
   /** By index, VFIO_PCI_NUM_REGIONS (9) of them. */
   readonly regions: readonly Region[];
   readonly interrupts: InterruptController;
+  /** Who signals its interrupts, if not {@link interrupts}: eventfds then go there. */
+  readonly passage?: InterruptPassage;
+  /** False: it can't be reset, and clients are not told that it could. */
+  readonly resettable?: boolean;
   readonly migration: DeviceMigration;
   /** Its work is asynchronous: it can't be served in dedicated mode. */
   readonly asynchronous: boolean;

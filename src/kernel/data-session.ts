@@ -45,6 +45,29 @@ export class DataSession {
     throw this.#failed('read', -result);
   }
 
+  /** Fills `into` at once as far as there is data; how much that was. @throws KernelError */
+  readNow(into: Uint8Array): number {
+    const { system, fd } = this.file;
+    let done = 0;
+    while (done < into.length) {
+      const result = system.readNow(fd, into.subarray(done));
+      if (result === 0 || result === -Errno.ENOMSG) break;
+      if (result < 0) throw this.#failed('read', -result);
+      done += result;
+    }
+    return done;
+  }
+
+  /** Writes all of `bytes` at once. @throws KernelError */
+  writeNow(bytes: Uint8Array): void {
+    const { system, fd } = this.file;
+    for (let done = 0; done < bytes.length; ) {
+      const result = system.writeNow(fd, bytes.subarray(done));
+      if (result <= 0) throw this.#failed('write', result < 0 ? -result : Errno.EIO);
+      done += result;
+    }
+  }
+
   /** Writes all of `bytes`. @throws KernelError */
   async write(bytes: Uint8Array): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
@@ -92,9 +115,24 @@ export class DataSession {
    * flags means nothing: older drivers leave in it what was there.
    */
   async precopyInfo(flagsAreValid: boolean): Promise<KernelPrecopyInfo | null> {
-    const empty = { argsz: PrecopyInfo.size, flags: 0, initialBytes: 0n, dirtyBytes: 0n };
-    const argument = encode(PrecopyInfo, empty);
+    const argument = emptyInfo();
     const result = await this.file.tryLater(VfioIoctl.MIG_GET_PRECOPY_INFO, { argument });
+    return this.#infoIn(argument, result, flagsAreValid);
+  }
+
+  /** The same at once. */
+  precopyInfoNow(): KernelPrecopyInfo | null {
+    const argument = emptyInfo();
+    const result = this.file.try(VfioIoctl.MIG_GET_PRECOPY_INFO, { argument });
+    return this.#infoIn(argument, result, false);
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.file.close();
+  }
+
+  #infoIn(argument: Uint8Array, result: number, flagsAreValid: boolean): KernelPrecopyInfo | null {
     if (result === -Errno.ENOTTY || result === -Errno.EINVAL) return null;
     if (result < 0) throw this.#failed('VFIO_MIG_GET_PRECOPY_INFO', -result);
     const { initialBytes, dirtyBytes, flags } = decode(PrecopyInfo, argument);
@@ -105,14 +143,13 @@ export class DataSession {
     };
   }
 
-  /** Idempotent. */
-  close(): void {
-    this.file.close();
-  }
-
   #failed(call: string, errno: number): KernelError {
     if (errno !== Errno.ENODEV) return callFailed(call, errno, { file: this.file.name });
     const message = `${this.file.name} is over: the device has left the state, or was reset by somebody else`;
     return new KernelError('ERR_SESSION_ABORTED', message, errno, { call });
   }
+}
+
+function emptyInfo(): Uint8Array {
+  return encode(PrecopyInfo, { argsz: PrecopyInfo.size, flags: 0, initialBytes: 0n, dirtyBytes: 0n });
 }

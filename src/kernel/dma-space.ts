@@ -1,6 +1,7 @@
 import { Errno } from '../errors/index.ts';
 import type { DmaMemory } from '../native/index.ts';
 import { KernelError } from './kernel-error.ts';
+import type { KernelFile } from './kernel-file.ts';
 
 /** Memory that a device is to reach: a part of a file, and the address under which the device has it. */
 export interface DmaRequest {
@@ -24,19 +25,29 @@ export interface IovaRange {
   readonly last: bigint;
 }
 
+/** A call to the IOMMU, to be made now or on another thread. */
+export interface IommuCall {
+  readonly request: number;
+  readonly argument: Uint8Array;
+  /** Where the address of the memory goes; absent where the call names a file. */
+  readonly at?: number;
+}
+
 /** What translates IOVAs: a container of type 1, or an address space of iommufd. */
 export interface Iommu {
-  readonly name: string;
+  readonly file: KernelFile;
   /** Page sizes that can be mapped, or-ed together. */
   readonly pageSizes: bigint;
   /** What can be mapped at all; null when the kernel does not tell. */
   ranges(): readonly IovaRange[] | null;
-  /** Maps, by the file itself if it can; 0, or an errno negated. Null: it has to be given memory. */
-  mapFile(request: Required<DmaRequest>): Promise<number> | null;
-  /** Maps memory of this process; 0, or an errno negated. */
-  mapMemory(request: Required<DmaRequest>, memory: DmaMemory): Promise<number>;
-  /** Unmaps what was mapped by one call; 0, or an errno negated. */
-  unmap(iova: bigint, size: bigint): Promise<number>;
+  /** Maps a file as it is; null where only memory can be mapped. */
+  mapFile(request: Required<DmaRequest>): IommuCall | null;
+  /** Maps memory of this process. */
+  mapMemory(request: Required<DmaRequest>): IommuCall;
+  /** Unmaps what was mapped by one call. */
+  unmap(iova: bigint, size: bigint): IommuCall;
+  /** How many bytes a call of {@link unmap} has unmapped. */
+  unmapped(call: IommuCall): bigint;
 }
 
 /** What {@link DmaSpace} needs of the system. */
@@ -52,9 +63,8 @@ export interface DmaMapping {
 }
 
 interface Owned extends DmaMapping {
+  /** Null while it is being mapped, and where the kernel maps the file itself. */
   readonly memory: DmaMemory | null;
-  /** The kernel did not say that it is unmapped: it stays reserved. */
-  stuck: boolean;
 }
 
 const SPACE = 1n << 64n;
@@ -69,6 +79,8 @@ export class DmaSpace {
   readonly #calls: DmaCalls;
   /** Ascending by IOVA. */
   readonly #mappings = new Map<bigint, Owned>();
+  /** The kernel maps files as they are, as far as it is known. */
+  #mapsFiles = true;
 
   constructor(calls: DmaCalls, iommu: Iommu) {
     this.#calls = calls;
@@ -85,47 +97,34 @@ export class DmaSpace {
    * @throws KernelError: EEXIST for what overlaps, EINVAL for what is not aligned, ENOMEM beyond what may be locked
    */
   async map(wanted: DmaRequest): Promise<DmaMapping> {
-    const request = { offset: 0n, readable: true, writable: true, ...wanted };
-    this.#require(request);
-    const { iova, size } = request;
-    const placeholder: Owned = { iova, size, memory: null, stuck: false };
-    // Reserved at once: two calls at a time must not both find the place free.
-    this.#mappings.set(iova, placeholder);
-    try {
-      const byFile = this.iommu.mapFile(request);
-      const result = byFile === null ? -Errno.EOPNOTSUPP : await byFile;
-      if (result === 0) return placeholder;
-      if (result !== -Errno.EOPNOTSUPP) throw this.#refused(request, -result);
-      const owned = await this.#mapMemory(request);
-      this.#mappings.set(iova, owned);
-      return owned;
-    } catch (error) {
-      this.#mappings.delete(iova);
-      throw error;
-    }
+    const request = this.#reserve(wanted);
+    const byFile = this.#fileCall(request);
+    if (byFile !== null && this.#isMapped(request, await this.#later(byFile))) return request;
+    const memory = this.#memoryFor(request);
+    return this.#settle(request, memory, await this.#later(this.iommu.mapMemory(request), memory));
+  }
+
+  /** The same at once, for who can't wait: it blocks for as long as the pinning takes. */
+  mapNow(wanted: DmaRequest): DmaMapping {
+    const request = this.#reserve(wanted);
+    const byFile = this.#fileCall(request);
+    if (byFile !== null && this.#isMapped(request, this.#now(byFile))) return request;
+    const memory = this.#memoryFor(request);
+    return this.#settle(request, memory, this.#now(this.iommu.mapMemory(request), memory));
   }
 
   /** Takes back what {@link map} gave. @throws KernelError ERR_KERNEL_DMA: the memory stays reserved for the device */
-  async unmap({ iova, size }: DmaMapping): Promise<void> {
-    const owned = this.#mappings.get(iova);
-    if (owned === undefined || owned.size !== size) {
-      const context = { iova, size };
-      throw new KernelError(
-        'ERR_KERNEL_ARGUMENT',
-        'nothing is mapped there in that size',
-        Errno.EINVAL,
-        context,
-      );
-    }
-    const result = await this.iommu.unmap(iova, size);
-    if (result < 0) {
-      owned.stuck = true;
-      const context = { iova, size };
-      const message = `${hex(iova)} could not be taken away from the device, and stays reserved for it`;
-      throw new KernelError('ERR_KERNEL_DMA', message, -result, context);
-    }
-    this.#mappings.delete(iova);
-    if (owned.memory !== null) this.#calls.unmapForDma(owned.memory);
+  async unmap(mapping: DmaMapping): Promise<void> {
+    const owned = this.#ownedAt(mapping);
+    const call = this.iommu.unmap(mapping.iova, mapping.size);
+    this.#giveUp(owned, call, await this.#later(call));
+  }
+
+  /** The same at once. */
+  unmapNow(mapping: DmaMapping): void {
+    const owned = this.#ownedAt(mapping);
+    const call = this.iommu.unmap(mapping.iova, mapping.size);
+    this.#giveUp(owned, call, this.#now(call));
   }
 
   /** Takes everything back that can be; what can't stays reserved for as long as the process lives. */
@@ -133,15 +132,74 @@ export class DmaSpace {
     for (const mapping of this.mappings) await this.unmap(mapping).catch(() => {});
   }
 
-  async #mapMemory(request: Required<DmaRequest>): Promise<Owned> {
-    const { fd, offset, size, iova } = request;
+  /** Checks a request, and keeps its place: two calls at a time must not both find it free. */
+  #reserve(wanted: DmaRequest): Required<DmaRequest> {
+    const request = { offset: 0n, readable: true, writable: true, ...wanted };
+    this.#require(request);
+    const { iova, size } = request;
+    this.#mappings.set(iova, { iova, size, memory: null });
+    return request;
+  }
+
+  #fileCall(request: Required<DmaRequest>): IommuCall | null {
+    return this.#mapsFiles ? this.iommu.mapFile(request) : null;
+  }
+
+  /** Whether a file was mapped as it is. A kernel that can't is not asked again. */
+  #isMapped(request: Required<DmaRequest>, result: number): boolean {
+    if (result === 0) return true;
+    if (result !== -Errno.ENOTTY) throw this.#failed(request, -result);
+    this.#mapsFiles = false;
+    return false;
+  }
+
+  #memoryFor(request: Required<DmaRequest>): DmaMemory {
+    const { fd, offset, size } = request;
     const access = (request.readable ? READ : 0) | (request.writable ? WRITE : 0);
     const memory = this.#calls.mapForDma(fd, offset, Number(size), access);
-    if (typeof memory === 'number') throw this.#refused(request, -memory);
-    const result = await this.iommu.mapMemory(request, memory);
-    if (result >= 0) return { iova, size, memory, stuck: false };
-    this.#calls.unmapForDma(memory);
-    throw this.#refused(request, -result);
+    if (typeof memory === 'number') throw this.#failed(request, -memory);
+    return memory;
+  }
+
+  #settle(request: Required<DmaRequest>, memory: DmaMemory, result: number): DmaMapping {
+    const { iova, size } = request;
+    if (result < 0) {
+      this.#calls.unmapForDma(memory);
+      throw this.#failed(request, -result);
+    }
+    this.#mappings.set(iova, { iova, size, memory });
+    return { iova, size };
+  }
+
+  #ownedAt({ iova, size }: DmaMapping): Owned {
+    const owned = this.#mappings.get(iova);
+    if (owned?.size === size) return owned;
+    const context = { iova, size };
+    throw new KernelError(
+      'ERR_KERNEL_ARGUMENT',
+      'nothing is mapped there in that size',
+      Errno.EINVAL,
+      context,
+    );
+  }
+
+  /** Only when the kernel has unmapped all of it is the address given up. */
+  #giveUp({ iova, size, memory }: Owned, call: IommuCall, result: number): void {
+    const errno = result < 0 ? -result : this.iommu.unmapped(call) === size ? 0 : Errno.EIO;
+    if (errno !== 0) {
+      const message = `${hex(iova)} could not be taken away from the device, and stays reserved for it`;
+      throw new KernelError('ERR_KERNEL_DMA', message, errno, { iova, size });
+    }
+    this.#mappings.delete(iova);
+    if (memory !== null) this.#calls.unmapForDma(memory);
+  }
+
+  #later({ request, argument, at }: IommuCall, memory?: DmaMemory): Promise<number> {
+    return this.iommu.file.tryLater(request, { argument, ...pointerTo(memory, at) });
+  }
+
+  #now({ request, argument, at }: IommuCall, memory?: DmaMemory): number {
+    return this.iommu.file.try(request, { argument, ...pointerTo(memory, at) });
   }
 
   #require({ iova, size, offset, readable, writable }: Required<DmaRequest>): void {
@@ -166,11 +224,17 @@ export class DmaSpace {
     fail('the IOMMU has no such addresses: they are reserved, or too high', Errno.EINVAL);
   }
 
-  #refused({ iova, size }: DmaRequest, errno: number): KernelError {
+  /** The place is free again. */
+  #failed({ iova, size }: DmaRequest, errno: number): KernelError {
+    this.#mappings.delete(iova);
     const locked = errno === Errno.ENOMEM ? ': raise the limit of locked memory (ulimit -l)' : '';
     const message = `the IOMMU did not map ${size} bytes at ${hex(iova)}${locked}`;
     return new KernelError('ERR_KERNEL', message, errno, { iova, size });
   }
+}
+
+function pointerTo(memory: DmaMemory | undefined, at: number | undefined) {
+  return memory === undefined || at === undefined ? {} : { pointee: memory, at };
 }
 
 /** Access bits of mapForDma. */

@@ -1,6 +1,5 @@
 import { Errno } from '../errors/index.ts';
-import type { DmaMemory } from '../native/index.ts';
-import type { DmaRequest, Iommu, IovaRange } from './dma-space.ts';
+import type { DmaRequest, Iommu, IommuCall, IovaRange } from './dma-space.ts';
 import { KernelFile } from './kernel-file.ts';
 import type { KernelSystem } from './system.ts';
 import { decode, encode } from './uapi/encode.ts';
@@ -22,12 +21,10 @@ const PAGE_SIZES = 4096n;
 
 /** An address space (IOAS) of iommufd. It belongs to whoever opened it, and may have several devices. */
 export class IommufdSpace implements Iommu {
-  readonly name = PATH;
   readonly pageSizes = PAGE_SIZES;
   readonly file: KernelFile;
   /** What iommufd calls it. */
   readonly id: number;
-  #mapsFiles = true;
 
   private constructor(file: KernelFile, id: number) {
     this.file = file;
@@ -61,29 +58,27 @@ export class IommufdSpace implements Iommu {
     );
   }
 
-  /** Since Linux 6.14; for kernels before it EOPNOTSUPP. */
-  async mapFile({ iova, size, fd, offset, readable, writable }: Required<DmaRequest>): Promise<number> {
-    if (!this.#mapsFiles) return -Errno.EOPNOTSUPP;
+  /** Since Linux 6.14; kernels before it answer ENOTTY. */
+  mapFile({ iova, size, fd, offset, readable, writable }: Required<DmaRequest>): IommuCall {
     const flags = protection(readable, writable);
     const place = { fd, start: offset, length: size, iova };
     const argument = encode(IoasMapFile, { size: IoasMapFile.size, flags, ioasId: this.id, ...place });
-    const result = await this.file.tryLater(IommuIoctl.IOAS_MAP_FILE, { argument });
-    if (result !== -Errno.ENOTTY) return result;
-    this.#mapsFiles = false;
-    return -Errno.EOPNOTSUPP;
+    return { request: IommuIoctl.IOAS_MAP_FILE, argument };
   }
 
-  mapMemory({ iova, size, readable, writable }: Required<DmaRequest>, memory: DmaMemory): Promise<number> {
+  mapMemory({ iova, size, readable, writable }: Required<DmaRequest>): IommuCall {
     const place = { ioasId: this.id, userVa: 0n, length: size, iova };
     const argument = encode(IoasMap, { size: IoasMap.size, flags: protection(readable, writable), ...place });
-    return this.file.tryLater(IommuIoctl.IOAS_MAP, { argument, pointee: memory, at: IoasMap.at.userVa });
+    return { request: IommuIoctl.IOAS_MAP, argument, at: IoasMap.at.userVa };
   }
 
-  async unmap(iova: bigint, length: bigint): Promise<number> {
+  unmap(iova: bigint, length: bigint): IommuCall {
     const argument = encode(IoasUnmap, { size: IoasUnmap.size, ioasId: this.id, iova, length });
-    const result = await this.file.tryLater(IommuIoctl.IOAS_UNMAP, { argument });
-    if (result < 0) return result;
-    return decode(IoasUnmap, argument).length === length ? 0 : -Errno.EIO;
+    return { request: IommuIoctl.IOAS_UNMAP, argument };
+  }
+
+  unmapped({ argument }: IommuCall): bigint {
+    return decode(IoasUnmap, argument).length;
   }
 
   close(): void {

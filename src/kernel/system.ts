@@ -1,4 +1,4 @@
-import { constants, openSync } from 'node:fs';
+import { constants, openSync, readSync, writeSync } from 'node:fs';
 import { Errno } from '../errors/index.ts';
 import { loadNative, type Native } from '../native/index.ts';
 
@@ -28,16 +28,28 @@ export type KernelSystem = Pick<
 > & {
   /** open(2) for reading and writing, with CLOEXEC. */
   open(path: string): number;
+  /** read(2) at the file's own position. */
+  readNow(fd: number, into: Uint8Array): number;
+  /** write(2). */
+  writeNow(fd: number, from: Uint8Array): number;
 };
 
 /** The kernel of this machine. */
 export function kernelSystem(native: Native = loadNative()): KernelSystem {
-  return { ...native, open: openFile };
+  return { ...native, open: openFile, readNow, writeNow };
 }
 
-function openFile(path: string): number {
+const openFile = (path: string): number => attempt(() => openSync(path, constants.O_RDWR));
+/** Null: where the file is. Any number would be a position, which files of sessions do not have (ESPIPE). */
+const readNow = (fd: number, into: Uint8Array): number =>
+  attempt(() => readSync(fd, into, 0, into.length, null));
+const writeNow = (fd: number, from: Uint8Array): number =>
+  attempt(() => writeSync(fd, from, 0, from.length, null));
+
+/** What Node throws, as the errno that it is made of: the only part that is right for all of them (ENOMSG). */
+function attempt(call: () => number): number {
   try {
-    return openSync(path, constants.O_RDWR);
+    return call();
   } catch (error) {
     const errno = error instanceof Error && 'errno' in error ? error.errno : undefined;
     return typeof errno === 'number' && errno < 0 ? errno : -Errno.EIO;

@@ -1,7 +1,6 @@
 import { Errno } from '../errors/index.ts';
-import type { DmaMemory } from '../native/index.ts';
 import { bitmapSize, CapabilityHeader } from '../protocol/index.ts';
-import type { DmaRequest, Iommu, IovaRange } from './dma-space.ts';
+import type { DmaRequest, Iommu, IommuCall, IovaRange } from './dma-space.ts';
 import { KernelError } from './kernel-error.ts';
 import { KernelFile } from './kernel-file.ts';
 import type { KernelSystem } from './system.ts';
@@ -31,7 +30,6 @@ const DEFAULT_PAGE_SIZES = 4096n;
 
 /** A container of type 1: groups that share one view of memory. */
 export class Type1Container implements Iommu {
-  readonly name = PATH;
   readonly file: KernelFile;
   readonly #type: number;
   #isSet = false;
@@ -89,18 +87,20 @@ export class Type1Container implements Iommu {
     return null;
   }
 
-  mapMemory({ iova, size, readable, writable }: Required<DmaRequest>, memory: DmaMemory): Promise<number> {
+  mapMemory({ iova, size, readable, writable }: Required<DmaRequest>): IommuCall {
     const flags = (readable ? MAP_READ : 0) | (writable ? MAP_WRITE : 0);
     const argument = encode(Type1Map, { argsz: Type1Map.size, flags, vaddr: 0n, iova, size });
-    return this.file.tryLater(VfioIoctl.IOMMU_MAP_DMA, { argument, pointee: memory, at: Type1Map.at.vaddr });
+    return { request: VfioIoctl.IOMMU_MAP_DMA, argument, at: Type1Map.at.vaddr };
   }
 
-  async unmap(iova: bigint, size: bigint): Promise<number> {
+  unmap(iova: bigint, size: bigint): IommuCall {
     const argument = encode(Type1Unmap, { argsz: Type1Unmap.size, flags: 0, iova, size });
-    const result = await this.file.tryLater(VfioIoctl.IOMMU_UNMAP_DMA, { argument });
-    if (result < 0) return result;
-    // "The actual unmapped size is returned in the size field": less means that something is still mapped.
-    return decode(Type1Unmap, argument).size === size ? 0 : -Errno.EIO;
+    return { request: VfioIoctl.IOMMU_UNMAP_DMA, argument };
+  }
+
+  /** "The actual unmapped size is returned in the size field": less means that something is still mapped. */
+  unmapped({ argument }: IommuCall): bigint {
+    return decode(Type1Unmap, argument).size;
   }
 
   /** Starts (true) or stops to track which pages are written: of all devices together. */

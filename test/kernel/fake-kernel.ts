@@ -182,6 +182,16 @@ export class FakeKernel implements KernelSystem {
     return this.#transfer(fd, (driver, session) => driver.write(session, from));
   }
 
+  readNow(fd: number, into: Uint8Array): number {
+    const file = this.files.get(fd);
+    return file?.kind === 'session' ? file.device.driver.read(file.session, into) : -Errno.EBADF;
+  }
+
+  writeNow(fd: number, from: Uint8Array): number {
+    const file = this.files.get(fd);
+    return file?.kind === 'session' ? file.device.driver.write(file.session, from) : -Errno.EBADF;
+  }
+
   pread(fd: number, into: Uint8Array, offset: number, length: number, position: number | bigint): number {
     return this.#region(fd, position, (region, at) =>
       region.read(at, into.subarray(offset, offset + length)),

@@ -15,7 +15,7 @@ export function handleDeviceInfo(served: ServedConnection, message: IncomingMess
   deviceGetInfo.request.decode(message.payload(), message.fds.length);
   const reply = deviceGetInfo.reply.encode({
     argsz: DeviceInfo.size,
-    flags: DeviceInfoFlag.RESET | DeviceInfoFlag.PCI,
+    flags: DeviceInfoFlag.PCI | (served.server.device.resettable === false ? 0 : DeviceInfoFlag.RESET),
     numRegions: served.server.v1 === null ? PCI_NUM_REGIONS : V1_REGION_INDEX + 1,
     numIrqs: PCI_NUM_IRQS,
   });

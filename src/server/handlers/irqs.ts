@@ -1,3 +1,4 @@
+import type { InterruptPassage } from '../../device/index.ts';
 import { Errno } from '../../errors/index.ts';
 import { deviceGetIrqInfo, deviceSetIrqs, IrqInfo, IrqSetFlag, type ValueOf } from '../../protocol/index.ts';
 import type { IncomingMessage } from '../../transport/index.ts';
@@ -11,7 +12,7 @@ type SetIrqs = ValueOf<typeof deviceSetIrqs.request>;
 /** DEVICE_GET_IRQ_INFO. */
 export function handleIrqInfo(served: ServedConnection, message: IncomingMessage): boolean {
   const { index } = deviceGetIrqInfo.request.decode(message.payload(), message.fds.length);
-  const { count, flags } = served.server.device.interrupts.info(index);
+  const { count, flags } = signallerOf(served).info(index);
   answer(served, message, deviceGetIrqInfo.reply.encode({ argsz: IrqInfo.size, flags, index, count }));
   return true;
 }
@@ -28,15 +29,20 @@ export function handleSetIrqs(served: ServedConnection, message: IncomingMessage
   return true;
 
   function requireVectors(on: ServedConnection, { count: wanted }: SetIrqs): void {
-    const info = on.server.device.interrupts.info(index);
+    const info = signallerOf(on).info(index);
     if (start + wanted <= info.count && (wanted === 0 || start < info.count)) return;
     const text = `interrupt index ${index} has ${info.count} vectors`;
     throw new ServerError('ERR_BAD_RANGE', text, { index, start, count: wanted });
   }
 }
 
+/** Who signals the interrupts of the device. */
+function signallerOf({ server: { device } }: ServedConnection): Pick<InterruptPassage, 'info' | 'disable'> {
+  return device.passage ?? device.interrupts;
+}
+
 function disable(served: ServedConnection, index: number): void {
-  served.server.device.interrupts.disable(index);
+  signallerOf(served).disable(index);
   served.server.eventfds.release(index);
 }
 
@@ -54,18 +60,33 @@ function assign(
   const fds = message.takeFds();
   const { eventfds, device } = served.server;
   const triggers = Array.from({ length: count }, (_, i) => eventfds.assign(index, start + i, fds[i] ?? null));
-  device.interrupts.setTriggers(index, start, triggers);
+  if (device.passage === undefined) device.interrupts.setTriggers(index, start, triggers);
+  else
+    device.passage.assign(
+      index,
+      start,
+      Array.from({ length: count }, (_, i) => fds[i] ?? null),
+    );
 }
 
 /** MASK, UNMASK and TRIGGER, for all vectors of the range or for those that a byte each selects. */
 function act(served: ServedConnection, { flags, index, start, count, data }: SetIrqs): void {
-  const { interrupts } = served.server.device;
+  const { interrupts, passage } = served.server.device;
   const bySelection = (flags & IrqSetFlag.DATA_BOOL) !== 0;
   const run = (vector: number, length: number): void => {
     if ((flags & IrqSetFlag.ACTION_MASK) !== 0) interrupts.mask(index, vector, length);
     else if ((flags & IrqSetFlag.ACTION_UNMASK) !== 0) interrupts.unmask(index, vector, length);
     else for (let i = 0; i < length; i += 1) interrupts.loopback(index, vector + i);
   };
+  if (passage !== undefined) {
+    const chosen = Array.from({ length: count }, (_, i) => !bySelection || data[i] !== 0);
+    return passage.act(actionOf(flags), index, start, chosen);
+  }
   if (!bySelection) return run(start, count);
   for (let i = 0; i < count; i += 1) if (data[i] !== 0) run(start + i, 1);
+}
+
+function actionOf(flags: number): 'mask' | 'unmask' | 'trigger' {
+  if ((flags & IrqSetFlag.ACTION_MASK) !== 0) return 'mask';
+  return (flags & IrqSetFlag.ACTION_UNMASK) !== 0 ? 'unmask' : 'trigger';
 }

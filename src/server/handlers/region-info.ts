@@ -45,7 +45,7 @@ function encode(region: Region, shared: SharedRegion | null): Uint8Array {
     flags: flagsOf(region) | (shared === null ? 0 : RegionInfoFlag.MMAP) | (sparse ? RegionInfoFlag.CAPS : 0),
     index: region.index,
     size: BigInt(region.size),
-    offset: 0n,
+    offset: shared?.fileOffset ?? 0n,
     capabilities: sparse ? [{ kind: 'sparse-mmap' as const, areas }] : [],
   };
   const { length } = deviceGetRegionInfo.reply.encode(value);

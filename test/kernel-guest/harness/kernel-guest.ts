@@ -11,7 +11,7 @@ const ROOT = resolve(import.meta.dirname, '../../..');
 const MEMORY_MIB = 640;
 /** Emulated, on a machine that has other things to do. */
 const BOOT_TIMEOUT = 90_000;
-const COMMAND_TIMEOUT = 100_000;
+const COMMAND_TIMEOUT = 200_000;
 
 /** The UUIDs of the two mediated devices that every guest has. */
 export const MTTY = ['83b8f4f2-509f-382f-3c1e-e6bfe0fa1001', '83b8f4f2-509f-382f-3c1e-e6bfe0fa1002'] as const;

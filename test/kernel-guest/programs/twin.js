@@ -5,8 +5,8 @@ import { MigrationState } from '../../../dist/states/index.js';
 const SIZE = 96;
 /** In the state: line control and scratch of the first port. */
 export const REGISTERS_AT = 24;
-const CONFIG = 7;
-const CONFIG_SIZE = 0xff;
+/** Of its regions, by index: two UARTs, and a configuration space that is one byte short. */
+const SIZES = { 0: 8, 1: 8, 7: 0xff };
 
 class Twin extends PciDevice {
   identity = {
@@ -58,27 +58,26 @@ class Twin extends PciDevice {
 /** A twin, to be served; `state` is what it has. */
 export function makeTwin() {
   const twin = new Twin();
-  return {
-    twin,
-    device: {
-      bind: (host) => {
-        const served = twin.bind(host);
-        const regions = served.regions.map((region) =>
-          region.index === CONFIG ? limited(region, CONFIG_SIZE) : region,
-        );
-        return new Proxy(served, {
-          get: (target, key) => (key === 'regions' ? regions : bound(target, key)),
-        });
-      },
-    },
+  const bind = (host) => {
+    const served = twin.bind(host);
+    const regions = served.regions.map((region) => withSize(region, SIZES[region.index] ?? region.size));
+    return overlaid(served, { regions });
   };
+  return { twin, device: { bind } };
 }
 
-function limited(region, size) {
-  return new Proxy(region, { get: (target, key) => (key === 'size' ? size : bound(target, key)) });
+/** Registers that nobody touches here. */
+function withSize(region, size) {
+  if (region.size === size) return region;
+  return overlaid(region, { size, readable: true, writable: true });
 }
 
-function bound(target, key) {
-  const value = target[key];
-  return typeof value === 'function' ? value.bind(target) : value;
+function overlaid(target, members) {
+  return new Proxy(target, {
+    get: (_, key) => {
+      if (key in members) return members[key];
+      const value = target[key];
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }

@@ -1,7 +1,7 @@
 import type { Diagnosis } from './diagnosis.ts';
 import { type Finding, isPrevented, judge } from './finding.ts';
 import { Host } from './gather/host.ts';
-import { gatherKernelDevice } from './gather/kernel-device.ts';
+import { gatherKernelDevice, type KernelProber } from './gather/kernel-device.ts';
 import { gatherMachine } from './gather/machine.ts';
 import { gatherSocket } from './gather/socket.ts';
 import { KERNEL_DEVICE_RULES, MACHINE_RULES, SOCKET_RULES } from './rules/index.ts';
@@ -16,12 +16,14 @@ import { parseTarget } from './target.ts';
 
 /** How {@link diagnose} looks. */
 export interface DiagnoseOptions {
-  /** Whether a server may be connected to; true by default. It is not in any case where that would disturb a client. */
+  /** Whether a server may be connected to, or a device opened; true by default. Neither is where that disturbs anybody. */
   readonly connect?: boolean;
   /** How long to wait for each answer of a server, in milliseconds; 2000 by default. */
   readonly timeoutMs?: number;
   /** The machine; this one by default. */
   readonly host?: Host;
+  /** Opens a device of the kernel and asks it; by default for real. */
+  readonly probe?: KernelProber;
 }
 
 const DEFAULT_TIMEOUT_MS = 2000;
@@ -48,7 +50,7 @@ export async function diagnose(
       return conclude({ kind: 'machine', target: null, seen, notLooked }, judge(MACHINE_RULES, facts));
     }
     default: {
-      const facts = gatherKernelDevice(host, named.kind, named.name);
+      const facts = await gatherKernelDevice(host, named.kind, named.name, connect ? options.probe : null);
       const [seen, notLooked] = [seenOfKernelDevice(facts), notLookedOfKernelDevice(facts)];
       return conclude(
         { kind: named.kind, target: named.name, seen, notLooked },

@@ -1,3 +1,4 @@
+import { stateName } from '../states/index.ts';
 import type { Caller, FileFacts } from './file-facts.ts';
 import type { ProcessFacts } from './process-facts.ts';
 import type { VariantDriver } from './variant-drivers.ts';
@@ -85,6 +86,32 @@ export interface KernelDeviceFacts {
   readonly debugfs: boolean;
   /** Who has the device open; empty also when nobody may be looked into. */
   readonly users: readonly ProcessFacts[];
+  /** What came of opening it. */
+  readonly opening: Opening;
+}
+
+/** What came of opening a device for a moment. */
+export type Opening =
+  | { readonly kind: 'none'; readonly why: string }
+  | { readonly kind: 'refused'; readonly errno: number; readonly message: string }
+  | {
+      readonly kind: 'opened';
+      /** MigrationFlag bits; null: no migration is offered. */
+      readonly flags: bigint | null;
+      readonly state: number | null;
+      readonly logsDma: boolean;
+      /** What can't be done with it, for people. */
+      readonly limits: readonly string[];
+    };
+
+/** Whether the device's driver was asked for its migration, and so what it offers is known. */
+export function offersKnown({ opening, migrationState }: KernelDeviceFacts): boolean {
+  return opening.kind === 'opened' || migrationState !== null;
+}
+
+/** The name of the migration state, from wherever it is known. */
+export function stateOf({ opening, migrationState }: KernelDeviceFacts): string | null {
+  return opening.kind === 'opened' && opening.state !== null ? stateName(opening.state) : migrationState;
 }
 
 /** The name of a driver or module with underscores, as modules are named. */

@@ -1,6 +1,7 @@
+import { MigrationFlag } from '../states/index.ts';
 import type { NotLooked, Seen } from './diagnosis.ts';
 import { permissionsText } from './file-facts.ts';
-import type { KernelDeviceFacts, MachineFacts } from './kernel-facts.ts';
+import { type KernelDeviceFacts, type MachineFacts, offersKnown, stateOf } from './kernel-facts.ts';
 import { processText } from './process-facts.ts';
 
 /** What was seen of the machine. */
@@ -22,8 +23,7 @@ export function seenOfMachine(facts: MachineFacts): Seen[] {
 
 /** What was seen of a device of the kernel. */
 export function seenOfKernelDevice(facts: KernelDeviceFacts): Seen[] {
-  const { exists, id, driver, group, parent, physicalFunction, matching, migrationState, users, deviceNode } =
-    facts;
+  const { exists, id, driver, group, parent, physicalFunction, matching, users, deviceNode } = facts;
   if (!exists) return [];
   return [
     ...(id === null
@@ -48,7 +48,7 @@ export function seenOfKernelDevice(facts: KernelDeviceFacts): Seen[] {
       ? []
       : [{ what: group.node.path, is: permissionsText(group.node) }]),
     ...(deviceNode === null ? [] : [{ what: deviceNode.path, is: permissionsText(deviceNode) }]),
-    ...(migrationState === null ? [] : [{ what: 'migration', is: `offered; ${migrationState}` }]),
+    ...migrationSeen(facts),
     ...(users.length === 0 ? [] : [{ what: 'open in', is: users.map(processText).join(', ') }]),
   ];
 }
@@ -69,7 +69,9 @@ export function notLookedOfMachine({ settings, loadable }: MachineFacts): NotLoo
 /** What was not looked at of a device, and why. */
 export function notLookedOfKernelDevice(facts: KernelDeviceFacts): NotLooked[] {
   const missed = notLookedOfMachine(facts.machine);
-  if (facts.exists && facts.migrationState === null)
+  if (facts.exists && facts.opening.kind === 'none')
+    missed.push({ what: 'the device itself', why: facts.opening.why });
+  if (facts.exists && !offersKnown(facts))
     missed.push({
       what: 'whether the driver offers migration',
       why: facts.debugfs ? 'debugfs does not show it' : 'debugfs can not be read (root; CONFIG_VFIO_DEBUGFS)',
@@ -80,6 +82,22 @@ export function notLookedOfKernelDevice(facts: KernelDeviceFacts): NotLooked[] {
       why: 'processes of other accounts can not be looked into',
     });
   return missed;
+}
+
+function migrationSeen(facts: KernelDeviceFacts): Seen[] {
+  const { opening } = facts;
+  const state = stateOf(facts);
+  const limits = opening.kind === 'opened' ? opening.limits.map((is) => ({ what: 'limit', is })) : [];
+  if (!offersKnown(facts)) return limits;
+  if (opening.kind === 'opened' && opening.flags === null)
+    return [{ what: 'migration', is: 'not offered' }, ...limits];
+  const names = opening.kind === 'opened' ? ` (${flagNames(opening.flags ?? 0n)})` : '';
+  return [{ what: 'migration', is: `offered${names}; ${state ?? 'state unknown'}` }, ...limits];
+}
+
+function flagNames(flags: bigint): string {
+  const set = Object.entries(MigrationFlag).filter(([, bit]) => (flags & BigInt(bit)) !== 0n);
+  return set.map(([name]) => name).join(', ');
 }
 
 function groupText(number: number, members: readonly string[]): string {

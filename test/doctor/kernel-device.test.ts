@@ -1,5 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import type { KernelProber } from '../../src/doctor/gather/kernel-device.ts';
 import { diagnose, KERNEL_DEVICE_RULES } from '../../src/doctor/index.ts';
+import { Errno, type RefusalError } from '../../src/errors/index.ts';
+import { KernelError, probeKernelDevice } from '../../src/kernel/index.ts';
+import { FakeKernel } from '../kernel/fake-kernel.ts';
 import { FakeHost, pciDevice, READY, type Tree } from './fake-host.ts';
 
 const VF = '0000:01:00.2';
@@ -15,7 +19,36 @@ afterEach(() => {
 
 function look(tree: Tree, what: string | undefined = VF, caller?: { uid: number; gids: number[] }) {
   host = new FakeHost(tree, caller);
-  return diagnose(what, { host });
+  return diagnose(what, { host, connect: false });
+}
+
+/** What opening a device comes to. */
+function asked(flags: bigint | null, dmaLogging = true, refused: RefusalError | null = null): KernelProber {
+  const place = {
+    name: VF,
+    bus: 'pci',
+    folder: '',
+    driver: null,
+    group: 7,
+    groupMembers: [],
+    file: null,
+  } as const;
+  const more = {
+    driver: null,
+    group: 7,
+    groupFlags: 1,
+    groupMembers: [],
+    way: 'group',
+    limits: ['a limit'],
+  } as const;
+  const report = refused === null ? { name: VF, bus: 'pci', dmaLogging, ...more } : null;
+  return async () => ({ place, refused, report, flags, state: flags === null ? null : 2 });
+}
+
+/** The same as {@link look}, but the device is opened. */
+function open(tree: Tree, probe: KernelProber) {
+  host = new FakeHost(tree);
+  return diagnose(VF, { host, probe });
 }
 
 /** A tree without what begins with one of these. */
@@ -30,6 +63,16 @@ const qemu = (name: string, ...args: readonly string[]): Tree => ({
   'proc/200/cmdline': ['qemu-system-x86_64', '-device', `vfio-pci,host=${name}`, ...args].join('\0'),
   'proc/200/fd/9': '-> /dev/vfio/7',
 });
+const mdev: Tree = {
+  ...READY,
+  [`sys/devices/virtual/mtty/mtty/${UUID}/driver`]: '-> ../../../../../bus/mdev/drivers/mtty',
+  [`sys/devices/virtual/mtty/mtty/${UUID}/iommu_group`]: '-> ../../../../../kernel/iommu_groups/0',
+  [`sys/bus/mdev/devices/${UUID}`]: `-> ../../../devices/virtual/mtty/mtty/${UUID}`,
+  [`sys/kernel/iommu_groups/0/devices/${UUID}`]: '',
+  'dev/vfio/0': '',
+  'sys/class/mdev_bus/mtty': '',
+  [`sys/kernel/debug/vfio/${UUID}/migration/state`]: 'RUNNING',
+};
 const config = (text: string): Tree => ({ 'boot/config-6.12.0-test': text });
 const full = READY['boot/config-6.12.0-test'] ?? '';
 
@@ -110,9 +153,47 @@ describe('a device of the kernel', () => {
   });
 
   it('is tried for every rule', () => {
-    // Root may lock all memory, so this one needs another caller.
-    const tried = new Set([...cases.map(([id]) => id), 'mlock-limit']);
+    // Root may lock all memory, so one needs another caller; the others are about a device that was opened.
+    const opened = ['open-refused', 'migration-not-offered', 'device-logs-nothing'];
+    const tried = new Set([...cases.map(([id]) => id), 'mlock-limit', ...opened]);
     expect(new Set(KERNEL_DEVICE_RULES.map(({ id }) => id))).toEqual(tried);
+  });
+
+  it('is opened when nobody has it, and asked what it offers', async () => {
+    const { findings, seen, notLooked } = await open(movable, asked(7n));
+    expect(findings).toEqual([]);
+    expect(notLooked).toEqual([]);
+    expect(seen).toContainEqual({ what: 'migration', is: 'offered (STOP_COPY, P2P, PRE_COPY); RUNNING' });
+    expect(seen).toContainEqual({ what: 'limit', is: 'a limit' });
+  });
+
+  it.each([
+    ['migration-not-offered', asked(null)],
+    ['device-logs-nothing', asked(3n, false)],
+    ['open-refused', asked(null, true, new KernelError('ERR_KERNEL_BUSY', 'another has it', Errno.EBUSY))],
+  ])('that was opened: %s', async (id, probe) => {
+    const { findings } = await open(movable, probe);
+    expect(findings.map((each) => each.id)).toEqual([id]);
+    expect(findings[0]?.next.length).toBeGreaterThan(0);
+  });
+
+  it('is not opened while another process has it', async () => {
+    const { notLooked } = await open({ ...movable, ...qemu(VF) }, () =>
+      Promise.reject(new Error('it was opened')),
+    );
+    expect(notLooked).toContainEqual({
+      what: 'the device itself',
+      why: 'another process has it open, and must not be disturbed',
+    });
+  });
+
+  it('is asked through the client for such devices', async () => {
+    const kernel = new FakeKernel({});
+    kernel.add(UUID, {});
+    host = new FakeHost(mdev);
+    const probe: KernelProber = (name) => probeKernelDevice(name, { system: kernel, sysfs: kernel.sysfs });
+    const { seen } = await diagnose(UUID, { host, probe });
+    expect(seen).toContainEqual({ what: 'migration', is: 'offered (STOP_COPY, P2P, PRE_COPY); RUNNING' });
   });
 
   it('may be out of reach of an account', async () => {
@@ -133,16 +214,6 @@ describe('a device of the kernel', () => {
   });
 
   it('can be a mediated device', async () => {
-    const mdev: Tree = {
-      ...READY,
-      [`sys/devices/virtual/mtty/mtty/${UUID}/driver`]: '-> ../../../../../bus/mdev/drivers/mtty',
-      [`sys/devices/virtual/mtty/mtty/${UUID}/iommu_group`]: '-> ../../../../../kernel/iommu_groups/0',
-      [`sys/bus/mdev/devices/${UUID}`]: `-> ../../../devices/virtual/mtty/mtty/${UUID}`,
-      [`sys/kernel/iommu_groups/0/devices/${UUID}`]: '',
-      'dev/vfio/0': '',
-      'sys/class/mdev_bus/mtty': '',
-      [`sys/kernel/debug/vfio/${UUID}/migration/state`]: 'RUNNING',
-    };
     const { findings, seen } = await look(mdev, UUID);
     expect(findings).toEqual([]);
     expect(seen).toEqual(

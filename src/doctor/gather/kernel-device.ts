@@ -1,4 +1,12 @@
-import type { GroupFacts, GroupMember, KernelDeviceFacts } from '../kernel-facts.ts';
+import { probeKernelDevice } from '../../kernel/index.ts';
+import { mayUse } from '../file-facts.ts';
+import {
+  type GroupFacts,
+  type GroupMember,
+  isVfioDriver,
+  type KernelDeviceFacts,
+  type Opening,
+} from '../kernel-facts.ts';
 import type { ProcessFacts } from '../process-facts.ts';
 import { variantDriverFor } from '../variant-drivers.ts';
 import type { Host } from './host.ts';
@@ -9,8 +17,46 @@ import { processFacts } from './processes.ts';
 /** The base class of bridges (PCI Code and ID Assignment Specification). */
 const BRIDGE = 0x06;
 
-/** Everything about a device that the kernel has, without opening it. */
-export function gatherKernelDevice(host: Host, kind: 'pci' | 'mdev', name: string): KernelDeviceFacts {
+/** Opens a device and asks it. */
+export type KernelProber = typeof probeKernelDevice;
+
+/**
+ * Everything about a device that the kernel has: by files first, then, where that disturbs nobody, by opening it. `probe`
+ * null: it is not opened.
+ */
+export async function gatherKernelDevice(
+  host: Host,
+  kind: 'pci' | 'mdev',
+  name: string,
+  probe: KernelProber | null = probeKernelDevice,
+): Promise<KernelDeviceFacts> {
+  const facts = lookAtDevice(host, kind, name);
+  const why = probe === null ? 'it was asked not to open it (--no-connect)' : reasonNotToOpen(facts);
+  return {
+    ...facts,
+    opening: why === null && probe !== null ? await open(name, probe) : { kind: 'none', why: why ?? '' },
+  };
+}
+
+type Closed = Omit<KernelDeviceFacts, 'opening'>;
+
+/** Why the device is not opened; null when it may be. */
+function reasonNotToOpen({ exists, driver, group, deviceNode, machine, users }: Closed): string | null {
+  if (!exists) return 'there is no such device';
+  if (driver === null || !isVfioDriver(driver)) return 'no VFIO driver has it';
+  if (users.length > 0) return 'another process has it open, and must not be disturbed';
+  const doors = [group?.node, deviceNode].filter((node) => node !== undefined && node !== null);
+  if (doors.every(({ kind }) => kind === 'missing')) return 'its file in /dev/vfio is not there';
+  return doors.some((node) => mayUse(node, machine.caller)) ? null : 'this account may not use its file';
+}
+
+async function open(name: string, probe: KernelProber): Promise<Opening> {
+  const { refused, report, flags, state } = await probe(name);
+  if (refused !== null) return { kind: 'refused', errno: refused.errno, message: refused.message };
+  return { kind: 'opened', flags, state, logsDma: report?.dmaLogging === true, limits: report?.limits ?? [] };
+}
+
+function lookAtDevice(host: Host, kind: 'pci' | 'mdev', name: string): Closed {
   const folder = kind === 'pci' ? `sys/bus/pci/devices/${name}` : `sys/bus/mdev/devices/${name}`;
   const machine = gatherMachine(host);
   const id = kind === 'pci' ? pciId(host, name) : null;

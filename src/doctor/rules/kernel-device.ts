@@ -1,6 +1,7 @@
+import { Errno } from '../../errors/index.ts';
 import { mayUse, permissionsText } from '../file-facts.ts';
 import type { Rule } from '../finding.ts';
-import { isVfioDriver, type KernelDeviceFacts, moduleName } from '../kernel-facts.ts';
+import { isVfioDriver, type KernelDeviceFacts, moduleName, offersKnown, stateOf } from '../kernel-facts.ts';
 import { processText } from '../process-facts.ts';
 import { offersMigration } from '../variant-drivers.ts';
 import { joined } from './device-rule.ts';
@@ -134,6 +135,14 @@ export const kernelDeviceRules: readonly Rule<KernelDeviceFacts>[] = [
     ],
   },
   {
+    id: 'open-refused',
+    certainty: 'certain',
+    effect: 'prevents',
+    finding: ({ opening }) => (opening.kind === 'refused' ? opening.message : null),
+    why: 'A VMM that opens the device is told the same.',
+    next: ({ opening }) => nextAfterRefusal(opening.kind === 'refused' ? opening.errno : 0),
+  },
+  {
     id: 'mlock-limit',
     certainty: 'suspected',
     effect: 'endangers',
@@ -186,7 +195,7 @@ export const kernelMigrationRules: readonly Rule<KernelDeviceFacts>[] = [
       const { variant, matching, driver, exists, id } = facts;
       if (!exists || id === null || variant !== null || matching.some((module) => module !== 'vfio_pci'))
         return null;
-      if (facts.migrationState !== null || (driver !== null && offersMigration(driver))) return null;
+      if (offersKnown(facts) || (driver !== null && offersMigration(driver))) return null;
       return `no driver of Linux 7.2 offers migration for ${hex(id.vendor)}:${hex(id.device)}`;
     },
     why: 'QEMU says: "VFIO migration is not supported in kernel".',
@@ -215,11 +224,40 @@ export const kernelMigrationRules: readonly Rule<KernelDeviceFacts>[] = [
     ],
   },
   {
+    id: 'migration-not-offered',
+    certainty: 'certain',
+    effect: 'prevents',
+    finding: ({ opening, driver, name }) =>
+      opening.kind === 'opened' && opening.flags === null
+        ? `${driver} offers no migration for ${name}`
+        : null,
+    why: 'It was asked (VFIO_DEVICE_FEATURE_MIGRATION). QEMU says: "VFIO migration is not supported in kernel".',
+    next: ({ variant, driver, matching }) => {
+      const other = matching.find((module) => module !== moduleName(driver ?? '') && module !== 'vfio_pci');
+      if (other !== undefined) return [`bind it to ${other}, which is made for it`];
+      return variant === null
+        ? ['see what the driver says: dmesg']
+        : [...variant.needs, 'see what the driver says: dmesg'];
+    },
+  },
+  {
+    id: 'device-logs-nothing',
+    certainty: 'certain',
+    effect: 'endangers',
+    finding: ({ opening, driver }) =>
+      opening.kind === 'opened' && opening.flags !== null && !opening.logsDma
+        ? `${driver} does not log what the device writes by DMA`
+        : null,
+    why: 'All guest memory counts as written, and is sent again while the VM stands still.',
+    next: () => ['use an IOMMU that tracks dirty pages, with iommufd', 'or allow for the downtime'],
+  },
+  {
     id: 'driver-offers-none',
     certainty: 'likely',
     effect: 'prevents',
-    finding: ({ driver, migrationState, debugfs, machine, users, name }) => {
-      if (driver === null || !offersMigration(driver) || migrationState !== null || !debugfs) return null;
+    finding: (facts) => {
+      const { driver, debugfs, machine, users, name } = facts;
+      if (driver === null || !offersMigration(driver) || offersKnown(facts) || !debugfs) return null;
       if (machine.settings?.has('CONFIG_VFIO_DEBUGFS') !== true || users.length > 0) return null;
       return `${driver} has ${name}, but offers no migration for it`;
     },
@@ -233,8 +271,8 @@ export const kernelMigrationRules: readonly Rule<KernelDeviceFacts>[] = [
     id: 'driver-needs',
     certainty: 'suspected',
     effect: 'endangers',
-    finding: ({ driver, variant, migrationState }) =>
-      driver !== null && variant !== null && driverIs(driver, variant.module) && migrationState === null
+    finding: ({ driver, variant, ...facts }) =>
+      variant !== null && driverIs(driver, variant.module) && !offersKnown({ driver, variant, ...facts })
         ? `${driver} offers migration only with the right device and firmware, which could not be seen`
         : null,
     why: 'Without it QEMU says: "VFIO migration is not supported in kernel".',
@@ -255,11 +293,11 @@ export const kernelMigrationRules: readonly Rule<KernelDeviceFacts>[] = [
     id: 'kernel-state',
     certainty: 'certain',
     effect: 'prevents',
-    finding: ({ migrationState }) =>
-      migrationState === null ||
-      ['RUNNING', 'RUNNING_P2P', 'PRE_COPY', 'PRE_COPY_P2P'].includes(migrationState)
-        ? null
-        : `the device is in ${migrationState}`,
+    finding: (facts) => {
+      const state = stateOf(facts);
+      const runs = state === null || ['RUNNING', 'RUNNING_P2P', 'PRE_COPY', 'PRE_COPY_P2P'].includes(state);
+      return runs ? null : `the device is in ${state}`;
+    },
     why: 'The state survives its user: the next one finds a device that does not run.',
     next: () => ['reset it: VFIO_DEVICE_RESET, which ferry does before it takes a device'],
   },
@@ -278,6 +316,13 @@ export const kernelMigrationRules: readonly Rule<KernelDeviceFacts>[] = [
     ],
   },
 ];
+
+function nextAfterRefusal(errno: number): readonly string[] {
+  if (errno === Errno.EBUSY)
+    return ['find who has it: fuser -v /dev/vfio/*', 'end that program, or migrate by it'];
+  if (errno === Errno.EPERM || errno === Errno.EACCES) return ['use the account that /dev/vfio belongs to'];
+  return ['see what the kernel says: dmesg'];
+}
 
 function driverIs(driver: string | null, module: string): boolean {
   return driver !== null && moduleName(driver) === module;

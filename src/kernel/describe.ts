@@ -1,5 +1,5 @@
 import { type DeviceDescription, isV1Region, parsePciConfig, type RegionInfo } from '../client/index.ts';
-import { Errno, RefusalError } from '../errors/index.ts';
+import { RefusalError } from '../errors/index.ts';
 import { RegionIndex, V1MigrationInfo } from '../protocol/index.ts';
 import type { KernelDevice } from './kernel-device.ts';
 
@@ -20,17 +20,17 @@ export async function describeDevice(device: KernelDevice): Promise<DeviceDescri
       return null;
     }
   };
-  const each = async <T>(count: number, ask: (index: number) => Promise<T>): Promise<T[]> => {
+  const each = async <T>(count: number, ask: (index: number) => T | null): Promise<T[]> => {
     const found: T[] = [];
     for (let index = 0; index < Math.min(count, MAX_INDEX); index += 1) {
-      const one = await attempt(() => known(ask(index)));
+      const one = await attempt(() => ask(index));
       if (one !== null) found.push(one);
     }
     return found;
   };
   const info = await device.info();
-  const regions = await each(info.regionCount, (index) => device.regionInfo(index));
-  const interrupts = await each(info.irqCount, (index) => device.irqInfo(index));
+  const regions = await each(info.regionCount, (index) => device.regions.tryInfo(index));
+  const interrupts = await each(info.irqCount, (index) => device.interrupts.tryInfo(index));
   const config = await attempt(() => readConfig(device, regions));
   const flags = await attempt(() => device.migrationFlags());
   const state = flags === null ? null : await attempt(() => device.migrationState());
@@ -41,16 +41,6 @@ export async function describeDevice(device: KernelDevice): Promise<DeviceDescri
     migration: { flags, state, dataSize, ...(v1 === null ? {} : { v1 }) },
     ...{ server: await device.inspectServer(), refused },
   };
-}
-
-/** A driver says EINVAL to an index between those that it has: nothing to tell of. */
-async function known<T>(answer: Promise<T>): Promise<T | null> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof RefusalError && error.errno === Errno.EINVAL) return null;
-    throw error;
-  }
 }
 
 async function readConfig(device: KernelDevice, regions: readonly RegionInfo[]) {

@@ -1,5 +1,5 @@
 export type { Way } from './attachment.ts';
-export type { KernelPrecopyInfo } from './data-session.ts';
+export type { DataSession, KernelPrecopyInfo } from './data-session.ts';
 export { mergeRanges } from './dma-logging.ts';
 export { type DmaMapping, type DmaRequest, DmaSpace, type IovaRange } from './dma-space.ts';
 export type { IrqAction, IrqData } from './interrupts.ts';

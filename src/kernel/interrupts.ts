@@ -8,7 +8,7 @@ import {
   IrqSetFlag,
   littleEndian,
 } from '../protocol/index.ts';
-import { callFailed, KernelError } from './kernel-error.ts';
+import { callFailed, KernelError, orNull } from './kernel-error.ts';
 import type { KernelFile } from './kernel-file.ts';
 import { decode, encode } from './uapi/encode.ts';
 import { VfioIoctl } from './uapi/ioctls.ts';
@@ -58,6 +58,11 @@ export class KernelInterrupts {
       autoMasked: (flags & IrqInfoFlag.AUTOMASKED) !== 0,
       noResize: (flags & IrqInfoFlag.NORESIZE) !== 0,
     };
+  }
+
+  /** The same; null for an index that the driver does not have. */
+  tryInfo(index: number): IrqInfo | null {
+    return orNull(() => this.info(index));
   }
 
   /**

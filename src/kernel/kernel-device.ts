@@ -123,6 +123,11 @@ export class KernelDevice implements MovableDevice {
     return this.#attachment.container;
   }
 
+  /** Whether a reset may work: not every driver that can says so (mtty). */
+  get mayReset(): boolean {
+    return this.#info.resettable || this.migration.flags() !== null;
+  }
+
   get closedBecause(): FerryError | null {
     if (!this.#attachment.device.closed) return null;
     return new KernelError('ERR_KERNEL_CLOSED', `${this.path} has been closed`, Errno.EBADF);

@@ -1,4 +1,4 @@
-import { type ErrorContext, errnoName, RefusalError } from '../errors/index.ts';
+import { Errno, type ErrorContext, errnoName, RefusalError } from '../errors/index.ts';
 import { stateName } from '../states/index.ts';
 
 /**
@@ -80,5 +80,15 @@ export class KernelStateError extends RefusalError {
     this.requested = requested;
     this.reached = reached;
     this.needsReset = needsReset;
+  }
+}
+
+/** What is asked for, or null where the kernel says EINVAL: there is no such thing. */
+export function orNull<T>(ask: () => T): T | null {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof KernelError && error.errno === Errno.EINVAL) return null;
+    throw error;
   }
 }

@@ -86,9 +86,12 @@ export class KernelMigration {
 
   /** What stop-copy would transfer, in bytes; null where the driver does not tell. */
   dataSize(): Promise<bigint | null> {
-    return this.#queue.run(
-      async () => this.#features.get(Feature.MIG_DATA_SIZE, FeatureDataSize)?.stopCopyLength ?? null,
-    );
+    return this.#queue.run(async () => this.dataSizeNow());
+  }
+
+  /** The same at once, and out of turn. */
+  dataSizeNow(): bigint | null {
+    return this.#features.get(Feature.MIG_DATA_SIZE, FeatureDataSize)?.stopCopyLength ?? null;
   }
 
   /** Waits until there is something to read in a PRE_COPY state, for at most `ms`; false: not in time. */

@@ -7,7 +7,7 @@ import {
   RegionInfo as RegionInfoLayout,
   type ValueOf,
 } from '../protocol/index.ts';
-import { callFailed, KernelError } from './kernel-error.ts';
+import { callFailed, KernelError, orNull } from './kernel-error.ts';
 import type { KernelFile } from './kernel-file.ts';
 import { encode } from './uapi/encode.ts';
 import { VfioIoctl } from './uapi/ioctls.ts';
@@ -39,6 +39,11 @@ export class KernelRegions {
     const info = interpret(reply);
     this.#known.set(index, info);
     return info;
+  }
+
+  /** The same; null for an index that the driver does not have. */
+  tryInfo(index: number): RegionInfo | null {
+    return orNull(() => this.info(index));
   }
 
   /** Reads `into.length` bytes. @throws KernelError: a driver may refuse a size or a place */

@@ -224,7 +224,9 @@ export class FakeKernel implements KernelSystem {
   }
 
   mapForDma(fd: number, offset: number | bigint, length: number): DmaMemory | number {
-    const bytes = this.bytesOf(fd).subarray(Number(offset), Number(offset) + length);
+    // A file of the real kernel, as a client sends it, stands for memory of zeros.
+    const file = this.files.has(fd) ? this.bytesOf(fd) : new Uint8Array(Number(offset) + length);
+    const bytes = file.subarray(Number(offset), Number(offset) + length);
     // The handle is opaque to all but this kernel, so that any object will do.
     return new FakeMemory(bytes) as unknown as DmaMemory;
   }

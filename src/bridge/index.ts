@@ -1,0 +1,1 @@
+export { KernelBridge, type KernelBridgeOptions } from './kernel-bridge.ts';

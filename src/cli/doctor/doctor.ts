@@ -15,7 +15,8 @@ interface Options {
 const HELP = `
 Why can't this be migrated? Findings come from certain to suspected, each with what to do next. Nothing is changed, and
 a VMM that is connected does not notice; what could not be looked at is said. A server without a control socket is
-connected to only while nobody else is: some reset their device when that client leaves (--no-connect prevents it).
+connected to only while nobody else is, and a device of the kernel opened only while nobody has it: some reset their
+device when that client leaves (--no-connect prevents both).
 
 Examples:
   ferry doctor                                            the machine: VFIO, IOMMU, drivers
@@ -33,7 +34,7 @@ export function doctorCommand(): Command {
   return new Command('doctor')
     .description("say why a device can't be migrated, and what to do about it")
     .argument('[what]', "a socket, a PCI address, or an mdev's UUID; the machine if left out")
-    .option('--no-connect', 'look at a socket only from outside')
+    .option('--no-connect', 'look only from outside: connect to no server, open no device')
     .option('--timeout <ms>', 'how long to wait for each answer of a server', wholeNumber(1), 2000)
     .option('--json', 'print JSON')
     .addHelpText('after', HELP)

@@ -90,7 +90,8 @@ export const reactionRules: readonly ClientRule[] = [
         const asked = session.happenings.filter(
           (one) => one.kind === 'said' && one.header.command === DEVICE_GET_REGION_INFO,
         ).length;
-        if (asked > MOST_ASKED) world.accuse(session, null, `it asked about ${asked} regions`, 'to draw a line');
+        if (asked > MOST_ASKED)
+          world.accuse(session, null, `it asked about ${asked} regions`, 'to draw a line');
       }
     },
   }),

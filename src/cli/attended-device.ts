@@ -1,5 +1,7 @@
+import { KernelBridge } from '../bridge/index.ts';
 import type { BindableDevice } from '../device/index.ts';
 import { NvmeDevice } from '../devices/index.ts';
+import { KernelDevice } from '../kernel/index.ts';
 import { FileNamespace } from './backends/file-namespace.ts';
 import makeDevice from './device-factory.ts';
 import type { DeviceSpec } from './device-spec.ts';
@@ -22,7 +24,7 @@ export interface AttendedDevice {
 /**
  * Makes a device for this thread; one that is to be taken over leaves its other end with whoever has it. Throws
  * UsageError, TransportError for a socket that can't be made, StorageError for
- * a file that is no disk.
+ * a file that is no disk, KernelError for a device that the kernel does not give.
  */
 export async function attendedDevice(spec: DeviceSpec, takingOver = false): Promise<AttendedDevice> {
   switch (spec.kind) {
@@ -32,6 +34,8 @@ export async function attendedDevice(spec: DeviceSpec, takingOver = false): Prom
       return serialLine(spec.end, takingOver);
     case 'disk':
       return disk(spec.path);
+    case 'kernel':
+      return bridge(spec.name, spec.map);
     default:
       return { device: await makeDevice(spec), close: () => {} };
   }
@@ -42,4 +46,18 @@ function disk(path: string): AttendedDevice {
   const backend = new FileNamespace(path);
   const device = new NvmeDevice({ backend, serial: backend.serial });
   return { device, close: () => backend.quiesce(), abandon: () => {} };
+}
+
+/** The kernel gives a device to one process at a time. */
+const ONE_PROCESS = 'the kernel gives it to one process: migrate it to another device instead';
+
+async function bridge(name: string, map: boolean): Promise<AttendedDevice> {
+  const kernel = await KernelDevice.open(name);
+  try {
+    const device = await KernelBridge.over(kernel, { map });
+    return { device, close: () => kernel.dispose(), stays: ONE_PROCESS };
+  } catch (error) {
+    kernel.close();
+    throw error;
+  }
 }

@@ -1,3 +1,4 @@
+import { isKernelDevice } from '../kernel/index.ts';
 import type { AuthorOptions } from './author-options.ts';
 import { type SerialEnd, serialEnd } from './serial-end.ts';
 import { UsageError } from './usage-error.ts';
@@ -32,7 +33,14 @@ export type AttendedSpec =
     }
   | { readonly kind: 'serial'; readonly end: SerialEnd }
   /** An nvme whose namespace is a file. */
-  | { readonly kind: 'disk'; readonly path: string };
+  | { readonly kind: 'disk'; readonly path: string }
+  /** A device of the kernel. */
+  | {
+      readonly kind: 'kernel';
+      readonly name: string;
+      /** Clients may map its BARs. */
+      readonly map: boolean;
+    };
 
 /** Any device. */
 export type DeviceSpec = PlainSpec | AttendedSpec;
@@ -45,6 +53,7 @@ export interface DeviceOptions {
   readonly inputs?: string;
   readonly backend?: string;
   readonly option?: AuthorOptions;
+  readonly mapBars?: boolean;
   readonly dedicated?: boolean;
   readonly json?: boolean;
 }
@@ -68,6 +77,7 @@ function isPath(name: string): boolean {
 
 /** The device that was asked for. Throws UsageError for a name that is none and for options that do not suit it. */
 export function deviceSpec(name: string, options: DeviceOptions): DeviceSpec {
+  if (isKernelDevice(name)) return kernelSpec(name, options);
   expectSuitable(name, options);
   const asynchronous = options.dedicated !== true;
   const { size = null, image = null, inputs = '', json = false } = options;
@@ -90,6 +100,14 @@ export function deviceSpec(name: string, options: DeviceOptions): DeviceSpec {
   throw new UsageError(
     `there is no device ${name}: it is ${DEVICE_NAMES.join(', ')}, or the path of a module in TypeScript or JavaScript`,
   );
+}
+
+function kernelSpec(name: string, { mapBars = false, dedicated, ...others }: DeviceOptions): DeviceSpec {
+  if (dedicated === true) throw notDedicated('a device of the kernel');
+  const unfit = Object.keys(OPTION_OF).find((option) => option in others);
+  if (unfit !== undefined || 'option' in others)
+    throw new UsageError(`--${unfit ?? 'option'} is not for a device of the kernel`);
+  return { kind: 'kernel', name, map: mapBars };
 }
 
 function nvmeSpec({ ram, backend, dedicated }: DeviceOptions, asynchronous: boolean): DeviceSpec {
@@ -116,6 +134,7 @@ function expectSuitable(name: string, options: DeviceOptions): void {
       throw new UsageError(`--${option} belongs to the device ${devices.join(' or ')}, not to ${name}`);
     }
   }
+  if (options.mapBars === true) throw new UsageError('--map-bars is for devices of the kernel');
   if ('option' in options && !isPath(name))
     throw new UsageError(`--option belongs to a module of yours, not to ${name}`);
   if (options.dedicated === true && (name === 'gpio' || name === 'serial')) throw notDedicated(name);

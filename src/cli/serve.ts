@@ -31,6 +31,7 @@ interface Options extends MigrationInterfaceOptions {
   readonly inputs?: string;
   readonly backend?: string;
   readonly option?: AuthorOptions;
+  readonly mapBars?: boolean;
   readonly logLevel?: LogLevel;
   readonly json?: boolean;
 }
@@ -55,6 +56,8 @@ Devices:
   gpio     the ACCES PCI-IDIO-16 (Linux: gpio-pci-idio-16), 16 outputs and 16 inputs
   serial   a 16550A on PCI (Linux: 8250_pci)
   nvme     an NVMe 1.4 controller with one namespace (Linux: nvme)
+  kernel:NAME  a device that a driver of Linux gives by VFIO: kernel:0000:00:05.0, the UUID of a mediated device, its
+           file below /dev/vfio (docs/kernel-devices.md)
   PATH     a module in TypeScript or JavaScript whose default export is a class that extends PciDevice
 
 Outputs of gpio are printed when they change, as "out3=1 out4=0"; inputs are set by lines such as "in3=1" on standard
@@ -79,6 +82,7 @@ Examples:
   ferry serve serial --socket-path /tmp/serial.sock --backend pty
   ferry serve nvme --socket-path /tmp/nvme.sock --ram 256M
   ferry serve nvme --socket-path /tmp/nvme.sock --backend disk.img
+  ferry serve kernel:0000:00:05.0 --socket-path /tmp/real.sock
   ferry serve ./my-device.ts --socket-path /tmp/mine.sock --option period=50
   ferry serve ./my-device.js --socket-path /tmp/mine.sock --control-path /run/mine.control
 ${EXIT_CODES_HELP}`;
@@ -87,7 +91,10 @@ ${EXIT_CODES_HELP}`;
 export function serveCommand(): Command {
   const command = new Command('serve')
     .description('serve a device over vfio-user')
-    .argument('<device>', `${DEVICE_NAMES.join(', ')}, or the path of a module in TypeScript or JavaScript`)
+    .argument(
+      '<device>',
+      `${DEVICE_NAMES.join(', ')}, kernel:NAME, or the path of a module in TypeScript or JavaScript`,
+    )
     .addOption(new Option('--socket-path <path>', 'main socket: a VMM connects here').conflicts('fd'))
     .option('--fd <number>', 'main socket that was inherited, listening or connected', wholeNumber(0))
     .option(
@@ -113,6 +120,7 @@ export function serveCommand(): Command {
     .option('--size <bytes>', 'memory: its size, a power of two, such as 64M', parseBytes)
     .option('--image <file>', 'memory: a file whose content is loaded')
     .option('--ram <bytes>', 'nvme: size of a namespace in memory, which migrates', parseBytes)
+    .option('--map-bars', 'kernel: the VMM may map its BARs, and has all of the device then')
     .option('--inputs <levels>', 'gpio: inputs from the start, such as in0=1,in7=1')
     .option('--backend <where>', 'serial: its other end, stdio, pty or unix:PATH; nvme: a file')
     .option('--option <name=value>', 'module: given to its constructor; may be repeated', addAuthorOption)
@@ -149,7 +157,10 @@ function requireOneSocket(options: Options): void {
   }
   const said = SAID_BEFORE.find((name) => options[name] !== undefined);
   if (said === undefined && options.control && options.migration !== 'v1') return;
-  const option = (said ?? (options.control ? 'migration' : 'noControl')).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const option = (said ?? (options.control ? 'migration' : 'noControl')).replace(
+    /[A-Z]/g,
+    (letter) => `-${letter.toLowerCase()}`,
+  );
   throw new UsageError(
     `--take-over and --${option} contradict each other: what the running server has is kept`,
   );

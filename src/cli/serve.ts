@@ -8,7 +8,7 @@ import { type AuthorOptions, addAuthorOption } from './author-options.ts';
 import { DEVICE_NAMES, type DeviceSpec, deviceSpec } from './device-spec.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { addMigrationOptions, type MigrationInterfaceOptions, v1OptionsOf } from './migration-options.ts';
-import { parseBytes, wholeNumber } from './quantities.ts';
+import { formatMs, parseBytes, wholeNumber } from './quantities.ts';
 import { serveInherited } from './serve-inherited.ts';
 import { print, printable, printError, toJson } from './terminal.ts';
 import { untilAlone } from './until-alone.ts';
@@ -25,6 +25,7 @@ interface Options extends MigrationInterfaceOptions {
   readonly holdLimit?: number;
   readonly onReconnect?: OnReconnect;
   readonly takeOver?: string;
+  readonly pauseLimit?: number;
   readonly size?: number;
   readonly image?: string;
   readonly ram?: number;
@@ -42,8 +43,9 @@ interface Service {
   readonly ended: Promise<void>;
   readonly socket: string;
   readonly controlPath: string | null;
-  /** The process from which the device was taken over. */
+  /** The process from which the device was taken over, and for how long nobody served its clients, in milliseconds. */
   readonly predecessor?: number | undefined;
+  readonly pauseMs?: number | undefined;
   /** Where the other end of the device is, if the system has chosen that. */
   readonly line?: string | undefined;
   close(): void | Promise<void>;
@@ -111,6 +113,11 @@ export function serveCommand(): Command {
       wholeNumber(1),
     )
     .option('--take-over <socket>', 'go on with the device of a running server, under its clients')
+    .option(
+      '--pause-limit <ms>',
+      'how long a process that takes over may keep the VMM waiting (default: 1000)',
+      wholeNumber(1),
+    )
     .addOption(
       new Option(
         '--on-reconnect <what>',
@@ -198,9 +205,16 @@ async function startHere(
 }
 
 /** A device that runs here, until nobody can want it any more or another process has taken it over. */
-function serviceOf(running: RunningServer | TakenServer, attended: AttendedDevice, { fd }: Options): Service {
+function serviceOf(
+  running: RunningServer | TakenServer,
+  attended: AttendedDevice,
+  { fd, pauseLimit }: Options,
+): Service {
   let elsewhere = false;
-  const { handedOver } = offerHandover(running, { obstacle: attended.stays ?? null });
+  const { handedOver } = offerHandover(running, {
+    obstacle: attended.stays ?? null,
+    ...(pauseLimit === undefined ? {} : { frozenMs: pauseLimit }),
+  });
   const gone = handedOver.then(() => {
     elsewhere = true;
   });
@@ -209,7 +223,7 @@ function serviceOf(running: RunningServer | TakenServer, attended: AttendedDevic
     socket: running.socketPath ?? (fd === undefined ? 'an inherited socket' : `fd ${fd}`),
     controlPath: running.controlPath,
     line: attended.line,
-    predecessor: 'predecessor' in running ? running.predecessor : undefined,
+    ...('predecessor' in running ? { predecessor: running.predecessor, pauseMs: running.pauseMs } : {}),
     close: async () => {
       if (elsewhere) return (attended.abandon ?? attended.close)();
       running.close();
@@ -249,16 +263,18 @@ function controlPathOf({ control, controlPath, socketPath }: Options): string | 
 
 type Listening = { readonly device: string } & Pick<
   Service,
-  'socket' | 'controlPath' | 'line' | 'predecessor'
+  'socket' | 'controlPath' | 'line' | 'predecessor' | 'pauseMs'
 >;
 
-function announcement({ device, socket, controlPath, line, predecessor }: Listening, json: boolean): string {
-  if (json) {
-    return toJson({ listening: { device, socket, controlPath, line, predecessor, pid: process.pid } });
-  }
+function announcement(listening: Listening, json: boolean): string {
+  const { device, socket, controlPath, line, predecessor, pauseMs = 0 } = listening;
+  const taken = predecessor === undefined ? {} : { predecessor, pauseMs };
+  if (json) return toJson({ listening: { device, socket, controlPath, line, ...taken, pid: process.pid } });
   const control = controlPath === null ? '' : ` (control ${controlPath})`;
-  const before = predecessor === undefined ? '' : `, taken over from process ${predecessor}`;
-  return `listening on ${socket}${control}${line === undefined ? '' : `, line at ${line}`}${before}`;
+  const at = line === undefined ? '' : `, line at ${line}`;
+  const before =
+    predecessor === undefined ? '' : `, taken over from process ${predecessor} in ${formatMs(pauseMs)}`;
+  return `listening on ${socket}${control}${at}${before}`;
 }
 
 /** Settles at the first SIGTERM or SIGINT; a second one ends the process as usual. */

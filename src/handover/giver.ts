@@ -17,7 +17,7 @@ export interface HandoverLimits {
   readonly answerMs?: number;
   /** For the device to come to rest, while it is still served; 2000 by default. */
   readonly restMs?: number;
-  /** For the new process to be ready, while the device stands still; 500 by default, far below what a VMM waits. */
+  /** For the new process to be ready, while the device stands still; 1000 by default, far below what a VMM waits. */
   readonly frozenMs?: number;
 }
 
@@ -36,10 +36,14 @@ export interface GiverParts {
   readonly over: (kept: FerryError | null) => void;
 }
 
+/** QEMU gives up on a request after 5 s. */
+const FROZEN_MS = 1_000;
 /** How often what has to pass by itself is looked at, in milliseconds. */
 const LOOK_MS = 1;
 /** How often it is begun anew because the device was reset meanwhile. */
 const MAX_ATTEMPTS = 20;
+/** How often what has changed is sent before the device is stopped. */
+const MAX_PASSES = 4;
 /** So much of the state is asked for at a time, in bytes. */
 const CHUNK = 256 * 1024;
 
@@ -56,6 +60,7 @@ export class Giver {
   /** The device has been told. */
   #begun = false;
   #sent = 0;
+  #stoppedAt = 0n;
   #acknowledged: ((count: number) => void) | null = null;
   #given: ReturnType<NonNullable<DeviceServer['device']['handover']>['give']> | null = null;
   #why: FerryError | null = null;
@@ -195,17 +200,36 @@ export class Giver {
   }
 
   async #copyRunning(): Promise<void> {
-    const { server, by, limits } = this.#parts;
+    const { server, by } = this.#parts;
     this.#requireNoObstacle();
     if ((server.device.migration.flags & MigrationFlag.PRE_COPY) === 0) return;
     await server.setState(MigrationState.PRE_COPY, by);
-    const enough = 2n * server.migration.dataSize(by);
-    while (this.#state === 'copying') {
-      this.#arm(limits.answerMs ?? 10_000, 'the new process does not take the state');
-      const full = this.#readAndSend();
-      await this.#link.drained();
-      if (!full || this.#sent > enough) return;
+    // What the guest changes while the first pass goes on is less, and so on; a guest that is faster is stopped anyhow.
+    for (let pass = 0; pass < MAX_PASSES && this.#state === 'copying'; pass += 1) {
+      const before = this.#sent;
+      await this.#copyPass();
+      await this.#takenIn();
+      if (this.#sent - before < CHUNK) return;
     }
+  }
+
+  /** Sends the state, or what has changed of it, until there is nothing more now. */
+  async #copyPass(): Promise<void> {
+    const { server, by, limits } = this.#parts;
+    const enough = this.#sent + Number(server.migration.dataSize(by)) + CHUNK;
+    while (this.#state === 'copying' && this.#sent < enough) {
+      this.#arm(limits.answerMs ?? 10_000, 'the new process does not take the state');
+      const more = this.#readAndSend();
+      await this.#link.drained();
+      if (!more) return;
+    }
+  }
+
+  /** Waits until the other process has dealt with all that was sent: the rest has to be quick. */
+  async #takenIn(): Promise<void> {
+    const taken = this.#arrival(0);
+    this.#link.send(Kind.MARK);
+    await taken;
   }
 
   /** One piece of the state; whether there may be more now. */
@@ -227,14 +251,15 @@ export class Giver {
     } finally {
       timer.close();
     }
-    await this.#until(() => server.succession.unfinished(by), limits.frozenMs ?? 500);
+    this.#stoppedAt = process.hrtime.bigint();
+    await this.#until(() => server.succession.unfinished(by), limits.frozenMs ?? FROZEN_MS);
   }
 
   /** From here to the end of the function nobody else runs in this process. */
   #hand(): void {
     const { server, by, limits, listeners } = this.#parts;
     this.#happen('stop');
-    this.#arm(limits.frozenMs ?? 500, 'the new process was not ready');
+    this.#arm(limits.frozenMs ?? FROZEN_MS, 'the new process was not ready');
     for (const { listener } of listeners) listener.pause();
     server.succession.freeze(by);
     const reason = server.succession.unfinished(by);
@@ -269,6 +294,7 @@ export class Giver {
       recordChecksum: this.#parts.server.native.crc32(bytes, 0),
       fds: fds.length,
       dataLength: BigInt(this.#sent),
+      stoppedAt: this.#stoppedAt,
     });
     this.#link.send(Kind.STATE, pack.finish());
   }

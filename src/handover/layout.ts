@@ -50,6 +50,8 @@ export const Kind = {
   TAKEN: 11,
   /** A: what was sent of the state is void, because the device was reset; begin anew. */
   AGAIN: 12,
+  /** A: answer with ACK as soon as all that came before this has been dealt with. */
+  MARK: 13,
 } as const;
 
 /** One of {@link Kind}. */
@@ -108,6 +110,7 @@ export const StateHead = struct('state', {
   recordChecksum: u32('CRC-32 of the record'),
   fds: u32('fds of the record'),
   dataLength: u64('bytes of the state of the device since OK'),
+  stoppedAt: u64('when its clients were served last, in nanoseconds of CLOCK_MONOTONIC'),
 });
 
 /** ACK. */

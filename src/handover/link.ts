@@ -37,6 +37,8 @@ export class HandoverLink {
   #queue: Outgoing[] = [];
   #queued = 0;
   #drained: (() => void)[] = [];
+  /** Nobody hears what is said. */
+  #deaf = false;
   #closed = false;
 
   /** The fd is the link's from now on. */
@@ -64,7 +66,7 @@ export class HandoverLink {
 
   /** Says something. Fds must stay open until {@link drained}. Nothing when the link is closed. */
   send(kind: number, body: Uint8Array = NOTHING, fds: readonly number[] = []): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#deaf) return;
     const bytes = this.#frame(kind, body, fds.length);
     this.#queue.push({ bytes, fds, sent: 0 });
     this.#queued += bytes.length;
@@ -108,12 +110,21 @@ export class HandoverLink {
       const rights = sent === 0 && fds.length > 0 ? fds : null;
       const taken = this.#native.send(this.#fd, bytes, sent, bytes.length - sent, null, 0, 0, rights);
       if (taken === -Errno.EAGAIN) return this.#port.awaitWritable(true);
-      if (taken < 0) return this.#end(lost(-taken));
+      if (taken < 0) return this.#deafened();
       next.sent += taken;
       this.#queued -= taken;
       if (next.sent === bytes.length) this.#queue.shift();
     }
     if (!this.#closed) this.#port.awaitWritable(false);
+    this.#wake();
+  }
+
+  /** The other hears nothing any more. What it has said before is still to be read, and then its end. */
+  #deafened(): void {
+    this.#queue = [];
+    this.#queued = 0;
+    this.#deaf = true;
+    this.#port.awaitWritable(false);
     this.#wake();
   }
 

@@ -19,6 +19,8 @@ export interface TakeOverOptions
 export interface TakenServer extends RunningServer {
   /** The process that had it before; it has ended or is about to. */
   readonly predecessor: number;
+  /** How long nobody served its clients, in milliseconds. */
+  readonly pauseMs: number;
 }
 
 /**
@@ -45,11 +47,18 @@ export async function takeOver(device: BindableDevice, options: TakeOverOptions)
   }
 }
 
-function asRunning(server: DeviceServer, { listeners, pid }: Takeover): TakenServer {
+function asRunning(server: DeviceServer, { listeners, pid, pauseMs }: Takeover): TakenServer {
   const pathOf = (wanted: 'main' | 'control'): string | null =>
     listeners.find(({ role }) => role === wanted)?.listener.path ?? null;
   return {
-    ...{ server, listeners, predecessor: pid, socketPath: pathOf('main'), controlPath: pathOf('control') },
+    ...{
+      server,
+      listeners,
+      predecessor: pid,
+      pauseMs,
+      socketPath: pathOf('main'),
+      controlPath: pathOf('control'),
+    },
     close: () => {
       for (const { listener } of listeners) listener.close();
       server.close();

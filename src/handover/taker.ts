@@ -1,6 +1,12 @@
 import { Errno, FerryError } from '../errors/index.ts';
 import { check } from '../native/index.ts';
-import { negotiate, OUR_CAPABILITIES, PROTOCOL_MAJOR, PROTOCOL_MINOR } from '../protocol/index.ts';
+import {
+  negotiate,
+  OUR_CAPABILITIES,
+  PROTOCOL_MAJOR,
+  PROTOCOL_MINOR,
+  type ValueOfStruct,
+} from '../protocol/index.ts';
 import {
   acceptOrReport,
   type DeviceServer,
@@ -44,11 +50,13 @@ export interface Takeover {
   readonly listeners: readonly ServedListener[];
   /** The process that had the device before. */
   readonly pid: number;
+  /** How long nobody served its clients, in milliseconds. */
+  readonly pauseMs: number;
 }
 
 /** What the other process has announced, and what of it has come. */
 interface Delivery {
-  readonly head: { recordLength: number; recordChecksum: number; fds: number; dataLength: bigint };
+  readonly head: ValueOfStruct<typeof StateHead>;
   readonly record: Uint8Array[];
   readonly fds: number[];
   /** The record has been read. */
@@ -117,6 +125,8 @@ export class Taker {
       }
       case Kind.DATA:
         return this.#after(() => this.#dataCame(copy));
+      case Kind.MARK:
+        return this.#after(() => this.#acknowledge(0));
       case Kind.AGAIN:
         return this.#after(() => this.#happen('again'));
       case Kind.STATE:
@@ -213,11 +223,15 @@ export class Taker {
     this.#after(() => {
       const delivery = this.#requireDelivery();
       delivery.fds.push(...fds);
-      const pack = new Packer();
-      pack.struct(AckBody, { received: delivery.fds.length });
-      if (delivery.fds.length < delivery.head.fds) this.#link.send(Kind.ACK, pack.finish());
+      if (delivery.fds.length < delivery.head.fds) this.#acknowledge(delivery.fds.length);
       return this.#look();
     });
+  }
+
+  #acknowledge(received: number): void {
+    const pack = new Packer();
+    pack.struct(AckBody, { received });
+    this.#link.send(Kind.ACK, pack.finish());
   }
 
   #requireDelivery(): Delivery {
@@ -282,6 +296,7 @@ export class Taker {
     this.#link.send(Kind.TAKEN);
     server.device.handover?.end();
     await this.#run();
+    const pauseMs = Number(process.hrtime.bigint() - (this.#delivery?.head.stoppedAt ?? 0n)) / 1e6;
     server.succession.thaw();
     for (const { listener } of this.#listeners) listener.resume();
     this.#self.connection.close();
@@ -289,7 +304,7 @@ export class Taker {
     const pid = this.#hello?.pid ?? 0;
     void this.#link.drained().then(() => this.#link.close());
     word.close();
-    this.#settle.resolve({ listeners: this.#listeners, pid });
+    this.#settle.resolve({ listeners: this.#listeners, pid, pauseMs });
   }
 
   /** There is no way back any more: a device that does not run is still this process's, which says so. */

@@ -44,6 +44,8 @@ export class StateWatch {
   #now(to: string, by: 'set' | 'seen' | 'reset'): StateChange | null {
     const from = this.#state;
     this.#state = to;
+    // Most resets are of devices that nobody migrates.
+    if (by === 'reset' && from === null) return null;
     return from === to && by !== 'set' ? null : { from, to, by };
   }
 }

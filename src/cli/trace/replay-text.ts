@@ -43,7 +43,7 @@ export function replaySummary(figures: ReplayFigures): string[] {
   const { requests, equal, different, ignored, failed, unanswered, skipped } = figures;
   const lines = [
     `${counted(requests, 'request')} replayed: ${grouped(equal)} answered as recorded, ${grouped(different)} otherwise, ` +
-      `${grouped(failed)} not at all, ${grouped(unanswered)} without a recorded answer`,
+      `${grouped(failed)} not at all, ${grouped(unanswered)} without an answer to compare`,
   ];
   if (ignored > 0) lines.push(`${counted(ignored, 'field')} differed that may`);
   if (skipped > 0) lines.push(`${counted(skipped, 'request')} were not sent any more`);

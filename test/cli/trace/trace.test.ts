@@ -160,7 +160,7 @@ describe('ferry trace replay', () => {
     await shell.serve('edu', 'again.sock');
     const same = await shell.run('trace', 'replay', file, shell.path('again.sock'));
     expect(same.stdout).toBe(
-      '5 requests replayed: 5 answered as recorded, 0 otherwise, 0 not at all, 0 without a recorded answer\n',
+      '5 requests replayed: 5 answered as recorded, 0 otherwise, 0 not at all, 0 without an answer to compare\n',
     );
     expect(same.status).toBe(0);
   });

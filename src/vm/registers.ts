@@ -1,9 +1,10 @@
 import { type PciCapability, type PciConfig, parsePciConfig } from '../client/index.ts';
 import { VmError } from './vm-error.ts';
 
-const COMMAND_AT = 0x04;
+/** Where COMMAND is. */
+export const COMMAND = 0x04;
 /** COMMAND: the device answers at its memory BARs (PCI Local Bus 3.0, 6.2.2). */
-export const MEMORY_SPACE = 0x0002;
+const MEMORY_SPACE = 0x0002;
 const MSIX = 0x11;
 /** Bytes of an entry of an MSI-X table (PCI Local Bus 3.0, 6.8.2). */
 const ENTRY_BYTES = 16;
@@ -51,19 +52,6 @@ export function plainByteOf(bytes: Uint8Array): { readonly region: number; reado
   );
   return bar === undefined ? null : { region: bar.index, address: bar.address };
 }
-
-/** Whether the device can interrupt by INTx as it is set up: it has a pin. */
-export function hasPin(bytes: Uint8Array): boolean {
-  return decodeConfig(bytes).interruptPin !== 0;
-}
-
-/** COMMAND of a configuration space. */
-export function commandOf(bytes: Uint8Array): number {
-  return decodeConfig(bytes).command;
-}
-
-/** Where COMMAND is. */
-export const COMMAND = COMMAND_AT;
 
 function msixOf({ capabilities }: PciConfig): PciCapability | null {
   return capabilities.find(({ id, extended }) => id === MSIX && !extended) ?? null;

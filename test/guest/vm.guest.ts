@@ -11,7 +11,7 @@ import { edu, gpio, moveArguments, nvme, receiveArguments, sendArguments, type V
 
 const LONG = process.env['FERRY_VM'] === 'long';
 /** How often the VM moves, with all loads on it. */
-const MOVES = LONG ? 20 : 2;
+const MOVES = LONG ? 20 : 1;
 /** What is lost once must not be forgiven. */
 const ONCE = { retry: 0, timeout: LONG ? 1_200_000 : 120_000 };
 /** The median that is aimed at, in milliseconds. */
@@ -71,7 +71,7 @@ describeInGuests('a VM with devices that is moved under load', (lab) => {
       if (typeof hosts === 'string') return context.skip(hosts);
       try {
         expect(await shell.run('test-ca', 'tls', 'a.example', 'b.example')).toMatchObject({ status: 0 });
-        for (let move = 0; move < MOVES / 2; move += 1) {
+        for (let move = 0; move < (LONG ? 10 : 1); move += 1) {
           const next = await vms.expect();
           await expectSent(hosts, vm, next);
           await vm.close();

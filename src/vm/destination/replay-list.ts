@@ -1,6 +1,6 @@
 import { type ConfigWrite, setupWrites } from '../../engine/index.ts';
 import type { DeviceRecord } from '../record.ts';
-import { COMMAND, commandOf, MEMORY_SPACE, msixTableOf } from '../registers.ts';
+import { COMMAND, msixTableOf } from '../registers.ts';
 import { VmError } from '../vm-error.ts';
 
 /** One write of a replay: into configuration space, or into the MSI-X table. */
@@ -21,7 +21,7 @@ const MAX_RUN = 256;
 
 /**
  * The writes that make of a device that the VMM has just reset what it was at the source, in their order: addresses,
- * lines and capabilities; COMMAND, with the memory BARs on, since the table is reached through one; the MSI-X table; then
+ * lines and capabilities; COMMAND, since the table is reached through a BAR; the MSI-X table; then
  * what arms MSI and MSI-X. What is as it was already is left alone. `own` is the configuration space as it is there. @throws FerryError ERR_CONFIGURATION_DIFFERS
  */
 export function replayList(own: Uint8Array, { config, msixTable }: DeviceRecord): readonly ReplayWrite[] {
@@ -34,21 +34,14 @@ export function replayList(own: Uint8Array, { config, msixTable }: DeviceRecord)
   const needed = first.filter((write) => !asItIs(write));
   return [
     ...needed.filter((write) => !isLast(write)),
-    ...(msixTable === null ? [] : [withMemory(command, config)]),
-    ...(msixTable === null ? [] : tableRuns(requireReachable(config, msixTable))),
     command,
+    ...(msixTable === null ? [] : tableRuns(requireReachable(config, msixTable))),
     ...needed.filter(isLast),
   ];
 }
 
 function inConfiguration({ name, offset, bytes }: ConfigWrite): ReplayWrite {
   return { name, to: 'configuration', offset, bytes };
-}
-
-function withMemory(command: ReplayWrite, config: Uint8Array): ReplayWrite {
-  const bytes = new Uint8Array(2);
-  new DataView(bytes.buffer).setUint16(0, commandOf(config) | MEMORY_SPACE, true);
-  return { ...command, name: 'COMMAND, memory on', bytes };
 }
 
 /**

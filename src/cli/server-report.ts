@@ -22,6 +22,7 @@ export function describeServer(report: unknown): string[] {
     ...describeV1(field(field(report, 'migration'), 'v1')),
     describeMain(field(report, 'main')),
     ...describeClaim(field(report, 'claim')),
+    ...describeKept(field(field(report, 'reconnection'), 'kept')),
     ...describeHold(report),
     ...describeHealth(field(report, 'device')),
   ];
@@ -69,6 +70,14 @@ function describeMain(main: unknown): string {
 function describeHealth(device: unknown): string[] {
   const health = field(device, 'health');
   return Array.isArray(health) ? health.map((each) => `health: ${printable(String(each))}`) : [];
+}
+
+/** A state that waits for somebody to say whether it goes on. */
+function describeKept(kept: unknown): string[] {
+  if (typeof kept !== 'object' || kept === null) return [];
+  const who =
+    field(kept, 'returned') === true ? 'a VMM has come, whose resets are withheld' : 'no VMM has come yet';
+  return [`state: kept for a VMM that comes back (${who}); ferry reconnect decides`];
 }
 
 function describeHold(report: unknown): string[] {

@@ -149,7 +149,10 @@ export class DeviceServer {
 
   /** Gives a connection that has said VERSION its seat, now or in a moment; `answer` is told why not, or null. */
   admit(served: ServedConnection, answer: (refusal: ServerError | null) => void): void {
-    this.#seats.admit(served, answer);
+    // QEMU's cpr-transfer has both there: the one that holds still, and the one that takes its place.
+    const replaces = (): boolean =>
+      this.reconnection.policy === 'keep' && this.hold.active && !isRunning(this.migration.state);
+    this.#seats.admit(served, answer, replaces);
   }
 
   /** A client has agreed on how to speak: a VMM's memory can be reached by message from now on. */

@@ -22,6 +22,7 @@ export function inspect(server: DeviceServer) {
     instance: claimName(server.claims.instance),
     resets: migration.resets,
     claim: describeClaim(server),
+    reconnection: describeReconnection(server),
     hold: { ...hold.report(), parkedCommands: server.main?.connection.heldCommands ?? 0 },
     main: inspectMain(server),
     control: { connections: server.controls },
@@ -55,6 +56,13 @@ function peerPid(native: Native, fd: number): number | null {
   const credentials = new Int32Array(3);
   const [pid = 0] = native.peerCredentials(fd, credentials) < 0 ? [] : credentials;
   return pid > 0 ? pid : null;
+}
+
+/** What becomes of the state when the VMM comes back; the configuration space is told by FERRY_RECONNECTION. */
+function describeReconnection({ reconnection: { policy, view } }: DeviceServer) {
+  if (view === null) return { policy, kept: null };
+  const { sinceMs, returned, withheldResets } = view;
+  return { policy, kept: { sinceMs, returned, withheldResets } };
 }
 
 function inspectDevice({ device }: DeviceServer) {

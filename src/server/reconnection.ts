@@ -1,5 +1,5 @@
 import { FerryError } from '../errors/index.ts';
-import { isRunning, type MigrationState } from '../states/index.ts';
+import { isRunning, MigrationState } from '../states/index.ts';
 import { ServerError } from './server-error.ts';
 
 /** What becomes of the state of a device when its VMM comes back: it is kept, or the VMM resets it as it likes. */
@@ -60,6 +60,8 @@ export class Reconnection<Party> {
   policy: OnReconnect;
   readonly #device: KeptDevice<Party>;
   #kept: Kept | null = null;
+  /** A VMM has been there: there is something to keep. */
+  #used = false;
 
   constructor(policy: OnReconnect, device: KeptDevice<Party>) {
     this.policy = policy;
@@ -88,13 +90,19 @@ export class Reconnection<Party> {
 
   /** A VMM is there. */
   returned(): void {
+    this.#used = true;
     if (this.#kept !== null) this.#kept.returned = true;
   }
 
-  /** Chooses to keep. Where no VMM is there, that begins at once: the next one to come is the one that comes back. */
+  /**
+   * Chooses to keep. That begins at once where no VMM is there, but one was, or a controller has taken the device out of
+   * RUNNING to give it a state: the next one to come is the one that comes back.
+   */
   keep(by: Party, absent: boolean): void | Promise<void> {
     this.policy = 'keep';
-    if (absent && this.#kept === null) return this.#begin(by);
+    const state = this.#device.state();
+    const given = state !== null && state !== MigrationState.RUNNING;
+    if (absent && this.#kept === null && (this.#used || given)) return this.#begin(by);
   }
 
   /** Chooses to let a VMM reset, and resets a state that is kept. @throws ServerError */

@@ -59,9 +59,15 @@ export class Seats {
 
   /**
    * Gives a connection that has said VERSION its seat. Answers at once, except for a second VMM: that waits a moment
-   * for the first to go, because a reconnecting VMM must not be locked out by its own past.
+   * for the first to go, because a reconnecting VMM must not be locked out by its own past. `replaces`: it is the one that
+   * the first one is to make room for.
    */
-  admit(served: ServedConnection, answer: (refusal: ServerError | null) => void): void {
+  admit(
+    served: ServedConnection,
+    answer: (refusal: ServerError | null) => void,
+    replaces: () => boolean = () => false,
+  ): void {
+    if (served.role === 'main' && this.#main !== null && replaces()) this.#main.connection.close(replaced());
     if (this.#enter(served)) return answer(null);
     if (served.role === 'control') return answer(tooMany());
     served.connection.hold();
@@ -112,6 +118,10 @@ export class Seats {
     if (((polled[2] ?? 0) & POLLHUP) === 0) return;
     this.#main.connection.close(new TransportError('ERR_CONNECTION_CLOSED', 'the VMM has gone'));
   }
+}
+
+function replaced(): TransportError {
+  return new TransportError('ERR_CONNECTION_CLOSED', 'another VMM has come for the state that is kept');
 }
 
 function occupied(): ServerError {

@@ -21,7 +21,10 @@ describe('reconnection', () => {
     served = serveForTest(new TestDevice());
     const control = await connected(served.controlPath);
     expect(await control.reconnection(null)).toMatchObject({ policy: 'reset', kept: null });
-    expect(await control.reconnection('keep')).toMatchObject({ policy: 'keep' });
+    const first = await served.main();
+    expect(await control.reconnection('keep')).toMatchObject({ policy: 'keep', kept: null });
+    first.close();
+    while (served.server.main !== null) await settle(1);
     const kept = await control.reconnection(null);
     expect(kept.kept).toMatchObject({ returned: false, withheldResets: 0 });
     expect(kept.kept?.configuration.subarray(0, 2)).toEqual(await control.read(7, 0, 2));

@@ -174,7 +174,46 @@ describe('a choice', () => {
   });
 });
 
+describe('a second VMM', () => {
+  it('takes the place of the first when the state is kept and the control side has stopped the device', async () => {
+    const world = await opened();
+    await askReconnection(world.control, 'keep');
+    await world.writeRegion(0, SCRATCH, 0x55);
+    await world.set(STOP);
+    const first = world.main;
+    world.main = await world.served.main(EVERYTHING);
+    await first.waitClosed();
+    await attach(world);
+    expect(await askReconnection(world.control, 'query')).toMatchObject({ returned: true, withheld: 1 });
+    await world.set(RUNNING);
+    expect(world.peek(0, SCRATCH)).toBe(0x55);
+    expect(world.server.reconnection.view).toBeNull();
+  });
+
+  it.each([
+    ['the device runs', async (world: World) => void (await askReconnection(world.control, 'keep'))],
+    ['resets are to be carried out', (world: World) => world.set(STOP)],
+  ])('is refused when %s', async (_, arrange) => {
+    const world = await opened();
+    await arrange(world);
+    await expect(world.served.main(EVERYTHING)).rejects.toThrow(`errno ${EBUSY}`);
+    expect(world.main.closed).toBe(false);
+  });
+});
+
 describe('a server that is told to keep from the start', () => {
+  it('keeps nothing before there was a VMM', async () => {
+    const served = serveForTest(new OwnedDevice());
+    try {
+      expect(await askReconnection(await served.control(EVERYTHING), 'keep')).toMatchObject({
+        keep: true,
+        kept: false,
+      });
+    } finally {
+      served.close();
+    }
+  });
+
   it('takes the first VMM for what it is, and keeps from the next on', async () => {
     const served = serveForTest(new OwnedDevice(), { onReconnect: 'keep' });
     try {

@@ -40,6 +40,8 @@ ${EXIT_CODES_HELP}`;
 /** `ferry proxy`. */
 export function proxyCommand(): Command {
   const command = new Command('proxy')
+    // Its commands have options of the same names.
+    .enablePositionalOptions()
     .description('stand between a VMM and a server, and exchange the server under a running guest')
     .option('--listen <path>', 'socket that the VMM connects to')
     .option('--backend <path>', 'socket of the server')

@@ -35,6 +35,8 @@ export interface GuestOptions {
   readonly cpus?: number;
   /** It waits for a VM that is migrated to it, and its gdb stub listens here. */
   readonly incoming?: { readonly gdbPath: string };
+  /** It can hand its memory over to another QEMU of this host (cpr-transfer); `incoming` gets it over these sockets. */
+  readonly cpr?: { readonly main: string; readonly channel: string };
 }
 
 /** What it runs on. */
@@ -186,21 +188,29 @@ export class Guest {
 
 function argumentsOf(
   { kernel, initramfs, qmpPath }: { kernel: Kernel; initramfs: Initramfs; qmpPath: string },
-  { machine, memory, devices, cpus = 1, incoming }: GuestOptions,
+  { machine, memory, devices, cpus = 1, incoming, cpr }: GuestOptions,
 ): readonly string[] {
   const shared = memory === 'shared';
   return [
     ['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio'],
     ['-accel', 'tcg', '-cpu', 'max', '-smp', `${cpus}`, '-m', `${MEMORY_MIB}`],
     ['-machine', shared ? `${machine},memory-backend=memory` : machine],
+    cpr === undefined ? [] : ['-machine', 'aux-ram-share=on'],
     shared ? ['-object', `memory-backend-memfd,id=memory,size=${MEMORY_MIB}M,share=on`] : [],
     ['-qmp', `unix:${qmpPath},server=on,wait=off`],
     ['-kernel', kernel.image, '-initrd', initramfs.path, '-append', 'console=ttyS0 quiet'],
     devices.flatMap(attach),
     incoming === undefined
       ? []
-      : ['-S', '-incoming', 'defer', '-gdb', `unix:${incoming.gdbPath},server=on,wait=off`],
+      : ['-S', ...incomingOver(cpr), '-gdb', `unix:${incoming.gdbPath},server=on,wait=off`],
   ].flat();
+}
+
+/** By cpr-transfer a QEMU takes its memory before it does anything else (docs/devel/migration/CPR.rst). */
+function incomingOver(cpr: GuestOptions['cpr']): readonly string[] {
+  if (cpr === undefined) return ['-incoming', 'defer'];
+  const addr = { transport: 'socket', type: 'unix', path: cpr.channel };
+  return ['-incoming', `unix:${cpr.main}`, '-incoming', JSON.stringify({ 'channel-type': 'cpr', addr })];
 }
 
 function attach({ id, socketPath, slot, port = false }: AttachedDevice): readonly string[] {

@@ -4,7 +4,7 @@ import { GdbClient } from '../../../src/vm/gdb/gdb-client.ts';
 import { encodePacket } from '../../../src/vm/gdb/gdb-packet.ts';
 import { fakePeer } from '../fake-peer.ts';
 
-const QUICK = { timeoutMs: 60 };
+const QUICK = { timeoutMs: 500 };
 const nothing = (): void => {};
 
 /** A stub in physical-memory mode, which answers other packets with what `answer` gives; null: with nothing. */

@@ -4,7 +4,7 @@ import { QmpClient } from '../../../src/vm/qmp/qmp-client.ts';
 import { fakePeer } from '../fake-peer.ts';
 
 const GREETING = '{"QMP": {"version": {}, "capabilities": []}}\r\n';
-const QUICK = { timeoutMs: 60 };
+const QUICK = { timeoutMs: 500 };
 
 const greet = (socket: Socket): void => void socket.write(GREETING);
 

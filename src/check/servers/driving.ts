@@ -51,6 +51,7 @@ export function claimedMachine({ facts }: ServerWorld): MigrationMachine {
 /** Brings the device into a state; that it can't is another rule's affair. */
 export async function bring(wire: Wire, state: MigrationState): Promise<void> {
   await given(`a change to ${stateName(state)}`, async () => {
+    if ((await getState(wire)) === state) return;
     await goTo(wire, state);
     const now = await getState(wire);
     if (now !== state) broken(`the device is in ${stateName(now)}`, stateName(state));
@@ -135,10 +136,16 @@ export async function saved(wire: Wire, sizes: Sizes = ORDINARY): Promise<Uint8A
   });
 }
 
+/** Marks that were left so far: each is another, so that none is there from before. */
+let marksLeft = 0;
+
 /** Leaves a mark in a device whose registers are known, and in memory that can be mapped; what they read then. */
 export async function leaveMarks(world: ServerWorld, wire: Wire): Promise<readonly Uint8Array[]> {
+  marksLeft = (marksLeft + 1) & 0x0f;
   for (const { region, offset, bytes } of marksOf(world)) {
-    await given('a write', () => write(wire, region, offset, bytes));
+    const mark = Uint8Array.from(bytes);
+    mark[0] = (mark[0] ?? 0) ^ marksLeft;
+    await given('a write', () => write(wire, region, offset, mark));
   }
   return readMarks(world, wire);
 }
@@ -164,5 +171,24 @@ function marksOf({ known, facts }: ServerWorld): readonly Mark[] {
 }
 
 function pattern(length: number): Uint8Array {
-  return Uint8Array.from({ length }, (_, at) => (at * 37 + 11) & 0xff);
+  return Uint8Array.from({ length }, (_, at) => (at * 37 + (at >> 8) * 5 + 11) & 0xff);
+}
+
+/** How much is written so that there is something to move, bytes: enough for several long messages. */
+const FILLED = 3 * 1024 * 1024;
+
+/** Fills memory that can be mapped, so that the state of the device is as long as it gets. Closes every connection. */
+export async function fill(world: ServerWorld): Promise<void> {
+  const wire = await world.open();
+  const [piece = 4096] = ORDINARY;
+  for (const { index, areas } of world.facts.regions) {
+    for (const { offset, size } of areas) {
+      const end = offset + BigInt(Math.min(FILLED, Number(size)));
+      for (let at = offset; at < end; at += BigInt(piece)) {
+        const length = Number(end - at < BigInt(piece) ? end - at : BigInt(piece));
+        await given('a write', () => write(wire, index, at, pattern(length)));
+      }
+    }
+  }
+  world.closeWires();
 }

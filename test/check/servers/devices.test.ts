@@ -20,7 +20,10 @@ describe.each(devices)('a served %s', (_, make) => {
     const results = await tried(inProcess(make));
     const bad = results.filter(({ outcome }) => outcome === 'broken' || outcome === 'inconclusive');
     const report = { kind: 'server', subject: 'a device', about: [], results: bad } as const;
-    expect(bad.map((each) => peopleLine(each, PLAIN)), renderPeople(report)).toEqual([]);
+    expect(
+      bad.map((each) => peopleLine(each, PLAIN)),
+      renderPeople(report),
+    ).toEqual([]);
     expect(results.filter(({ outcome }) => outcome === 'passed').length).toBeGreaterThan(170);
   });
 });

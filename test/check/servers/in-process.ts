@@ -27,26 +27,36 @@ class HurriedReactor extends EventLoopReactor {
 /** Something between the suite and a server: it listens at one path, and reaches the server at the other. */
 export type Between = (listenAt: string, server: string) => { close(): void };
 
+/** How a server in this process is set up. */
+export interface InProcessOptions {
+  /** With a control socket, on which it is migrated. */
+  readonly control?: boolean;
+  /** With migration through a region of v1. */
+  readonly v1?: boolean;
+}
+
 /** Servers in this process: fresh ones for each launch, as good as processes of their own, and much faster. */
 export function inProcess(
   make: () => BindableDevice,
   between: Between | null = null,
-  control = false,
+  options: InProcessOptions = {},
 ): Launcher {
-  return {
-    fresh: true,
-    subject: 'a server in this process',
-    launch: async () => launch(make, between, control),
-  };
+  const subject = 'a server in this process';
+  return { fresh: true, subject, launch: async () => launch(make, between, options) };
 }
 
-function launch(make: () => BindableDevice, between: Between | null, control: boolean): Instance {
+function launch(
+  make: () => BindableDevice,
+  between: Between | null,
+  { control = false, v1 = false }: InProcessOptions,
+): Instance {
   const folder = mkdtempSync(join(tmpdir(), 'ferry-check-test-'));
   const socketPath = join(folder, 'server.sock');
   const inner = between === null ? socketPath : join(folder, 'inner.sock');
   const reactor = new HurriedReactor(native, { spinMicroseconds: 0 });
   const controlPath = control ? `${socketPath}.control` : null;
-  const served = serveDevice(make(), { socketPath: inner, controlPath, reactor, holdLimitMs: 40_000 });
+  const common = { socketPath: inner, controlPath, reactor, holdLimitMs: 40_000 };
+  const served = serveDevice(make(), { ...common, v1: v1 ? {} : null });
   const proxy = between?.(socketPath, inner);
   return {
     ...{ socketPath, controlPath, pid: process.pid },

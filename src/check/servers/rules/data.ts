@@ -6,7 +6,17 @@ import { broken, demand, given, notApplicable } from '../../verdict.ts';
 import { equal, fields, u32At } from '../../wire/bytes.ts';
 import type { Wire } from '../../wire/wire.ts';
 import { failed, getState, goTo, refused, tryReadData, trySetState, tryWriteData, worked } from '../ask.ts';
-import { bring, comeBack, dataOf, ORDINARY, readAll, runningMigrator, saved, writeAll } from '../driving.ts';
+import {
+  bring,
+  comeBack,
+  dataOf,
+  fill,
+  ORDINARY,
+  readAll,
+  runningMigrator,
+  saved,
+  writeAll,
+} from '../driving.ts';
 import { type ServerRule, serverRule } from '../server-rule.ts';
 import type { ServerWorld } from '../world.ts';
 
@@ -293,6 +303,7 @@ export const dataRules: readonly ServerRule[] = [
     title: 'A state can be written in messages as long as max_data_xfer_size allows',
     why: 'short messages cost time in the phase in which the guest stands still',
     async check(world) {
+      await fill(world);
       const data = await savedCopy(world);
       const largest = Math.min(world.facts.maxDataXferSize, 1024 * 1024);
       if (data.length < 65_536) notApplicable(`the state has ${data.length} bytes, less than 64 KiB`);

@@ -145,7 +145,7 @@ export const hostileRules: readonly ServerRule[] = [
     ...{ id: 'hostile.never-reads', severity: 'hardening', clause: SECURITY, why: SURVIVES, needs },
     title: 'A client that sends and never reads is survived',
     async check(world) {
-      const wire = await world.connect();
+      const wire = await world.open();
       const read = rawMessage(Command.REGION_READ, fields(0n, RegionIndex.CONFIG, 256));
       const many = joined(...Array.from({ length: 200 }, () => read));
       // The socket of this side is not read; what the server does not take any more stays in the kernel.

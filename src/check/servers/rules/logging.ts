@@ -112,6 +112,8 @@ export const loggingRules: readonly ServerRule[] = [
       for (const logged of LOGGED) {
         const wire = await logging(world, logged);
         for (const size of REPORTED) dirtyPages(await report(wire, BASE, SIZE, size), SIZE, size);
+        // A server may keep its log when its client goes.
+        await feature(wire, SET | Feature.DMA_LOGGING_STOP);
         world.closeWires();
       }
     },
@@ -255,6 +257,7 @@ export const loggingRules: readonly ServerRule[] = [
             demand(shown.has(bit), `page ${page} was written, and bit ${bit} is 0 (${how})`, '1');
           }
         }
+        await feature(wire, SET | Feature.DMA_LOGGING_STOP);
         world.closeWires();
       }
     },

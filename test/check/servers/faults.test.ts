@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import { renderPeople, SERVER_RULES } from '../../../src/check/index.ts';
+import { Edu } from '../../../src/devices/index.ts';
+import { TestDevice } from '../../helpers/test-device.ts';
+import { FaultProxy } from './fault-proxy.ts';
+import type { Fault } from './faults/fault.ts';
+import { FAULTS } from './faults/index.ts';
+import { inProcess, tried } from './in-process.ts';
+
+/**
+ * Each fault against every rule takes many minutes: FERRY_CHECK_MATRIX=full does it. Otherwise each fault is tried
+ * against the rules that name it and some others, all of which have their turn.
+ */
+const { FERRY_CHECK_MATRIX } = process.env;
+const OTHERS = 6;
+
+function rulesFor({ breaks }: Fault, index: number): typeof SERVER_RULES {
+  if (FERRY_CHECK_MATRIX === 'full') return SERVER_RULES;
+  const quick = SERVER_RULES.filter(({ id }) => !SLOW.includes(id));
+  const others = Array.from(
+    { length: OTHERS },
+    (_, turn) => quick[(index * OTHERS + turn) % quick.length]?.id,
+  );
+  return SERVER_RULES.filter(({ id }) => breaks.includes(id) || others.includes(id));
+}
+
+/** Rules that take long by their nature; with full all the same. */
+const SLOW: readonly string[] = ['logging.dirty-bits', 'leaks.memory', 'hostile.configuration-bytes'];
+
+function faultyServer({ device, make }: Fault) {
+  let alive = 0;
+  return inProcess(
+    () => (device === 'edu' ? new Edu() : new TestDevice()),
+    (listenAt, server) => {
+      const proxy = new FaultProxy(listenAt, server, make(alive > 0));
+      alive += 1;
+      return {
+        close() {
+          alive -= 1;
+          proxy.close();
+        },
+      };
+    },
+    { v1: device === 'v1' },
+  );
+}
+
+describe('a server that', () => {
+  it.each(FAULTS.map((fault, index) => [fault.name, fault, index] as const))(
+    '%s is caught by the rules that name it, and by no others',
+    { timeout: 120_000 },
+    async (_, fault, index) => {
+      const rules = rulesFor(fault, index);
+      const results = await tried(faultyServer(fault), { rules, timeoutMs: 400, silenceMs: 1500 });
+      const broken = results.filter(({ outcome }) => outcome === 'broken');
+      const report = renderPeople({ kind: 'server', subject: fault.name, about: [], results });
+      expect(broken.map(({ rule }) => rule.id).sort(), report).toEqual([...fault.breaks].sort());
+    },
+  );
+});
+
+describe('every rule', () => {
+  it('is named by a fault', () => {
+    const named = new Set(FAULTS.flatMap(({ breaks }) => breaks));
+    expect(SERVER_RULES.map(({ id }) => id).filter((id) => !named.has(id))).toEqual([]);
+  });
+
+  it('that a fault names is there, and ids are unique', () => {
+    const ids = SERVER_RULES.map(({ id }) => id);
+    expect(FAULTS.flatMap(({ breaks }) => breaks).filter((id) => !ids.includes(id))).toEqual([]);
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+});
+
+it('keeps every rule when nothing is planted, through the same proxy', { timeout: 120_000 }, async () => {
+  const none: Fault = { name: 'errs in nothing', breaks: [], make: () => ({}) };
+  const results = await tried(faultyServer(none), { timeoutMs: 2000 });
+  const bad = results.filter(({ outcome }) => outcome === 'broken' || outcome === 'inconclusive');
+  expect(bad.map(({ rule, reason, finding }) => [rule.id, reason ?? finding?.what])).toEqual([]);
+});

@@ -1,9 +1,12 @@
 import { fstatSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { FlowEnd, Side } from '../../src/relay/index.ts';
+import { Errno } from '../../src/errors/index.ts';
+import { READ_SIZE } from '../../src/relay/flow.ts';
+import { type FlowEnd, Relay, type Side } from '../../src/relay/index.ts';
+import type { Reactor, SocketBuffers, SocketEvents } from '../../src/transport/index.ts';
 import { openFds } from '../helpers/open-fds.ts';
-import { Bench, native, next, numbered, readAsQemu, receive, sendAll, until } from './support.ts';
+import { Bench, native, next, numbered, pair, readAsQemu, receive, sendAll, until } from './support.ts';
 
 let before: string[];
 beforeEach(() => {
@@ -268,5 +271,83 @@ describe('a tap', () => {
       expect(seen[0]).toMatchObject({ from: 'client', bytes: numbered(1, 4), sizes: [31], arrived: 20 });
       expect(seen[0]?.at).toBeGreaterThanOrEqual(start);
     }, bench);
+  });
+});
+
+/** A relay whose reads the test makes, one at a time. */
+function stepwise(tap: ReturnType<typeof endings>) {
+  const opened: { buffers: SocketBuffers; events: SocketEvents }[] = [];
+  const fake: Reactor = {
+    ...{ mode: 'event-loop', watch: none, after: none, every: none, defer() {} },
+    open: (_fd, buffers, events) => {
+      opened.push({ buffers, events });
+      return { expect() {}, awaitWritable() {}, close() {} };
+    },
+  };
+  const [client, relayClient] = pair();
+  const [server, relayServer] = pair();
+  const state = { ended: 0 };
+  const relay = new Relay({
+    ...{ native, reactor: fake, client: relayClient, server: relayServer, tap, spinMicroseconds: 0 },
+    ended: () => {
+      state.ended += 1;
+    },
+  });
+  /** Has it receive once from the client, as much as it wants. */
+  const step = (): void => {
+    const [port] = opened;
+    if (port === undefined) return;
+    const { rx, fds } = port.buffers;
+    port.events.received(native.receive(relayClient, rx, 0, READ_SIZE, fds, 0));
+  };
+  const close = (): void => {
+    relay.close();
+    for (const fd of [client, server]) native.close(fd);
+  };
+  return { client, server, state, step, close, fail: (result: number) => opened[0]?.events.received(result) };
+}
+
+const none = () => ({ close() {} });
+
+describe('the end of a read', () => {
+  it('divides no header that its sender has not divided', () => {
+    for (let payload = 9; payload < 25; payload += 1) {
+      const { client, server, step, close } = stepwise(endings());
+      native.setSendBuffer(client, 4 * 1024 * 1024);
+      const size = 16 + payload;
+      const stream = Buffer.concat(
+        Array.from({ length: Math.ceil(600_000 / size) }, () => numbered(1, payload)),
+      );
+      expect(native.send(client, stream, 0, stream.length, null, 0, 0, null)).toBe(stream.length);
+      step();
+      let got = 0;
+      for (let count = receive(server).result; count > 0; count = receive(server).result) got += count;
+      expect(got).toBeGreaterThanOrEqual(READ_SIZE);
+      expect(got % size === 0 || got % size >= 16, `${got % size} bytes of a message`).toBe(true);
+      close();
+    }
+  });
+
+  it('passes on what its sender has divided', () => {
+    const { client, server, step, close } = stepwise(endings());
+    native.send(client, numbered(1, 4), 0, 7, null, 0, 0, null);
+    step();
+    expect(receive(server).result).toBe(7);
+    close();
+  });
+});
+
+describe('descriptors that the process has no room for', () => {
+  it('end the connection on both sides: nothing after them would be what was sent', () => {
+    const tap = endings();
+    const { client, server, state, fail, close } = stepwise(tap);
+    fail(-Errno.EMSGSIZE);
+    expect(state.ended).toBe(1);
+    expect(tap.seen).toEqual([
+      ['client', { kind: 'lost', errno: Errno.EMSGSIZE }],
+      ['server', { kind: 'lost', errno: Errno.EMSGSIZE }],
+    ]);
+    expect([receive(client).result, receive(server).result]).toEqual([0, 0]);
+    close();
   });
 });

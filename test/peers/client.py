@@ -88,6 +88,9 @@ class Peer:
         version = struct.pack('=HH', 0, 0) + json.dumps(CAPABILITIES).encode() + b'\0'
         reply, _ = self.call(VERSION, version)
         expect('VERSION agrees on 0.0', (0, 0), struct.unpack_from('=HH', reply))
+        if struct.unpack_from('=HH', reply) != (0, 0):
+            # What follows would be read by rules that this client does not know.
+            raise SystemExit('a version that was not proposed')
         expect('the VERSION reply is no longer than the request', True, len(reply) <= len(version))
         self.limits = json.loads(reply[4:].rstrip(b'\0') or b'{}').get('capabilities', {})
 

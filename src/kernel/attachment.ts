@@ -28,17 +28,20 @@ export interface Attachment {
 
 /** Opens a device in one of the ways, the newer one where the kernel has it. @throws KernelError */
 export function attach(system: KernelSystem, place: DevicePlace, way: Way | null = null): Attachment {
-  const chosen = way ?? (place.file === null || place.group === null ? null : preferred(system));
-  if (chosen === 'cdev' || (place.group === null && place.file !== null)) return attachByFile(system, place);
-  return attachByGroup(system, place);
+  return (way ?? preferred(system, place)) === 'cdev'
+    ? attachByFile(system, place)
+    : attachByGroup(system, place);
 }
 
-/** A device's own file is of no use without iommufd, which a kernel may lack. */
-function preferred(system: KernelSystem): Way {
-  const fd = system.open('/dev/iommu');
-  if (fd < 0) return 'group';
-  system.close(fd);
-  return 'cdev';
+/** A device's own file is of no use without iommufd, and a kernel may lack either. */
+function preferred(system: KernelSystem, { file }: DevicePlace): Way {
+  return file !== null && canOpen(system, '/dev/iommu') && canOpen(system, file) ? 'cdev' : 'group';
+}
+
+function canOpen(system: KernelSystem, path: string): boolean {
+  const fd = system.open(path);
+  if (fd >= 0) system.close(fd);
+  return fd >= 0;
 }
 
 function attachByGroup(system: KernelSystem, place: DevicePlace): Attachment {

@@ -15,7 +15,10 @@ export interface DevicePlace {
   readonly group: number | null;
   /** The names of all devices of the group, itself included. */
   readonly groupMembers: readonly string[];
-  /** Its own file, /dev/vfio/devices/vfioN; null where the kernel has none (CONFIG_VFIO_DEVICE_CDEV, Linux 6.6). */
+  /**
+   * What its own file would be, /dev/vfio/devices/vfioN; null when no driver of VFIO has it. The file itself is there
+   * only with CONFIG_VFIO_DEVICE_CDEV (Linux 6.6).
+   */
   readonly file: string | null;
 }
 
@@ -74,13 +77,13 @@ function placeOfFile(cdev: string, files: Sysfs): DevicePlace {
   return placeNamed(name, files);
 }
 
-/** The one device of a group that VFIO has. */
+/** The one device of a group, or the one of it that VFIO has. */
 function placeInGroup(group: number, files: Sysfs): DevicePlace {
   const places = membersOf(group, files).map((name) => placeNamed(name, files));
-  const usable = places.filter(({ driver }) => driver !== null && /vfio|mdev|mtty/.test(driver));
-  const [only] = usable.length > 0 ? usable : places;
-  if (only === undefined) throw missing(`there is no IOMMU group ${group}`);
-  if (Math.max(usable.length, 1) === 1 && (usable.length === 1 || places.length === 1)) return only;
+  if (places.length === 0) throw missing(`there is no IOMMU group ${group}`);
+  const registered = places.filter(({ file }) => file !== null);
+  const [only, ...others] = registered.length > 0 ? registered : places;
+  if (only !== undefined && others.length === 0) return only;
   throw missing(
     `group ${group} has several devices: name one of ${places.map(({ name }) => name).join(', ')}`,
   );

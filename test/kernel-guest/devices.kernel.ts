@@ -1,3 +1,4 @@
+import { bridgeTests } from './bridge.ts';
 import { eduTests } from './edu.ts';
 import { describeInKernels } from './harness/lab.ts';
 import { migrationTests } from './migration.ts';
@@ -8,4 +9,5 @@ describeInKernels('devices of the kernel', (guest, kernel) => {
   transcriptTests(guest, kernel);
   migrationTests(guest, kernel);
   eduTests(guest, kernel);
+  bridgeTests(guest, kernel);
 });

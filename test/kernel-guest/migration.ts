@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../src/errors/index.ts';
 import { MTTY } from './harness/kernel-guest.ts';
+import { STABLE } from './harness/kernels.ts';
 import type { Tests } from './harness/lab.ts';
 
-const STABLE = '6.12';
 const { EBUSY, EFAULT, EINVAL, ENODEV, ENOMEM, ENOTTY } = Errno;
 
 /** What is tried in each guest. */

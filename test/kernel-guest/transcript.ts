@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { recordedTranscript } from '../kernel/transcript-fixture.ts';
 import { MTTY } from './harness/kernel-guest.ts';
+import { STABLE } from './harness/kernels.ts';
 import type { Tests } from './harness/lab.ts';
 
 /** What the stable version does not have: version 2 of the information about pre-copy. */
@@ -19,7 +20,7 @@ export const transcriptTests: Tests = (guest, { version }) =>
     it('is reproduced through the client, line for line', async () => {
       const printed = await guest().node('kernel-guest/programs/transcript.js', ...MTTY);
       const recorded = recordedTranscript().map((line) =>
-        version === '6.12' ? (OLDER.get(line) ?? line) : line,
+        version === STABLE ? (OLDER.get(line) ?? line) : line,
       );
       expect(printed.split('\n')).toEqual(recorded);
     });

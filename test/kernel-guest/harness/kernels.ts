@@ -9,6 +9,9 @@ const TREE =
   join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'ferry-kernels');
 const ADVICE = 'run `node scripts/fetch-kernels.js`';
 
+/** The version of Debian's stable release; the other one is newer. */
+export const STABLE = '6.12';
+
 /** A kernel with the sample driver that was built for it. */
 export interface DriverKernel extends Kernel {
   /** Such as 6.12. */

@@ -3,8 +3,8 @@ import { VmError } from './vm-error.ts';
 
 /** Where COMMAND is. */
 export const COMMAND = 0x04;
-/** COMMAND: the device answers at its memory BARs (PCI Local Bus 3.0, 6.2.2). */
-const MEMORY_SPACE = 0x0002;
+/** COMMAND: the device answers at its memory BARs, at its I/O BARs (PCI Local Bus 3.0, 6.2.2). */
+const SPACE = { memory: 0x0002, io: 0x0001 } as const;
 const MSIX = 0x11;
 /** Bytes of an entry of an MSI-X table (PCI Local Bus 3.0, 6.8.2). */
 const ENTRY_BYTES = 16;
@@ -31,7 +31,7 @@ export function msixTableOf(bytes: Uint8Array): MsixTable | null {
   if (capability === null) return null;
   const { tableBar, tableOffset, vectors, enabled } = capability.details;
   const bar = config.bars.find(({ index, kind }) => index === tableBar && kind === 'memory');
-  const answers = bar !== undefined && bar.address !== 0n && (config.command & MEMORY_SPACE) !== 0;
+  const answers = bar !== undefined && bar.address !== 0n && (config.command & SPACE.memory) !== 0;
   return {
     address: answers ? bar.address + BigInt(Number(tableOffset)) : null,
     length: Number(vectors) * ENTRY_BYTES,
@@ -39,18 +39,29 @@ export function msixTableOf(bytes: Uint8Array): MsixTable | null {
   };
 }
 
-/** A byte of a memory BAR that is not part of MSI-X, which the VMM answers by itself; null when there is none. */
-export function plainByteOf(bytes: Uint8Array): { readonly region: number; readonly address: bigint } | null {
+/** A byte of a device that the guest could read. */
+export interface DeviceByte {
+  readonly region: number;
+  readonly space: 'memory' | 'io';
+  /** In that space. */
+  readonly address: bigint;
+}
+
+/**
+ * The first byte of a BAR that the guest has turned on and whose reads reach the server: in memory if possible, and not of
+ * MSI-X, which the VMM answers by itself. Null when there is none.
+ */
+export function plainByteOf(bytes: Uint8Array): DeviceByte | null {
   const config = decodeConfig(bytes);
-  if ((config.command & MEMORY_SPACE) === 0) return null;
   const details = msixOf(config)?.details;
   const isMsix = (bar: number): boolean =>
     (details?.['tableBar'] === bar && details['tableOffset'] === 0) ||
     (details?.['pendingBar'] === bar && details['pendingOffset'] === 0);
-  const bar = config.bars.find(
-    ({ kind, address, index }) => kind === 'memory' && address !== 0n && !isMsix(index),
+  const usable = config.bars.filter(
+    ({ kind, address, index }) => address !== 0n && (config.command & SPACE[kind]) !== 0 && !isMsix(index),
   );
-  return bar === undefined ? null : { region: bar.index, address: bar.address };
+  const bar = usable.find(({ kind }) => kind === 'memory') ?? usable[0];
+  return bar === undefined ? null : { region: bar.index, space: bar.kind, address: bar.address };
 }
 
 function msixOf({ capabilities }: PciConfig): PciCapability | null {

@@ -1,20 +1,23 @@
-import { plainByteOf } from '../registers.ts';
-import { configuration, qmp, saveAll, switchover, switchoverAll, until, type VmSequence } from '../step.ts';
+import type { SwitchoverRequest } from '../../client/index.ts';
+import { type DeviceByte, plainByteOf } from '../registers.ts';
+import { configuration, qmp, save, switchover, switchoverAll, until, type VmSequence } from '../step.ts';
 import { VmError } from '../vm-error.ts';
 
-/** How long a line may take to be deasserted, in milliseconds. */
-const PATIENCE_MS = 1_000;
+/** How long a line may take to be deasserted, in milliseconds: by the guest, which has other things to do; by QEMU. */
+const GUEST_MS = 100;
+const QEMU_MS = 1_000;
 
 /**
  * A line that is asserted when QEMU saves its interrupt controller stays so at the destination for ever, since QEMU does
- * not migrate the level of the device. QEMU deasserts a line when the guest accesses a BAR of the device. A memory BAR can
- * be read for the guest when it has stopped; for a device that has none, the guest has to do it, while it runs.
+ * not migrate the level of the device. QEMU deasserts a line when the guest accesses a BAR of the device. When the guest
+ * has stopped, a BAR can be read for it: a memory BAR by a command that QEMU keeps stable (pmemsave), I/O ports only by one
+ * for people (HMP `i`). So a device with I/O ports alone is first held back while the guest runs, and served by it.
  */
 export interface LinePlan {
   readonly device: number;
   readonly id: string;
-  /** A byte of a memory BAR that may be read; null: the guest has to serve the line. */
-  readonly byte: { readonly region: number; readonly address: bigint } | null;
+  /** A byte that may be read for the guest; null: there is none. */
+  readonly byte: DeviceByte | null;
 }
 
 /** The devices that interrupt by INTx now. */
@@ -28,42 +31,45 @@ export function* planLines(ids: readonly string[]): VmSequence<readonly LinePlan
   return plans;
 }
 
-/** While the guest runs: holds back the interrupts of devices whose lines only the guest can clear, and waits for that. */
+/** While the guest runs: holds back the interrupts of devices with I/O ports alone, and gives it time to serve them. */
 export function* quietenRunning(plans: readonly LinePlan[]): VmSequence<void> {
-  const waiting = plans.filter(({ byte }) => byte === null);
+  const waiting = plans.filter(({ byte }) => byte?.space !== 'memory');
   yield* switchoverAll(waiting.map(({ device }) => ({ device, request: { do: 'WITHHOLD' } })));
-  for (const plan of waiting) {
-    if (!(yield* isServed(plan))) throw asserted(plan, 'the guest did not serve it meanwhile: try again');
-  }
+  for (const plan of waiting) yield* isServed(plan, GUEST_MS);
 }
 
-/** The VM has stopped: holds back what is left, and has QEMU deassert the lines by a read for the guest. */
+/** The VM has stopped: holds back what is left, and has QEMU deassert the lines by reads for the guest. */
 export function* quietenStopped(plans: readonly LinePlan[]): VmSequence<void> {
-  const readable = plans.flatMap(({ device, id, byte }) => (byte === null ? [] : [{ device, id, byte }]));
   const statuses = yield* switchoverAll(
-    readable.map(({ device, byte: { region } }) => ({
-      device,
-      request: { do: 'SHIELD', region, offset: 0n },
-    })),
+    plans.map(({ device, byte }) => ({ device, request: shieldOf(byte) })),
   );
-  const asserting = readable.filter((_, i) => statuses[i]?.outstanding === true);
+  const asserting = plans.filter((_, i) => statuses[i]?.outstanding === true);
   if (asserting.length === 0) return;
   // What was signalled before has been seen by QEMU when it has answered.
   yield* qmp('query-status');
-  yield* saveAll(asserting.map(({ byte }) => ({ address: byte.address, length: 1 })));
-  for (const plan of asserting) {
-    if (!(yield* isServed(plan))) throw asserted(plan, 'QEMU did not deassert it: try again');
-  }
+  for (const { byte } of asserting) yield* readForGuest(byte);
+  for (const plan of asserting) if (!(yield* isServed(plan, QEMU_MS))) throw asserted(plan);
 }
 
-function* isServed({ device }: LinePlan): VmSequence<boolean> {
-  const served = yield* until(PATIENCE_MS, function* () {
+function shieldOf(byte: DeviceByte | null): SwitchoverRequest {
+  return byte === null ? { do: 'WITHHOLD' } : { do: 'SHIELD', region: byte.region, offset: 0n };
+}
+
+function* readForGuest(byte: DeviceByte | null): VmSequence<void> {
+  if (byte?.space === 'memory') yield* save(byte.address, 1);
+  else if (byte?.space === 'io')
+    yield* qmp('human-monitor-command', { 'command-line': `i /b ${byte.address}` });
+}
+
+function* isServed({ device }: LinePlan, ms: number): VmSequence<boolean> {
+  const served = yield* until(ms, function* () {
     return (yield* switchover(device, { do: 'QUERY' })).outstanding ? null : true;
   });
   return served !== null;
 }
 
-function asserted({ id }: LinePlan, why: string): VmError {
+function asserted({ id }: LinePlan): VmError {
+  const why = 'neither the guest nor QEMU has cleared it. Try again';
   return new VmError('ERR_VM_INTX', `the interrupt line of ${id} is asserted, and would stay so: ${why}`, {
     device: id,
   });

@@ -50,13 +50,27 @@ describe('an interrupt line of a device with I/O ports alone', () => {
     vm.run(quietenRunning(plans));
     expect(vm.asked.slice(0, 2)).toEqual(['QUERY 0', 'WITHHOLD 0']);
     vm.run(quietenStopped(plans));
-    expect(vm.asked).not.toContain('SHIELD 0');
+    expect(vm.commands).toEqual([]);
   });
 
-  it('ends the migration when the guest does not serve it', () => {
+  it('is read for when the guest has not served it in time, or has stopped by itself', () => {
     const vm = asserted({ 2: 0xc001 }, 100_000);
+    vm.answers.set('human-monitor-command', () => {
+      vm.status = () => ({ intx: true, outstanding: false });
+    });
     const plans = vm.run(planLines(['gpio']));
-    expect(() => vm.run(quietenRunning(plans))).toThrow(/gpio is asserted.*try again/);
+    vm.run(quietenRunning(plans));
+    vm.run(quietenStopped(plans));
+    expect(vm.asked).toContain('SHIELD 0');
+    expect(vm.commands.at(-1)).toBe('human-monitor-command {"command-line":"i /b 49152"}');
+  });
+
+  it('ends the migration when nothing clears it, also where nothing can be read', () => {
+    for (const bars of [{ 2: 0xc001 }, {}]) {
+      const vm = asserted(bars, 100_000);
+      const plans = vm.run(planLines(['gpio']));
+      expect(() => vm.run(quietenStopped(plans))).toThrow(/gpio is asserted.*Try again/);
+    }
   });
 });
 

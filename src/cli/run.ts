@@ -22,6 +22,7 @@ import { statesCommand } from './states.ts';
 import { print, printFailure, toJson } from './terminal.ts';
 import { testCaCommand } from './test-ca.ts';
 import { traceCommand } from './trace/index.ts';
+import { upgradeCommand } from './upgrade/index.ts';
 import { vmCommand } from './vm/vm.ts';
 
 const EXAMPLES = `
@@ -67,6 +68,7 @@ function buildProgram(): Command {
     .addHelpText('after', EXAMPLES);
   const commands = [
     serveCommand(),
+    upgradeCommand(),
     inspectCommand(),
     migrateCommand(),
     migrationCommand(),

@@ -1,3 +1,4 @@
+import { closeSync, writeSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { CONTROL_SUFFIX, findControlSocket } from '../client/index.ts';
 import { LOG_LEVELS, type LogEntry, type LogLevel } from '../device/index.ts';
@@ -7,6 +8,7 @@ import { type AttendedDevice, attendedDevice } from './attended-device.ts';
 import { type AuthorOptions, addAuthorOption } from './author-options.ts';
 import { DEVICE_NAMES, type DeviceSpec, deviceSpec } from './device-spec.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
+import { failureJson, failureOf } from './failure.ts';
 import { addMigrationOptions, type MigrationInterfaceOptions, v1OptionsOf } from './migration-options.ts';
 import { formatMs, parseBytes, wholeNumber } from './quantities.ts';
 import { serveInherited } from './serve-inherited.ts';
@@ -26,6 +28,7 @@ interface Options extends MigrationInterfaceOptions {
   readonly onReconnect?: OnReconnect;
   readonly takeOver?: string;
   readonly pauseLimit?: number;
+  readonly readyFd?: number;
   readonly size?: number;
   readonly image?: string;
   readonly ram?: number;
@@ -118,6 +121,11 @@ export function serveCommand(): Command {
       'how long a process that takes over may keep the VMM waiting (default: 1000)',
       wholeNumber(1),
     )
+    .option(
+      '--ready-fd <number>',
+      'where to write one JSON line when it listens, or why it does not',
+      wholeNumber(3),
+    )
     .addOption(
       new Option(
         '--on-reconnect <what>',
@@ -144,13 +152,28 @@ async function serve(device: string, options: Options): Promise<void> {
   const spec = deviceSpec(device, options);
   requireOneSocket(options);
   const signalled = nextSignal();
-  const service = await start(spec, options, controlPathOf(options));
+  const service = await start(spec, options, controlPathOf(options)).catch((error: unknown) => {
+    tellStarter(options.readyFd, toJson(failureJson(failureOf(error))));
+    throw error;
+  });
   const listening = announcement({ device, ...service }, options.json === true);
+  tellStarter(options.readyFd, announcement({ device, ...service }, true));
   // With stdio, standard output is the guest's.
   if (spec.kind === 'serial' && spec.end.kind === 'stdio') printError(listening);
   else print(listening);
   await Promise.race([signalled, service.ended]);
   await service.close();
+}
+
+/** Whoever started this learns how it went, and may have gone. */
+function tellStarter(fd: number | undefined, line: string): void {
+  if (fd === undefined) return;
+  try {
+    writeSync(fd, `${line}\n`);
+    closeSync(fd);
+  } catch (error) {
+    printError(`ferry: nobody reads --ready-fd ${fd}: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 /** Options that say what a server that is taken over has said already. */

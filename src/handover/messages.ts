@@ -101,7 +101,11 @@ export function misfit(
   if (protocol !== PROTOCOL_VERSION) {
     return `the running server hands over by version ${protocol}, this one takes over by version ${PROTOCOL_VERSION}`;
   }
-  const other = Object.entries(here.identity).find(([name, value]) => Reflect.get(identity, name) !== value);
+  // The kind says most.
+  const { kind, ...numbers } = here.identity;
+  const other = Object.entries({ kind, ...numbers }).find(
+    ([name, value]) => Reflect.get(identity, name) !== value,
+  );
   if (other !== undefined) {
     const [name, value] = other;
     const theirs = String(Reflect.get(identity, name));

@@ -9,6 +9,7 @@ export function inspect(server: DeviceServer) {
   const { device, migration, hold } = server;
   return {
     identity: { ...device.identity },
+    process: { pid: process.pid },
     device: inspectDevice(server),
     migration: {
       interface: server.v1 === null ? 'v2' : 'v1',

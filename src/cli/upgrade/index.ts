@@ -1,0 +1,1 @@
+export { upgradeCommand } from './upgrade.ts';

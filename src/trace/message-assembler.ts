@@ -6,6 +6,9 @@ const SIZE_AT = 4;
 /** The longest message of which everything is kept, in bytes; of a longer one its beginning is. */
 export const MAX_KEPT = 32 * 1024 * 1024;
 
+/** The longest message that is believed in, in bytes: what says that it is longer is no vfio-user. */
+const MAX_MESSAGE = 64 * 1024 * 1024;
+
 /** What a piece of a stream completed. */
 export interface Assembled<F> {
   /** False: the bytes are no message, because where messages begin has been lost, or the stream ended inside one. */
@@ -38,7 +41,7 @@ export class MessageAssembler<F> {
       at += this.#take(piece, at);
       const last = at === piece.length;
       if (last) this.#fds.push(...fds);
-      if (this.#size() <= this.#have) done.push(this.#finish(true));
+      if (!this.understood || this.#size() <= this.#have) done.push(this.#finish(true));
     }
     return done;
   }
@@ -60,7 +63,7 @@ export class MessageAssembler<F> {
     const taken = Math.min(wanted, piece.length - at);
     this.#keep(piece.subarray(at, at + taken));
     this.#have += taken;
-    if (this.#have === HEADER_SIZE && this.#size() < HEADER_SIZE) this.understood = false;
+    if (this.#have === HEADER_SIZE) this.understood = isPossible(this.#size());
     return taken;
   }
 
@@ -96,4 +99,8 @@ export class MessageAssembler<F> {
     const before = this.#have > 0 ? [this.#finish(false)] : [];
     return [...before, { isMessage: false, bytes: piece.slice(), wireSize: piece.length, fds }];
   }
+}
+
+function isPossible(size: number): boolean {
+  return size >= HEADER_SIZE && size <= MAX_MESSAGE;
 }

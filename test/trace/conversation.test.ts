@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { v1Name } from '../../src/states/index.ts';
 import { Conversation, type Told } from '../../src/trace/index.ts';
 import { hex } from '../protocol/support.ts';
 import { messageEvent, whole } from './support.ts';
@@ -126,6 +127,37 @@ describe('the state of the device', () => {
       { from: null, to: 'RUNNING', by: 'seen' },
       { from: 'RUNNING', to: 'RESUMING', by: 'failed' },
       { from: null, to: 'RUNNING', by: 'seen' },
+    ]);
+  });
+
+  it('of v1 is a register in a region of its own', () => {
+    const info = whole(
+      5,
+      true,
+      hex(
+        '30000000 0b000000 09000000 20000000 0010000000000000 0000000000000000 0200 0100 00000000 03000000 01000000',
+      ),
+    );
+    const access = (command: number, reply: boolean, data: string, region = '09'): Buffer =>
+      whole(command, reply, hex(`0000000000000000 ${region}000000 04000000 ${data}`));
+    const write = (value: string): readonly ['client' | 'server', Buffer, bigint][] => [
+      ['client', access(10, false, value), 1n],
+      ['server', access(10, true, ''), 2n],
+    ];
+    const told = converse(
+      ['client', access(10, false, '03000000'), 1n],
+      ['server', access(10, true, ''), 1n],
+      ['server', info, 1n],
+      ['server', access(9, true, '01000000'), 1n],
+      ...write('03000000'),
+      ['server', access(9, true, '04000000', '08'), 3n],
+      ['client', access(10, false, '02000000'), 4n],
+      ['server', failed(whole(10, true, Buffer.alloc(0)), 22), 5n],
+    );
+    expect(changes(told)).toEqual([
+      { from: null, to: v1Name(1), by: 'seen' },
+      { from: v1Name(1), to: v1Name(3), by: 'set' },
+      { from: v1Name(3), to: v1Name(2), by: 'failed' },
     ]);
   });
 });

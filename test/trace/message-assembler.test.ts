@@ -37,10 +37,10 @@ describe('messages put together from pieces', () => {
     );
   });
 
-  it('end where a size can be no message; the rest comes as it came', () => {
+  it.each([15, 64 * 1024 * 1024 + 1])('end where a size is %d; the rest comes as it came', (size) => {
     const assembler = new MessageAssembler<number>();
     const broken = whole(1, false, Buffer.alloc(0));
-    broken.writeUInt32LE(15, 4);
+    broken.writeUInt32LE(size, 4);
     const done = assembler.push(
       Buffer.concat([whole(2, false, Buffer.of(1)), broken, Buffer.from('rest')]),
       [5],

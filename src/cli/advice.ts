@@ -47,6 +47,13 @@ const advice: readonly (readonly [code: string, errno: number | null, next: stri
   ],
   ['ERR_SWAP_STRANDED', null, 'look at the old back end; ferry proxy status <control> says how the proxy is'],
   ['ERR_PROXY_CONTROL', null, 'start it with: ferry proxy --listen <path> --backend <path> --control <path>'],
+  ['ERR_VM_CONNECT', null, 'start its QEMU with -qmp, and a destination with -gdb too: docs/vm-migration.md'],
+  [
+    'ERR_VM_TIMEOUT',
+    null,
+    'end whoever else is connected to that monitor, and look whether its QEMU is alive',
+  ],
+  ['ERR_VM_GONE', null, 'look whether that QEMU is alive'],
   ['ERR_RESET_FAILED', null, 'restart the server; its device can no longer be used'],
 ];
 

@@ -9,6 +9,7 @@ import {
   migrate,
   runSender,
 } from '../../engine/index.ts';
+import { storyOfMigration } from '../../report/index.ts';
 import { type OpenVm, openSource, openTarget, type VmSource } from '../../vm/index.ts';
 import { addChannelOptions, type ChannelOptions, wayOf } from '../channel-options.ts';
 import { EXIT_CODES_HELP } from '../exit-code.ts';
@@ -17,6 +18,7 @@ import { addJournalOption, journalsIn, recoverCommand } from '../journal-options
 import { type MigrationView, migrationView } from '../migration-view.ts';
 import { listenForOperators } from '../operator-socket.ts';
 import { parseBytes, wholeNumber } from '../quantities.ts';
+import { addReportOption, type ReportOption, reported } from '../report-option.ts';
 import { connectAgain } from '../send.ts';
 import { dryRunLines } from '../summary.ts';
 import { print, toJson } from '../terminal.ts';
@@ -24,7 +26,7 @@ import { UsageError } from '../usage-error.ts';
 import { addVmOptions, parseDevice, parsePair, sideOf, type VmOptions } from './vm-options.ts';
 import { BlackoutClock, vmSummary, withVmAdvice } from './vm-report.ts';
 
-interface Options extends VmOptions, ChannelOptions {
+interface Options extends VmOptions, ChannelOptions, ReportOption {
   readonly toQmp?: string;
   readonly toGdb?: string;
   readonly to?: string;
@@ -80,17 +82,17 @@ export function vmMigrateCommand(): Command {
     .option('--switch-anyway', 'when the rounds end without success, switch all the same')
     .option('--wait <ms>', 'how long to look for a receiver that was lost (default: 30000)', wholeNumber(0))
     .option('--dry-run', 'try everything that will be needed on both sides, and stop there');
-  return addVmOptions(addChannelOptions(addJournalOption(command)))
+  return addVmOptions(addReportOption(addChannelOptions(addJournalOption(command))))
     .addHelpText('after', HELP)
     .action(run);
 }
 
 async function run(devices: readonly string[], options: Options): Promise<void> {
   const move = new VmMove(options);
+  const work = (): Promise<MigrationReport> =>
+    options.to === undefined ? move.here(devices, options) : move.away(devices, options.to);
   try {
-    const report =
-      options.to === undefined ? await move.here(devices, options) : await move.away(devices, options.to);
-    move.show(report);
+    move.show(await reported(options, 'Migration of a VM', work, storyOfMigration));
   } catch (error) {
     throw withVmAdvice(error);
   } finally {

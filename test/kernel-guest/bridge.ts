@@ -2,12 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { EDU_IDENTIFICATION } from '../../src/devices/index.ts';
 import { findQemu } from '../guest/harness/qemu.ts';
 import { EDU, MTTY } from './harness/kernel-guest.ts';
-import { STABLE } from './harness/kernels.ts';
 import type { Tests } from './harness/lab.ts';
 
-/** What is tried in a guest of the newer version: a QEMU inside of a QEMU is slow. */
-export const bridgeTests: Tests = (guest, { version }) =>
-  describe.skipIf(version === STABLE)('the bridge', () => {
+/** A QEMU inside of the guest uses devices of its kernel. */
+export const bridgeTests: Tests = (guest) =>
+  describe('the bridge', () => {
     it('gives a QEMU registers, interrupts and DMA of the kernel, and another device underneath', async () => {
       const qemu = findQemu();
       if (typeof qemu === 'string') throw new Error(qemu);

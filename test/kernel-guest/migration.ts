@@ -1,13 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../src/errors/index.ts';
 import { MTTY } from './harness/kernel-guest.ts';
-import { STABLE } from './harness/kernels.ts';
 import type { Tests } from './harness/lab.ts';
 
 const { EBUSY, EFAULT, EINVAL, ENODEV, ENOMEM, ENOTTY } = Errno;
 
 /** What is tried in each guest. */
-export const migrationTests: Tests = (guest, { version }) =>
+export const migrationTests: Tests = (guest) =>
   describe('migration of mtty', () => {
     it('goes from the kernel to the kernel, to a socket, and back, by one engine', async () => {
       const { found } = JSON.parse(await guest().node('kernel-guest/programs/engine.js', ...MTTY));
@@ -49,20 +48,5 @@ export const migrationTests: Tests = (guest, { version }) =>
         interrupts: [[0, 1]],
         'MSI-X': { code: 'ERR_KERNEL_LACKS', errno: ENOTTY },
       });
-    });
-
-    // The command is large, and an emulated processor slow: one version has to do.
-    it.skipIf(version === STABLE)('is done by the command as with sockets', async () => {
-      const [a, b] = MTTY;
-      const patient = ['--downtime-limit', '60000', '--timeout', '60000'];
-      const shown = await guest().ferry('inspect', a);
-      expect(shown.output).toContain('driver mtty');
-      const saved = await guest().ferry('save', a, '/run/a.ferry', ...patient);
-      expect(saved).toMatchObject({ status: 0 });
-      const restored = await guest().ferry('restore', '/run/a.ferry', b, '--timeout', '60000');
-      expect(restored).toMatchObject({ status: 0 });
-      const moved = await guest().ferry('migrate', a, b, ...patient);
-      expect(moved).toMatchObject({ status: 0 });
-      expect(await guest().ferry('state', a)).toMatchObject({ status: 0, output: 'STOP' });
     });
   });

@@ -14,18 +14,16 @@ export type GuestOf = () => KernelGuest;
 /** Tests that share a guest. */
 export type Tests = (guest: GuestOf, kernel: DriverKernel) => void;
 
-/** Runs tests once in a guest of each version of Linux, which all tests share. What is missing is said. */
-export function describeInKernels(what: string, tests: Tests): void {
+/**
+ * Runs tests in one guest, with Debian's stable kernel (0) or that of its backports (1). Which is a file's, so that both
+ * guests run at a time. What is missing is said.
+ */
+export function describeInKernel(which: 0 | 1, tests: Tests): void {
   const [qemu, kernels] = [findQemu(), findDriverKernels()];
   const missing = [qemu, kernels, missingTool()].find((each) => typeof each === 'string');
-  if (typeof qemu === 'string' || typeof kernels === 'string' || missing !== undefined) {
-    describe(what, () => {
-      if (process.env['FERRY_GUEST_REQUIRED'] !== '1') return it.skip(`not tried: ${missing}`);
-      it('has all that it needs', () => Promise.reject(new Error(String(missing))));
-    });
-    return;
-  }
-  describe.each(kernels)(`${what}, Linux $release`, (kernel) => {
+  const kernel = typeof kernels === 'string' ? undefined : kernels.at(which);
+  if (typeof qemu === 'string' || kernel === undefined || missing !== undefined) return notTried(missing);
+  describe(`devices of the kernel, Linux ${kernel.release}`, () => {
     let guest: KernelGuest | null = null;
     let folder = '';
     beforeAll(async () => {
@@ -40,5 +38,12 @@ export function describeInKernels(what: string, tests: Tests): void {
       if (guest === null) throw new Error('the guest has not started');
       return guest;
     }, kernel);
+  });
+}
+
+function notTried(missing: unknown): void {
+  describe('devices of the kernel', () => {
+    if (process.env['FERRY_GUEST_REQUIRED'] !== '1') return it.skip(`not tried: ${missing}`);
+    it('have all that they need', () => Promise.reject(new Error(String(missing))));
   });
 }

@@ -1,13 +1,15 @@
 import { bridgeTests } from './bridge.ts';
+import { commandTests } from './command.ts';
 import { eduTests } from './edu.ts';
-import { describeInKernels } from './harness/lab.ts';
+import { describeInKernel } from './harness/lab.ts';
 import { migrationTests } from './migration.ts';
 import { transcriptTests } from './transcript.ts';
 
-// A boot is the expensive part: everything is tried in one guest of each version.
-describeInKernels('devices of the kernel', (guest, kernel) => {
+// What takes long in an emulated guest, the command and a QEMU in a QEMU, is tried in this one alone.
+describeInKernel(1, (guest, kernel) => {
   transcriptTests(guest, kernel);
   migrationTests(guest, kernel);
   eduTests(guest, kernel);
   bridgeTests(guest, kernel);
+  commandTests(guest, kernel);
 });

@@ -4,7 +4,7 @@ import { HandoverLink } from '../../src/handover/link.ts';
 import { decodeHello, decodeRefusal, encodeAccept, encodeRefusal } from '../../src/handover/messages.ts';
 import { Verdict, VerdictWord } from '../../src/handover/verdict.ts';
 import { EventLoopReactor } from '../../src/transport/index.ts';
-import { fields, RawClient } from '../helpers/raw-client.ts';
+import { fields, RawClient, rawMessage } from '../helpers/raw-client.ts';
 import { TestDevice } from '../helpers/test-device.ts';
 import { until } from '../server/until.ts';
 import { Cmd, native, readRegister, registerWrite, World } from './world.ts';
@@ -189,6 +189,24 @@ describe('the process that has the device goes on', () => {
     expect(await waiting).toBe(5);
     await expectGoesOn(client, /has ended/);
   });
+});
+
+it('is served while its DMA is waited for, and stays when that does not end', async () => {
+  const client = await connected({ restMs: 50 });
+  await client.request(Cmd.DMA_MAP, fields(32, 3, 0n, 0x5000n, 4096n));
+  client.post(Cmd.WRITE, registerWrite(0x0c, 0x5000));
+  client.post(Cmd.WRITE, registerWrite(0x10, 8));
+  const asked = await client.next(({ command }) => command === 11);
+  const refused = world.handOver(new TestDevice()).catch((error: unknown) => error);
+  await until(() => world.running.server.migration.inTransition);
+  expect(await readRegister(client, SCRATCH), 'while it is waited for').toBe(5);
+  // The client answers at last; the time is over long since.
+  await until(() => world.running.server.migration.state !== 2);
+  await new Promise((wake) => setTimeout(wake, 100));
+  client.send(rawMessage(asked.id, 11, Buffer.concat([asked.payload, Buffer.alloc(8, 1)]), 1));
+  expect(await refused).toMatchObject({ code: 'ERR_HANDOVER_REFUSED' });
+  expect(await readRegister(client, SCRATCH)).toBe(5);
+  await until(() => world.running.server.migration.state === 2);
 });
 
 describe('the process that had the device lets go of it', () => {

@@ -45,7 +45,7 @@ export const conversationRules: readonly Rule<SocketFacts>[] = [
     finding: (facts) =>
       facts.control === null ? null : failed(isBusy, () => 'the control socket has no free place')(facts),
     why: 'A server of Ferry takes eight controllers at once.',
-    next: () => ['end the other controllers: ferry processes that wait or hang'],
+    next: () => ['end the other controllers: ss -xp names their processes'],
   },
   {
     id: 'server-silent',

@@ -154,9 +154,9 @@ export const migrationRules: readonly Rule<SocketFacts>[] = [
       'Its vfio-user-pci (10.1 to 11.1) neither migrates nor blocks: no section for the device, BARs unmapped and COMMAND 0 at ' +
       'the destination, and guest memory that the device wrote by itself is stale there.',
     next: () => [
-      'migrate the VM with: ferry vm migrate',
+      'migrate the VM with: ferry vm migrate (ferry vm check says whether it would work)',
       'never with the plain command `migrate` of QEMU, nor through libvirt',
-      'to replace only the server below a running guest: ferry migrate, or ferry serve --take-over',
+      'to replace only the server below a running guest: ferry upgrade',
     ],
   }),
 ];

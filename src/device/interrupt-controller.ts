@@ -192,6 +192,16 @@ export class InterruptController {
     this.update();
   }
 
+  /**
+   * Every vector of MSI or MSI-X with a trigger counts as raised: a client that has taken the place of another may lack
+   * the last signals of that one. To be called while interrupts are held. INTx needs none of that, being a level.
+   */
+  raiseAgain(): void {
+    for (const line of [this.#msi, this.#msix]) {
+      for (let vector = 0; vector < line.count; vector++) if (line.triggers[vector]) line.pending[vector] = 1;
+    }
+  }
+
   // ---- the device's side
 
   /**

@@ -240,6 +240,7 @@ export class DeviceServer {
       configure: (offset, bytes) => device.regions[RegionIndex.CONFIG]?.write(offset, bytes, 0, bytes.length),
       beginHold: () => this.#beginHold(),
       endHold: () => this.#endHold(),
+      raiseAgain: () => device.interrupts.raiseAgain(),
     };
   }
 

@@ -24,6 +24,8 @@ export interface KeptDevice<Party> {
   /** Keeps the VMM's accesses waiting; false: they wait already. */
   beginHold(): boolean;
   endHold(): void;
+  /** The VMM that has come is told of interrupts that the one before may have lost. */
+  raiseAgain(): void;
 }
 
 /** What is told of a state that is kept. */
@@ -125,7 +127,10 @@ export class Reconnection<Party> {
     const kept = this.#kept;
     if (kept?.returned !== true) throw nothingToContinue(kept !== null);
     this.#device.require('run', by);
-    if (!kept.stopped) return this.#end(kept);
+    if (!kept.stopped) {
+      this.#device.raiseAgain();
+      return this.#end(kept);
+    }
     return then(this.#device.run(by), () => this.#end(kept));
   }
 
@@ -151,7 +156,9 @@ export class Reconnection<Party> {
     if (kept === null) return;
     kept.stopped = false;
     kept.holding = false;
-    if (kept.returned && isRunning(to)) this.#kept = null;
+    if (!kept.returned || !isRunning(to)) return;
+    this.#kept = null;
+    this.#device.raiseAgain();
   }
 
   /** The control side has reset the device: there is nothing to keep. */

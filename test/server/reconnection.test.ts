@@ -66,7 +66,7 @@ describe('a VMM that comes back to a state that is kept', () => {
     expect(answer).toMatchObject({ errno: 0, keep: false, kept: false, state: RUNNING });
     expect(world.peek(0, SCRATCH)).toBe(0);
     expect([world.peek(CONFIG, BAR0), world.peek(CONFIG, COMMAND, 2)]).toEqual([0xfeb1_0000, 2]);
-    expect(await world.answers(world.main)).toBe(true);
+    expect(await world.main.request(9, fields(0n, 0, 4))).toMatchObject({ error: 0 });
   });
 
   it('is given the configuration space of the moment when it left', async () => {
@@ -103,6 +103,26 @@ describe('a VMM that comes back to a state that is kept', () => {
     await askReconnection(world.control, 'continue');
     expect(world.signals()).toBe(1);
   });
+});
+
+describe('what a VMM was told last', () => {
+  it.each(['continue', 'RUNNING'])(
+    'is told again to the one that comes back, which may lack it (%s)',
+    async (how) => {
+      const world = await opened();
+      await askReconnection(world.control, 'keep');
+      await world.giveEventfd(world.main, 2, 1);
+      await world.writeRegion(0, 0x18, 1);
+      expect(world.signals(), 'the old VMM takes it, and is replaced').toBe(1);
+      await world.disconnectMain();
+      await world.giveEventfd(await world.vmm(), 2, 1);
+      expect(world.signals()).toBe(0);
+      if (how === 'continue') await askReconnection(world.control, 'continue');
+      else await world.set(RUNNING);
+      expect(world.signals()).toBe(1);
+      expect(world.server.device.inspect().interrupts.pendingMsix).toEqual([]);
+    },
+  );
 });
 
 describe('a choice', () => {

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { type Channel, listenForChannels, NO_ID, printEndpoint } from '../channel/index.ts';
-import { MigrationError, type MigrationEvent, type ReceiverReport, runReceiver } from '../engine/index.ts';
+import { MigrationError, type ReceiverReport, runReceiver } from '../engine/index.ts';
 import type { FerryError } from '../errors/index.ts';
 import { storyOfReception } from '../report/index.ts';
 import { addChannelOptions, type ChannelOptions, type Way, wayOf } from './channel-options.ts';
@@ -11,10 +11,10 @@ import { Doorway } from './doorway.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { failureOf } from './failure.ts';
 import { onInterrupt } from './interrupts.ts';
-import { addJournalOption, journalsIn, recoverCommand } from './journal-options.ts';
+import { addJournalOption, forgetOld, journalsIn, recoverCommand } from './journal-options.ts';
 import { forgetKept, keepBeside } from './kept-state.ts';
 import { timeoutOf } from './limit-options.ts';
-import { type MigrationView, migrationView } from './migration-view.ts';
+import { migrationView } from './migration-view.ts';
 import { wholeNumber } from './quantities.ts';
 import { addReportOption, type ReportOption, reported } from './report-option.ts';
 import { receptionLines } from './summary.ts';
@@ -79,6 +79,7 @@ async function receive(paths: readonly string[], options: Options): Promise<void
     } finally {
       doorway.close('the receiver has ended');
       await listener.close();
+      await forgetOld(journalsIn(options.journal));
     }
   } finally {
     off();
@@ -114,7 +115,7 @@ class Reception {
   readonly #devices: DeviceGroup;
   readonly #doorway: Doorway;
   readonly #options: Options;
-  #ready = false;
+  readonly #cancelled = new AbortController();
 
   constructor(devices: DeviceGroup, doorway: Doorway, options: Options) {
     this.#devices = devices;
@@ -124,8 +125,8 @@ class Reception {
 
   /** What is given up when READY has been said is only the wait for a sender that was lost. */
   interrupt(): void {
-    if (this.#ready) this.#doorway.close('the receiver no longer waits');
-    else this.#doorway.cancel('the receiver was cancelled');
+    this.#doorway.close('the receiver no longer waits');
+    this.#cancelled.abort();
   }
 
   async run(): Promise<ReceiverReport> {
@@ -148,7 +149,8 @@ class Reception {
         ...(keep === true ? { keep: await keepBeside(journals, channel.peer) } : {}),
         devices: await this.#devices.ends(),
         onProgress: (progress) => view.show(progress),
-        onEvent: (event) => this.#note(event, view),
+        onEvent: (event) => view.tell(event),
+        signal: this.#cancelled.signal,
         reconnect: (signal) => this.#doorway.again(signal),
       });
       await forgetKept(journals, report.group);
@@ -172,10 +174,5 @@ class Reception {
       ...timeoutOf(this.#options),
       ...(wait === undefined ? {} : { reconnectMs: wait }),
     };
-  }
-
-  #note(event: MigrationEvent, view: MigrationView): void {
-    if (event.type === 'decision' && event.decision === 'READY') this.#ready = true;
-    view.tell(event);
   }
 }

@@ -7,7 +7,7 @@ import { addConfigurationOption, type ConfigurationOption, endOptionsOf } from '
 import { closingNotes, DEVICE_HELP } from './device-access.ts';
 import { connectGroup, type DeviceGroup } from './device-group.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
-import { addJournalOption, journalsIn, recoverCommand } from './journal-options.ts';
+import { addJournalOption, forgetOld, journalsIn, recoverCommand } from './journal-options.ts';
 import { addKeyOptions, type KeyOptions } from './key-options.ts';
 import { timeoutOf } from './limit-options.ts';
 import { migrationView } from './migration-view.ts';
@@ -81,6 +81,7 @@ async function run(path: string, paths: readonly string[], options: Options): Pr
       for (const line of receptionLines(namesOf(devices), report)) print(line);
     } finally {
       await source.close();
+      await forgetOld(journalsIn(journal));
     }
   } finally {
     view.close();

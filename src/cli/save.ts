@@ -8,7 +8,7 @@ import { DEVICE_HELP } from './device-access.ts';
 import { connectGroup } from './device-group.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { onInterrupt } from './interrupts.ts';
-import { addJournalOption, journalsIn, recoverCommand } from './journal-options.ts';
+import { addJournalOption, forgetOld, journalsIn, recoverCommand } from './journal-options.ts';
 import { addKeyOptions, type KeyOptions } from './key-options.ts';
 import { addLimitOptions, type LimitOptions, limitsOf, timeoutOf } from './limit-options.ts';
 import { migrationView } from './migration-view.ts';
@@ -88,6 +88,7 @@ async function run(words: readonly string[], options: Options): Promise<void> {
   } finally {
     view.close();
     off();
+    await forgetOld(journalsIn(options.journal));
     devices.close();
   }
 }

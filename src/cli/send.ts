@@ -7,7 +7,7 @@ import { type ChannelOptions, type Way, wayOf } from './channel-options.ts';
 import { type ConfigurationOption, endOptionsOf } from './configuration-option.ts';
 import { connectGroup } from './device-group.ts';
 import { onInterrupt } from './interrupts.ts';
-import { journalsIn, recoverCommand } from './journal-options.ts';
+import { forgetOld, journalsIn, recoverCommand } from './journal-options.ts';
 import { type LimitOptions, limitsOf, timeoutOf } from './limit-options.ts';
 import { type MigrationView, migrationView } from './migration-view.ts';
 import { listenForOperators } from './operator-socket.ts';
@@ -48,6 +48,7 @@ export async function send(paths: readonly string[], options: SendOptions): Prom
   } finally {
     view.close();
     unlisten();
+    await forgetOld(journalsIn(options.journal));
     off();
     devices.close();
   }

@@ -64,7 +64,8 @@ export class Conversation {
     try {
       return this.#channel.send(message, body);
     } catch (error) {
-      throw this.#channelError(error);
+      // Who has left may have said why.
+      throw this.#abort() ?? this.#channelError(error);
     }
   }
 

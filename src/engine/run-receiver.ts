@@ -16,6 +16,8 @@ export interface RunReceiverOptions extends RunSideOptions {
    * the devices run. Without it, what a device loses before it runs is lost there, and the stopped source still has it.
    */
   readonly keep?: Channel;
+  /** Cancels, and tells the source so; without effect once READY has been decided. */
+  readonly signal?: AbortSignal;
 }
 
 /** What a finished receiver reports. */
@@ -47,6 +49,7 @@ export async function runReceiver(options: RunReceiverOptions): Promise<Receiver
     memory: options.memory ?? null,
     keep: options.keep ?? null,
     kept: null,
+    signal: options.signal,
   });
   try {
     const { received, states } = await conduct(receiver(plan), (step) => performer.perform(step));

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Errno } from '../errors/index.ts';
 import { loadNative, type Native } from '../native/index.ts';
@@ -47,6 +47,17 @@ export class DiskJournalFiles implements JournalFiles {
     const file = new DiskFile(path, handle, MAX_FILE_SIZE);
     try {
       return await file.read();
+    } finally {
+      await file.close();
+    }
+  }
+
+  async remove(key: JournalKey): Promise<void> {
+    const path = this.#pathOf(key);
+    // Whoever holds the lock is sure that nobody writes it.
+    const file = await this.open(key);
+    try {
+      await this.#attempt(path, () => unlink(path));
     } finally {
       await file.close();
     }

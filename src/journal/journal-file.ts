@@ -33,6 +33,8 @@ export interface JournalFiles {
   open(key: JournalKey): Promise<JournalFile>;
   /** The bytes of one, locked or not. Rejects with JournalError ERR_JOURNAL_MISSING, _ACCESS. */
   read(key: JournalKey): Promise<Uint8Array>;
+  /** Removes one that nobody has open. Rejects with JournalError ERR_JOURNAL_MISSING, _BUSY, _ACCESS. */
+  remove(key: JournalKey): Promise<void>;
   /** All that are there. Rejects with JournalError ERR_JOURNAL_ACCESS. */
   list(): Promise<readonly JournalKey[]>;
 }

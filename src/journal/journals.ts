@@ -64,6 +64,17 @@ export class Journals {
     );
   }
 
+  /**
+   * Removes journals whose last record, DONE or ABORT, was written more than `ageMs` milliseconds ago: nothing is left to
+   * do there. Those that have not ended, can't be read or are in use stay. Returns how many were removed.
+   */
+  async prune(ageMs: number): Promise<number> {
+    const before = this.#now() - ageMs;
+    const old = (await this.list()).filter(({ reading }) => endedBefore(reading, before));
+    const removed = await Promise.allSettled(old.map((key) => this.#files.remove(key)));
+    return removed.filter(({ status }) => status === 'fulfilled').length;
+  }
+
   async #kept({ group, role }: JournalKey): Promise<KeptJournal> {
     try {
       return { group, role, reading: await this.read({ group, role }), error: null };
@@ -72,6 +83,12 @@ export class Journals {
       return { group, role, reading: null, error };
     }
   }
+}
+
+function endedBefore(reading: JournalReading | null, ms: number): boolean {
+  const last = reading?.entries.at(-1);
+  const hasEnded = last?.record.kind === 'DONE' || last?.record.kind === 'ABORT';
+  return hasEnded && last.atMs < ms;
 }
 
 function devicesOf({ reading }: KeptJournal): readonly string[] {

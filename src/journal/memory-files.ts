@@ -58,6 +58,12 @@ export class MemoryJournalFiles implements JournalFiles {
     return [...this.#contents.keys()].map(keyOf);
   }
 
+  async remove(key: JournalKey): Promise<void> {
+    if (this.#contentOf(key).lockedBy !== null)
+      throw new JournalError('ERR_JOURNAL_BUSY', `${nameOf(key)} is in use`);
+    this.#contents.delete(nameOf(key));
+  }
+
   /** The process that has a journal open dies: what it wrote stays, also what was not synced. */
   die(key: JournalKey): void {
     const content = this.#contentOf(key);

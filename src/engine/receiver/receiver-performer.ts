@@ -1,6 +1,7 @@
 import { type Channel, type Message, readSaved, type Source } from '../../channel/index.ts';
 import type { WithheldConfiguration } from '../../journal/index.ts';
 import { loadNative } from '../../native/index.ts';
+import { Cancellation } from '../cancellation.ts';
 import type { GuestMemoryTarget } from '../guest-memory/guest-memory.ts';
 import { DONE, type SideOptions, SidePerformer } from '../side-performer.ts';
 import type { Reply, Step } from '../step.ts';
@@ -17,6 +18,8 @@ export interface ReceiverOptions extends SideOptions {
   readonly keep: Channel | null;
   /** Recovery: what was kept; null: nothing. */
   readonly kept: Source | null;
+  /** Cancels; without effect once READY is being decided. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The longest configuration space, in bytes: that of PCI Express. */
@@ -28,6 +31,9 @@ export class ReceiverPerformer extends SidePerformer {
   readonly #totals: Totals;
   readonly #keeper: Keeper;
   readonly #configurations = new Map<number, Uint8Array>();
+  readonly #cancellation: Cancellation;
+  /** It is too late to cancel. */
+  #settled = false;
   #loading = false;
   #failed = false;
   #writing = 0;
@@ -44,11 +50,15 @@ export class ReceiverPerformer extends SidePerformer {
     this.#options = options;
     const checked = options.channel.peer.carrier !== 'memory';
     this.#totals = new Totals(options.devices.length, checked ? loadNative().crc32 : null);
+    this.#cancellation = new Cancellation([options.signal]);
     this.#keeper = new Keeper(options.keep, (error) => this.#fail(error));
   }
 
   override async perform(step: Step): Promise<Reply> {
+    this.#checkCancelled(step);
     switch (step.do) {
+      case 'expect':
+        return this.#expect(step);
       case 'load':
         this.#loading = true;
         return DONE;
@@ -75,6 +85,24 @@ export class ReceiverPerformer extends SidePerformer {
         return super.perform(step);
       default:
         return super.perform(step);
+    }
+  }
+
+  /** From READY on only the source knows the outcome. What undoes a failure is not cancelled either. */
+  #checkCancelled(step: Step): void {
+    const isLate = step.do === 'journal' && step.decision === 'READY';
+    this.#settled ||= isLate || (step.do === 'phase' && step.phase === 'roll-back');
+    if (!this.#settled) this.#cancellation.check();
+  }
+
+  /** Whoever cancels need not wait for the source. */
+  async #expect(step: Extract<Step, { do: 'expect' }>): Promise<Reply> {
+    if (this.#settled) return super.perform(step);
+    const stop = this.#cancellation.on((error) => this.conversation.interrupt(error));
+    try {
+      return await super.perform(step);
+    } finally {
+      stop();
     }
   }
 

@@ -1,4 +1,4 @@
-import { MAX_BODY, type Message } from '../../channel/index.ts';
+import type { Message } from '../../channel/index.ts';
 import { loadNative } from '../../native/index.ts';
 import { Cancellation } from '../cancellation.ts';
 import type { Controlled, MigrationControl, MigrationStatus } from '../control.ts';
@@ -10,6 +10,7 @@ import type { Decision, Reply, Step } from '../step.ts';
 import { StepError } from '../step-error.ts';
 import { Totals } from '../totals.ts';
 import { within } from '../within.ts';
+import { chunkSize } from './chunk-size.ts';
 import { estimateDowntime, fittingBytes, type Survey } from './convergence.ts';
 import { Measurements } from './measurements.ts';
 
@@ -22,10 +23,6 @@ export interface SenderOptions extends SideOptions {
   readonly window: number;
   readonly memory: GuestMemorySource | null;
 }
-
-/** With a bandwidth limit, chunks are so small that they come this often per second. */
-const PACED_CHUNKS_PER_SECOND = 20;
-const SMALLEST_CHUNK = 4096;
 
 /** Carries out the steps of a sender: reads devices, and sends. */
 export class SenderPerformer extends SidePerformer implements Controlled {
@@ -164,17 +161,11 @@ export class SenderPerformer extends SidePerformer implements Controlled {
   #pump(step: Extract<Step, { do: 'copy' }>): Pump {
     const { clock, devices, window, timeoutMs } = this.#options;
     return new Pump(step.orders, {
-      ...{ clock, devices, window, timeoutMs, chunkBytes: this.#chunkBytes },
+      ...{ clock, devices, window, timeoutMs },
+      chunkBytes: chunkSize(this.#options.chunkBytes, this.limits.bytesPerSecond),
       forward: (device, chunk) => this.#forward({ kind: 'DATA', device }, chunk),
       failed: (device, cause) => this.calls.error(device, 'could not deliver data', cause),
     });
-  }
-
-  get #chunkBytes(): number {
-    const { bytesPerSecond } = this.limits;
-    const chunk = Math.min(this.#options.chunkBytes, MAX_BODY);
-    if (bytesPerSecond === null) return chunk;
-    return Math.min(chunk, Math.max(SMALLEST_CHUNK, Math.floor(bytesPerSecond / PACED_CHUNKS_PER_SECOND)));
   }
 
   /** Counted before it is sent: the view may be gone then. */

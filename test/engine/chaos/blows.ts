@@ -57,6 +57,16 @@ export const BLOWS: readonly Blow[] = [
     harmless: false,
     strike: (stage) => stage.device('receiver').resetByVmm(),
   },
+  {
+    name: 'cancellation by the operator of the source',
+    harmless: true,
+    strike: (stage) => stage.cancelling.sender.abort(),
+  },
+  {
+    name: 'cancellation by the operator of the destination',
+    harmless: true,
+    strike: (stage) => stage.cancelling.receiver.abort(),
+  },
   { name: 'a cut channel', harmless: true, strike: (stage) => stage.cut() },
   { name: 'a stalled channel', harmless: true, strike: (stage) => stage.stall('sender', 'receiver') },
   {

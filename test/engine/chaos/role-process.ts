@@ -146,12 +146,20 @@ export class RoleProcess {
       this.#options(),
       this.#plan(),
     );
+    const { signal } = this.#stage.cancelling[this.role];
     if (this.role === 'receiver')
-      return new ReceiverPerformer({ ...side, window: 2, memory: null, keep: this.#stage.keep, kept: null });
+      return new ReceiverPerformer({
+        ...side,
+        window: 2,
+        memory: null,
+        keep: this.#stage.keep,
+        kept: null,
+        signal,
+      });
     const control = new MigrationControl();
     const more = {
       control,
-      signal: undefined,
+      signal,
       limits: DEFAULT_LIMITS,
       chunkBytes: 8,
       window: 2,

@@ -68,6 +68,11 @@ export class Stage {
   #offer: ((channel: Channel) => void) | null = null;
   #activity = 0;
   violation: string | null = null;
+  /** By which the operators of both sides cancel. */
+  readonly cancelling: Readonly<Record<JournalRole, AbortController>> = {
+    sender: new AbortController(),
+    receiver: new AbortController(),
+  };
   /** Roles whose VMM is gone: nobody answers their hooks. */
   readonly deadVmms = new Set<JournalRole>();
   /** Somebody has been put to sleep once. */

@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     include: ['test/kernel-guest/**/*.kernel.ts'],
     testTimeout: 600_000,
-    hookTimeout: 180_000,
+    hookTimeout: 260_000,
     teardownTimeout: 30_000,
     pool: 'forks',
     maxWorkers: 2,

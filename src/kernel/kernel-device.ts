@@ -30,7 +30,7 @@ import { KernelInterrupts } from './interrupts.ts';
 import { callFailed, KernelError } from './kernel-error.ts';
 import { type KernelReport, reportOf } from './kernel-report.ts';
 import { KernelMigration } from './migration.ts';
-import { type DevicePlace, findDevice } from './place.ts';
+import { type DevicePlace, findDevice, nameOf } from './place.ts';
 import { KernelRegions } from './regions.ts';
 import type { Sysfs } from './sysfs.ts';
 import { type KernelSystem, kernelSystem } from './system.ts';
@@ -110,7 +110,7 @@ export class KernelDevice implements MovableDevice {
 
   /** What messages and commands call it. */
   get path(): string {
-    return this.place.name;
+    return nameOf(this.place);
   }
 
   /** The descriptor of the device, which stays this object's. */

@@ -26,6 +26,8 @@ const PREFIX = 'kernel:';
 const PCI = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/i;
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const FILE = /^\/dev\/vfio\/(?:devices\/(vfio\d+)|(\d+))$/;
+/** The name of a device on another bus; it must not lead out of the bus's folder. */
+const OTHER = /^\w[\w:.@-]*$/;
 const BUSES = ['mdev', 'pci', 'platform'] as const;
 
 /**
@@ -36,14 +38,19 @@ export function isKernelDevice(text: string): boolean {
   return text.startsWith(PREFIX) || PCI.test(text) || UUID.test(text) || FILE.test(text);
 }
 
+/** What commands call a device, so that {@link isKernelDevice} knows it. */
+export function nameOf({ bus, name }: DevicePlace): string {
+  return bus === 'platform' ? `${PREFIX}${name}` : name;
+}
+
 /** Finds a device. @throws KernelError ERR_KERNEL_NO_DEVICE that says what is there instead */
 export function findDevice(text: string, files: Sysfs = sysfs): DevicePlace {
   const wanted = text.startsWith(PREFIX) ? text.slice(PREFIX.length) : text;
   const [, cdev, group] = FILE.exec(wanted) ?? [];
   if (cdev !== undefined) return placeOfFile(cdev, files);
   if (group !== undefined) return placeInGroup(Number(group), files);
-  if (PCI.test(wanted) || UUID.test(wanted) || /^[\w:.@-]+$/.test(wanted))
-    return placeNamed(wanted.toLowerCase(), files);
+  if (PCI.test(wanted) || UUID.test(wanted)) return placeNamed(wanted.toLowerCase(), files);
+  if (OTHER.test(wanted)) return placeNamed(wanted, files);
   throw missing(`${wanted} is neither an address of PCI (0000:00:05.0), nor a UUID, nor a file of /dev/vfio`);
 }
 

@@ -39,6 +39,7 @@ describe('a name', () => {
     ['/dev/vfio/9', 'there is no IOMMU group'],
     ['/dev/vfio/devices/vfio9', 'there is no /dev/vfio/devices/vfio9'],
     ['kernel:../x', 'neither'],
+    ['kernel:..', 'neither'],
   ])('%s of nothing is refused', (name, why) => {
     const kernel = new FakeKernel();
     kernel.add(PCI);

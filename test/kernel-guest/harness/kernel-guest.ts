@@ -10,7 +10,7 @@ import type { DriverKernel } from './kernels.ts';
 const ROOT = resolve(import.meta.dirname, '../../..');
 const MEMORY_MIB = 640;
 /** Emulated, on a machine that has other things to do. */
-const BOOT_TIMEOUT = 90_000;
+const BOOT_TIMEOUT = 200_000;
 const COMMAND_TIMEOUT = 200_000;
 
 /** The UUIDs of the two mediated devices that every guest has. */

@@ -1,5 +1,6 @@
 /** Writes the pages of docs/ that are made from something else; `npm run build` has to have run. */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { writeCheckDocs } from './check-docs.js';
 import { renderFeatures } from './feature-docs.js';
 import { fillListings } from './listings.js';
 import './protocol-docs.js';
@@ -21,3 +22,5 @@ writeFileSync(
 );
 
 writeFileSync(at('docs/write-a-device.md'), fillListings(text('docs/write-a-device.md'), text));
+
+await writeCheckDocs();

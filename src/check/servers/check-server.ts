@@ -3,7 +3,6 @@ import { DeviceInfoFlag, migrationFlags } from '../../protocol/index.ts';
 import type { Report, Result } from '../result.ts';
 import { runRules } from '../run-rules.ts';
 import { type Selection, select } from '../selection.ts';
-import type { Facts } from './facts.ts';
 import type { Launcher } from './instance.ts';
 import { knownDevice } from './known-devices.ts';
 import { SERVER_RULES } from './rules/index.ts';
@@ -52,13 +51,13 @@ export async function checkServer(options: CheckServerOptions): Promise<Report> 
       ...(onResult === undefined ? {} : { onResult }),
       ...(signal === undefined ? {} : { signal }),
     });
-    return { kind: 'server', subject: launcher.subject, about: about(stage.facts), results };
+    return { kind: 'server', subject: launcher.subject, about: about(stage), results };
   } finally {
     await stage.close();
   }
 }
 
-function about(facts: Facts | null): readonly string[] {
+function about({ facts, oneClient }: ServerStage): readonly string[] {
   if (facts === null) return ['it could not be asked what it is'];
   const { identity, regions, irqs, deviceFlags } = facts;
   const hex = (value: number): string => value.toString(16).padStart(4, '0');
@@ -72,6 +71,7 @@ function about(facts: Facts | null): readonly string[] {
   return [
     `${id}${name === undefined ? '' : `, ${name}`}; ${DeviceInfoFlag.print(deviceFlags)}`,
     `regions ${present.join(', ') || 'none'}; interrupts ${vectors.join(', ') || 'none'}`,
+    ...(oneClient ? ['it serves one client, and ends with it'] : []),
     `migration: ${flags}; DMA logging: ${facts.logging ? 'yes' : 'no'}; max_data_xfer_size ${facts.maxDataXferSize}`,
   ];
 }

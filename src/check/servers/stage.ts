@@ -49,10 +49,16 @@ export class ServerStage implements Stage<ServerWorld> {
   readonly #options: ServerStageOptions;
   #instance: Instance | null = null;
   #facts: Facts | null = null;
+  #oneClient = false;
   #log = '';
 
   constructor(options: ServerStageOptions) {
     this.#options = options;
+  }
+
+  /** Whether the server ends when its client goes, so that each rule has a fresh one. */
+  get oneClient(): boolean {
+    return this.#oneClient;
   }
 
   /** What the server says of itself; null before {@link prepare}, and when it could not be asked. */
@@ -72,6 +78,7 @@ export class ServerStage implements Stage<ServerWorld> {
     } finally {
       await world.end();
     }
+    if (this.#options.launcher.fresh) this.#oneClient = (await this.#instance?.ended()) !== null;
   }
 
   async begin(rule: RuleFacts): Promise<Trial<ServerWorld>> {
@@ -122,6 +129,10 @@ export class ServerStage implements Stage<ServerWorld> {
 
   /** An instance on which a rule can begin: it takes a connection, and the device runs. */
   async #ready({ area }: RuleFacts): Promise<Instance> {
+    if (this.#oneClient) {
+      await this.#drop();
+      return this.#launched();
+    }
     const instance = this.#instance ?? (await this.#launched());
     // Rules on the first words need nothing more than a socket.
     if (area === 'negotiation' && this.#facts === null) return instance;
@@ -159,7 +170,10 @@ export class ServerStage implements Stage<ServerWorld> {
   }
 
   #worldOn(instance: Instance, exchange: Exchange): ServerWorld {
-    return new ServerWorld({ ...this.#options, instance, exchange, facts: this.#facts, name: '' });
+    return new ServerWorld({
+      ...this.#options,
+      ...{ instance, exchange, facts: this.#facts, oneClient: this.#oneClient, name: '' },
+    });
   }
 
   async #launched(): Promise<Instance> {

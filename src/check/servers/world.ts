@@ -3,7 +3,7 @@ import { Errno, errnoName } from '../../errors/index.ts';
 import type { Native } from '../../native/index.ts';
 import { Command } from '../../protocol/index.ts';
 import type { Exchange } from '../exchange.ts';
-import { broken, given, inconclusive } from '../verdict.ts';
+import { broken, given, inconclusive, notApplicable } from '../verdict.ts';
 import { versionPayload } from '../wire/bytes.ts';
 import { Patience } from '../wire/patience.ts';
 import { Wire } from '../wire/wire.ts';
@@ -28,6 +28,8 @@ export interface ServerWorldParts {
   readonly silenceMs: number;
   /** How much is repeated of what is repeated, as a share of the usual: 1. */
   readonly effort: number;
+  /** The server ends when its first client goes, which the specification allows (Client Disconnection). */
+  readonly oneClient: boolean;
   /** How reports call this server among several: empty for the only one. */
   readonly name: string;
 }
@@ -78,6 +80,8 @@ export class ServerWorld {
 
   /** A connection on which nothing has been said. */
   async connect(who: 'main' | 'control' = 'main'): Promise<Wire> {
+    if (this.#parts.oneClient && this.#wires.length > 0)
+      notApplicable('the server serves one client, and ends with it');
     const { instance, name } = this.#parts;
     const path = (who === 'control' ? instance.controlPath : null) ?? instance.socketPath;
     return this.wireOn(await this.#connected(path), name === '' ? who : `${name} ${who}`);
@@ -114,6 +118,7 @@ export class ServerWorld {
 
   /** Demands that the server takes a new connection and answers on it. The ones before have to be closed. */
   async stillServes(after: string): Promise<void> {
+    if (this.#parts.oneClient) return this.#endedWell(after);
     const wire = await this.#reconnected(after);
     const reply = await wire.request(Command.VERSION, versionPayload(PROPOSAL));
     if (failed(reply) && reply.header.error !== Errno.EBUSY) worked(reply, `VERSION after ${after}`);
@@ -158,6 +163,14 @@ export class ServerWorld {
       await other.end();
       await other.instance.stop();
     }
+  }
+
+  /** A server of one client may end then, but not by a signal. */
+  async #endedWell(after: string): Promise<void> {
+    this.closeWires();
+    const how = await this.instance.ended();
+    if (how?.startsWith('SIG') === true)
+      broken(`the server's process ended (${how}) after ${after}`, 'it to survive');
   }
 
   async #reconnected(after: string): Promise<Wire> {

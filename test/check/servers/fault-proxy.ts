@@ -318,6 +318,11 @@ export class FaultProxy {
     this.#leaked.push(fd);
   }
 
+  /** Whether nobody listens any more. */
+  get crashed(): boolean {
+    return !this.#open;
+  }
+
   /** Does as a server that crashes: everything is closed, and nobody listens any more. */
   crash(): 'drop' {
     if (this.#open) {

@@ -35,6 +35,9 @@ function faultyServer({ device, make }: Fault) {
       const proxy = new FaultProxy(listenAt, server, make(alive > 0));
       alive += 1;
       return {
+        get crashed() {
+          return proxy.crashed;
+        },
         close() {
           alive -= 1;
           proxy.close();
@@ -51,7 +54,7 @@ describe('a server that', () => {
     { timeout: 120_000 },
     async (_, fault, index) => {
       const rules = rulesFor(fault, index);
-      const results = await tried(faultyServer(fault), { rules, timeoutMs: 400, silenceMs: 1500 });
+      const results = await tried(faultyServer(fault), { rules, timeoutMs: 1500, silenceMs: 2000 });
       const broken = results.filter(({ outcome }) => outcome === 'broken');
       const report = renderPeople({ kind: 'server', subject: fault.name, about: [], results });
       expect(broken.map(({ rule }) => rule.id).sort(), report).toEqual([...fault.breaks].sort());

@@ -25,7 +25,7 @@ class HurriedReactor extends EventLoopReactor {
 }
 
 /** Something between the suite and a server: it listens at one path, and reaches the server at the other. */
-export type Between = (listenAt: string, server: string) => { close(): void };
+export type Between = (listenAt: string, server: string) => { readonly crashed: boolean; close(): void };
 
 /** How a server in this process is set up. */
 export interface InProcessOptions {
@@ -59,8 +59,11 @@ function launch(
   const served = serveDevice(make(), { ...common, v1: v1 ? {} : null });
   const proxy = between?.(socketPath, inner);
   return {
-    ...{ socketPath, controlPath, pid: process.pid },
-    ended: async () => null,
+    ...{ socketPath, controlPath },
+    get pid() {
+      return proxy?.crashed === true ? null : process.pid;
+    },
+    ended: async () => (proxy?.crashed === true ? 'SIGABRT' : null),
     takeLog: () => '',
     stop: async () => {
       proxy?.close();

@@ -2,23 +2,23 @@ import { Errno } from '../../../errors/index.ts';
 import { Command } from '../../../protocol/index.ts';
 import { MigrationState, stateName } from '../../../states/index.ts';
 import { practice, specification, uapi } from '../../rule.ts';
-import { broken, demand, given, notApplicable } from '../../verdict.ts';
+import { demand, given, notApplicable } from '../../verdict.ts';
 import { equal, fields, u32At } from '../../wire/bytes.ts';
 import type { Wire } from '../../wire/wire.ts';
-import { failed, getState, goTo, refused, tryReadData, trySetState, tryWriteData, worked } from '../ask.ts';
+import { failed, goTo, refused, tryReadData, trySetState, tryWriteData, worked } from '../ask.ts';
 import {
   bring,
   comeBack,
   dataOf,
-  fill,
   ORDINARY,
   readAll,
   runningMigrator,
   saved,
+  savedCopy,
   writeAll,
 } from '../driving.ts';
+import { fill } from '../marks.ts';
 import { type ServerRule, serverRule } from '../server-rule.ts';
-import type { ServerWorld } from '../world.ts';
 
 const { STOP, RUNNING, STOP_COPY, RESUMING, PRE_COPY } = MigrationState;
 const READ = specification('VFIO_USER_MIG_DATA_READ');
@@ -40,31 +40,6 @@ async function drain(wire: Wire): Promise<void> {
     bytes += length;
     demand(bytes < 2 ** 30, `after ${bytes} bytes the data of PRE_COPY still go on`, 'an end');
   }
-}
-
-/** Demands that a state with these data can't be left for STOP, or that the writing of them fails already. */
-async function refusesState(world: ServerWorld, what: string, data: Uint8Array): Promise<void> {
-  world.closeWires();
-  const wire = await runningMigrator(world);
-  await bring(wire, RESUMING);
-  for (let at = 0; at < data.length; at += 4096) {
-    if (failed(await tryWriteData(wire, data.subarray(at, at + 4096)))) return comeBack(wire);
-  }
-  const reply = await trySetState(wire, STOP);
-  const state = await getState(wire);
-  await comeBack(wire);
-  if (failed(reply))
-    demand(state !== STOP && state !== RUNNING, `the device is in ${stateName(state)}`, 'RESUMING or ERROR');
-  else broken(`${what} was taken for a whole state`, 'an error of MIG_DATA_WRITE, or of the change to STOP');
-}
-
-/** The state of a device that runs again afterwards. */
-async function savedCopy(world: ServerWorld): Promise<Uint8Array> {
-  const wire = await runningMigrator(world);
-  const data = await saved(wire);
-  await given('going back', () => goTo(wire, RUNNING));
-  world.closeWires();
-  return data.length === 0 ? notApplicable('the state of the device has no bytes') : data;
 }
 
 /** How the state of a device is read and written. */
@@ -215,70 +190,6 @@ export const dataRules: readonly ServerRule[] = [
       refused(await wire.request(Command.MIG_DATA_WRITE, fields(8)), 'MIG_DATA_WRITE of 4 bytes');
       refused(await wire.request(Command.MIG_DATA_READ, fields(8)), 'MIG_DATA_READ of 4 bytes');
       await comeBack(wire);
-    },
-  }),
-  serverRule({
-    ...{ id: 'data.incomplete', severity: 'must', needs },
-    clause: specification('RESUMING -> STOP: if the data is found to be incomplete, fail the SET command'),
-    title: 'A state without its last byte is refused, at the latest on the way to STOP',
-    why: 'a device that runs with half a state damages what its guest has',
-    async check(world) {
-      const data = await savedCopy(world);
-      await refusesState(world, 'a state without its last byte', data.subarray(0, -1));
-      await refusesState(world, 'half a state', data.subarray(0, data.length >> 1));
-    },
-  }),
-  serverRule({
-    ...{ id: 'data.empty', severity: 'must', needs },
-    clause: specification('RESUMING -> STOP: if the data is found to be incomplete, fail the SET command'),
-    title: 'No state at all is refused on the way to STOP',
-    why: 'a migration whose data got lost would end with a device that knows nothing',
-    async check(world) {
-      await savedCopy(world);
-      await refusesState(world, 'nothing', fields());
-    },
-  }),
-  serverRule({
-    ...{ id: 'data.garbage', severity: 'hardening', needs },
-    clause: specification('RESUMING -> STOP: if the data is found to be inconsistent, or otherwise invalid'),
-    title: 'Bytes that are no state are refused',
-    why: 'they come from another host: what is believed of them decides what happens in this one',
-    async check(world) {
-      const { length } = await savedCopy(world);
-      await refusesState(
-        world,
-        'garbage',
-        Uint8Array.from({ length }, (_, at) => (at * 89 + 7) & 0xff),
-      );
-      await world.stillServes('garbage in place of a state');
-    },
-  }),
-  serverRule({
-    ...{ id: 'data.damaged', severity: 'hardening', needs },
-    clause: specification('RESUMING -> STOP: if the data is found to be inconsistent, or otherwise invalid'),
-    title: 'A state with one bit that is wrong is refused',
-    why: 'a bit that flips on the way is found nowhere else',
-    async check(world) {
-      const data = await savedCopy(world);
-      for (const at of [0, data.length >> 1, data.length - 1]) {
-        const damaged = Uint8Array.from(data);
-        damaged[at] = (damaged[at] ?? 0) ^ 0x10;
-        await refusesState(world, `a state with one bit wrong at byte ${at} of ${data.length}`, damaged);
-      }
-    },
-  }),
-  serverRule({
-    ...{ id: 'data.too-long', severity: 'hardening', needs },
-    clause: specification('RESUMING -> STOP: if the data is found to be inconsistent, or otherwise invalid'),
-    title: 'A state with bytes behind its end is refused',
-    why: 'two states that were mixed up look like this',
-    async check(world) {
-      const data = await savedCopy(world);
-      await refusesState(
-        world,
-        'a state with 64 bytes behind its end',
-        Buffer.concat([data, new Uint8Array(64)]),
-      );
     },
   }),
   serverRule({

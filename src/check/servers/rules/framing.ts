@@ -1,52 +1,15 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import {
-  Command,
-  commandName,
-  decodeHeader,
-  HEADER_SIZE,
-  HeaderFlag,
-  isReply,
-  RegionIndex,
-} from '../../../protocol/index.ts';
-import { practice, specification } from '../../rule.ts';
+import { Command, commandName, HeaderFlag, isReply, RegionIndex } from '../../../protocol/index.ts';
+import { specification } from '../../rule.ts';
 import { demand } from '../../verdict.ts';
-import { fields, joined, rawMessage, u32At } from '../../wire/bytes.ts';
+import { fields, rawMessage, u32At } from '../../wire/bytes.ts';
 import type { Received } from '../../wire/message-cutter.ts';
 import type { Wire } from '../../wire/wire.ts';
 import { failed, refused, tryRead, worked } from '../ask.ts';
 import { refuseEach, type ServerRule, serverRule } from '../server-rule.ts';
-import type { ServerWorld } from '../world.ts';
 
 const HEADER = specification('Header');
-const STREAM = practice('unix(7), SOCK_STREAM: message boundaries are not kept');
 const EVERYBODY = 'every later message is read at the wrong place, or both ends wait for each other for ever';
 const INFO = fields(16, 0, 0, 0);
-
-/** Bytes of a configuration space access that spans header and body. */
-const READ = (id: number, offset = 0n): Uint8Array =>
-  rawMessage(Command.REGION_READ, fields(offset, RegionIndex.CONFIG, 4), { id });
-
-/** Long enough for a server to have read what there is, so that it sees the message in pieces. */
-const PIECE_MS = 5;
-
-async function inPieces(wire: Wire, bytes: Uint8Array, sizes: readonly number[]): Promise<void> {
-  let at = 0;
-  for (const size of [...sizes, bytes.length]) {
-    const piece = bytes.subarray(at, at + size);
-    if (piece.length > 0) await wire.send(piece);
-    at += size;
-    await delay(PIECE_MS);
-  }
-}
-
-/** Sends a message in pieces; demands that it is answered as if it had come whole, and that the next one is too. */
-async function answersPieces(world: ServerWorld, bytes: Uint8Array, sizes: readonly number[]): Promise<void> {
-  const wire = await world.open();
-  await inPieces(wire, bytes, sizes);
-  const { messageId: id } = decodeHeader(bytes);
-  worked(await wire.reply(id, 'a message in pieces'), 'a message in pieces');
-  worked(await tryRead(wire, RegionIndex.CONFIG, 0n, 4), 'the message after it');
-}
 
 /** Demands an error reply or the end of the connection, and in the first case that the next message is understood. */
 async function refusedOrEnded(wire: Wire, id: number, what: string): Promise<void> {
@@ -106,68 +69,6 @@ export const framingRules: readonly ServerRule[] = [
       demand((header.flags & HeaderFlag.NO_REPLY) === 0, 'the reply says No_reply', 'a reply without it');
       const clean = (header.flags & HeaderFlag.ERROR) !== 0 || header.error === 0;
       demand(clean, `the reply has no Error flag, and error ${header.error}`, 'error 0');
-    },
-  }),
-  serverRule({
-    ...{ id: 'framing.ids-not-unique', severity: 'must' },
-    clause: specification('Header: Message IDs can be re-used (even concurrently)'),
-    title: 'Two messages with the same id are both answered',
-    why: 'ids belong to the sender; the server may not assume that they are unique',
-    async check(world) {
-      const wire = await world.open();
-      await wire.send(joined(READ(7), READ(7, 4n)));
-      worked(await wire.reply(7, 'the first'));
-      worked(await wire.reply(7, 'the second'));
-    },
-  }),
-  serverRule({
-    ...{ id: 'framing.split-header', severity: 'must', clause: STREAM, why: EVERYBODY },
-    title: 'A header that comes in pieces is put together',
-    check: (world) => answersPieces(world, READ(9), [1, 6, 5]),
-  }),
-  serverRule({
-    ...{ id: 'framing.split-body', severity: 'must', clause: STREAM, why: EVERYBODY },
-    title: 'A body that comes after its header, and in pieces, is put together',
-    check: (world) => answersPieces(world, READ(9), [HEADER_SIZE, 3, 8]),
-  }),
-  serverRule({
-    ...{ id: 'framing.byte-by-byte', severity: 'must', clause: STREAM, why: EVERYBODY },
-    title: 'A message that comes a byte at a time is put together',
-    check: (world) =>
-      answersPieces(
-        world,
-        READ(9),
-        Array.from({ length: 31 }, () => 1),
-      ),
-  }),
-  serverRule({
-    ...{ id: 'framing.coalesced', severity: 'must' },
-    clause: specification('Command Concurrency: a client may pipeline multiple commands'),
-    title: 'A hundred messages in one write are all answered, in their order',
-    why: 'QEMU sends its DMA maps without waiting for replies',
-    async check(world) {
-      const wire = await world.open();
-      const ids = Array.from({ length: 100 }, (_, index) => 1000 + index);
-      await wire.send(joined(...ids.map((id) => READ(id, BigInt((4 * id) % 64)))));
-      for (const id of ids) {
-        const { header } = await wire.next(`a reply to message ${id}`);
-        demand(
-          header.messageId === id,
-          `reply ${header.messageId} came when ${id} was due`,
-          'replies in order',
-        );
-      }
-    },
-  }),
-  serverRule({
-    ...{ id: 'framing.cut-anywhere', severity: 'must', clause: STREAM, why: EVERYBODY },
-    title: 'Messages are cut right when a write ends in the middle of the second',
-    async check(world) {
-      const wire = await world.open();
-      const both = joined(READ(21), READ(22, 4n));
-      await inPieces(wire, both, [HEADER_SIZE + 16 + 10]);
-      worked(await wire.reply(21, 'the first'));
-      worked(await wire.reply(22, 'the second'));
     },
   }),
   serverRule({

@@ -9,50 +9,20 @@ import {
 import { practice, specification, uapi } from '../../rule.ts';
 import { demand, notApplicable } from '../../verdict.ts';
 import { fields } from '../../wire/bytes.ts';
-import type { Received } from '../../wire/message-cutter.ts';
 import type { Wire } from '../../wire/wire.ts';
-import { ask, decoded, refused, worked } from '../ask.ts';
-import type { Facts } from '../facts.ts';
-import { type Refusal, refuseEach, type ServerRule, serverRule } from '../server-rule.ts';
+import { ask, decoded, worked } from '../ask.ts';
+import { type Irq, interrupts, setIrqs, setIrqsMessage } from '../interrupts.ts';
+import { refuseEach, type ServerRule, serverRule } from '../server-rule.ts';
 import type { ServerWorld } from '../world.ts';
 
 const SET_IRQS = specification('VFIO_USER_DEVICE_SET_IRQS');
 const IRQ_INFO = specification('VFIO_USER_DEVICE_GET_IRQ_INFO');
 const { DATA_NONE, DATA_BOOL, DATA_EVENTFD, ACTION_MASK, ACTION_UNMASK, ACTION_TRIGGER } = IrqSetFlag;
-type Irq = Facts['irqs'][number];
-
-interface Set_ {
-  readonly start?: number;
-  readonly count: number;
-  readonly data?: Uint8Array;
-  readonly fds?: readonly number[];
-}
-
-/** SET_IRQS with right sizes; the reply, whatever it says. */
-function set(
-  wire: Wire,
-  index: number,
-  flags: number,
-  { start = 0, count, data = fields(), fds = [] }: Set_,
-): Promise<Received> {
-  const payload = fields(20 + data.length, flags, index, start, count, data);
-  return wire.request(Command.DEVICE_SET_IRQS, payload, { fds });
-}
-
-/** The types of interrupt that the device has, without those that tell of errors and requests. */
-function interrupts({ facts }: ServerWorld, vectors = 1): readonly Irq[] {
-  const found = facts.irqs.filter(
-    ({ index, count, flags }) =>
-      index <= IrqIndex.MSIX && count >= vectors && (flags & IrqInfoFlag.EVENTFD) !== 0,
-  );
-  const what = vectors === 1 ? 'no interrupts' : `no type of interrupt with ${vectors} vectors`;
-  return found.length === 0 ? notApplicable(`the device has ${what}`) : found;
-}
 
 /** Gives vectors from 0 on an eventfd each; returns them. */
 async function arm(world: ServerWorld, wire: Wire, { index }: Irq, count = 1): Promise<readonly number[]> {
   const fds = Array.from({ length: count }, () => world.eventfd());
-  worked(await set(wire, index, DATA_EVENTFD | ACTION_TRIGGER, { count, fds }), 'SET_IRQS with eventfds');
+  worked(await setIrqs(wire, index, DATA_EVENTFD | ACTION_TRIGGER, { count, fds }), 'SET_IRQS with eventfds');
   return fds;
 }
 
@@ -61,26 +31,8 @@ function signals(world: ServerWorld, fd: number | undefined): number {
 }
 
 async function disarm(wire: Wire, { index }: Irq): Promise<void> {
-  await set(wire, index, DATA_NONE | ACTION_TRIGGER, { count: 0 });
+  await setIrqs(wire, index, DATA_NONE | ACTION_TRIGGER, { count: 0 });
 }
-
-const refusals = (cases: (irq: Irq) => readonly Refusal[]) => async (world: ServerWorld) => {
-  const wire = await world.open();
-  for (const irq of interrupts(world)) await refuseEach(wire, cases(irq));
-};
-
-const message = (
-  what: string,
-  flags: number,
-  index: number,
-  start: number,
-  count: number,
-  data = fields(),
-): Refusal => [
-  `SET_IRQS ${what}`,
-  Command.DEVICE_SET_IRQS,
-  fields(20 + data.length, flags, index, start, count, data),
-];
 
 /** Types of interrupt, and every form of setting them up. */
 export const irqRules: readonly ServerRule[] = [
@@ -112,8 +64,8 @@ export const irqRules: readonly ServerRule[] = [
       await refuseEach(wire, [
         [`GET_IRQ_INFO of type ${index}`, Command.DEVICE_GET_IRQ_INFO, fields(16, 0, index, 0)],
         ['GET_IRQ_INFO with argsz 15', Command.DEVICE_GET_IRQ_INFO, fields(15, 0, 0, 0)],
-        message(`of type ${index}`, DATA_NONE | ACTION_TRIGGER, index, 0, 1),
-        message('of type 2^31', DATA_NONE | ACTION_TRIGGER, 0x8000_0000, 0, 1),
+        setIrqsMessage(`of type ${index}`, DATA_NONE | ACTION_TRIGGER, index, 0, 1),
+        setIrqsMessage('of type 2^31', DATA_NONE | ACTION_TRIGGER, 0x8000_0000, 0, 1),
       ]);
     },
   }),
@@ -126,7 +78,7 @@ export const irqRules: readonly ServerRule[] = [
       const wire = await world.open();
       for (const irq of interrupts(world)) {
         const fds = await arm(world, wire, irq, Math.min(irq.count, 2));
-        worked(await set(wire, irq.index, DATA_NONE | ACTION_TRIGGER, { count: fds.length }), 'TRIGGER');
+        worked(await setIrqs(wire, irq.index, DATA_NONE | ACTION_TRIGGER, { count: fds.length }), 'TRIGGER');
         for (const [vector, fd] of fds.entries()) {
           demand(signals(world, fd) > 0, `the eventfd of vector ${vector} was not signalled`, 'a signal');
         }
@@ -146,7 +98,7 @@ export const irqRules: readonly ServerRule[] = [
         const fds = await arm(world, wire, irq, 2);
         const data = Uint8Array.of(0, 1);
         worked(
-          await set(wire, irq.index, DATA_BOOL | ACTION_TRIGGER, { count: 2, data }),
+          await setIrqs(wire, irq.index, DATA_BOOL | ACTION_TRIGGER, { count: 2, data }),
           'TRIGGER with 0, 1',
         );
         demand(
@@ -168,7 +120,7 @@ export const irqRules: readonly ServerRule[] = [
       for (const irq of interrupts(world)) {
         const [before] = await arm(world, wire, irq);
         const [after] = await arm(world, wire, irq);
-        worked(await set(wire, irq.index, DATA_NONE | ACTION_TRIGGER, { count: 1 }), 'TRIGGER');
+        worked(await setIrqs(wire, irq.index, DATA_NONE | ACTION_TRIGGER, { count: 1 }), 'TRIGGER');
         demand(signals(world, after) > 0, 'the new eventfd was not signalled', 'a signal');
         demand(signals(world, before) === 0, 'the old eventfd was signalled', 'none');
         await disarm(wire, irq);
@@ -186,8 +138,8 @@ export const irqRules: readonly ServerRule[] = [
       const wire = await world.open();
       for (const irq of interrupts(world)) {
         const [fd] = await arm(world, wire, irq);
-        worked(await set(wire, irq.index, DATA_NONE | ACTION_TRIGGER, { count: 0 }), 'count 0');
-        await set(wire, irq.index, DATA_NONE | ACTION_TRIGGER, { count: 1 });
+        worked(await setIrqs(wire, irq.index, DATA_NONE | ACTION_TRIGGER, { count: 0 }), 'count 0');
+        await setIrqs(wire, irq.index, DATA_NONE | ACTION_TRIGGER, { count: 1 });
         demand(signals(world, fd) === 0, 'the eventfd was signalled after all were disabled', 'no signal');
       }
     },
@@ -205,9 +157,9 @@ export const irqRules: readonly ServerRule[] = [
       for (const irq of irqs) {
         const fds = await arm(world, wire, irq, 2);
         const range = { start: 1, count: 1 };
-        worked(await set(wire, irq.index, DATA_EVENTFD | ACTION_TRIGGER, range), 'taking back vector 1');
-        await set(wire, irq.index, DATA_NONE | ACTION_TRIGGER, { count: 1 });
-        await set(wire, irq.index, DATA_NONE | ACTION_TRIGGER, range);
+        worked(await setIrqs(wire, irq.index, DATA_EVENTFD | ACTION_TRIGGER, range), 'taking back vector 1');
+        await setIrqs(wire, irq.index, DATA_NONE | ACTION_TRIGGER, { count: 1 });
+        await setIrqs(wire, irq.index, DATA_NONE | ACTION_TRIGGER, range);
         demand(
           signals(world, fds[0]) > 0,
           'vector 0 was not signalled, though only 1 was taken back',
@@ -230,7 +182,7 @@ export const irqRules: readonly ServerRule[] = [
       if (msix === undefined) notApplicable('the device has no MSI-X');
       const wire = await world.open();
       worked(
-        await set(wire, msix.index, DATA_EVENTFD | ACTION_TRIGGER, { count: 1 }),
+        await setIrqs(wire, msix.index, DATA_EVENTFD | ACTION_TRIGGER, { count: 1 }),
         'SET_IRQS without descriptors',
       );
     },
@@ -245,7 +197,7 @@ export const irqRules: readonly ServerRule[] = [
       if (intx === undefined) notApplicable('the device has no INTx');
       const wire = await world.open();
       await arm(world, wire, intx);
-      worked(await set(wire, intx.index, DATA_NONE | ACTION_UNMASK, { count: 1 }), 'UNMASK of INTx');
+      worked(await setIrqs(wire, intx.index, DATA_NONE | ACTION_UNMASK, { count: 1 }), 'UNMASK of INTx');
     },
   }),
   serverRule({
@@ -260,79 +212,14 @@ export const irqRules: readonly ServerRule[] = [
       for (const irq of irqs) {
         await arm(world, wire, irq);
         worked(
-          await set(wire, irq.index, DATA_NONE | ACTION_MASK, { count: 1 }),
+          await setIrqs(wire, irq.index, DATA_NONE | ACTION_MASK, { count: 1 }),
           `MASK of type ${irq.index}`,
         );
         worked(
-          await set(wire, irq.index, DATA_NONE | ACTION_UNMASK, { count: 1 }),
+          await setIrqs(wire, irq.index, DATA_NONE | ACTION_UNMASK, { count: 1 }),
           `UNMASK of type ${irq.index}`,
         );
         await disarm(wire, irq);
-      }
-    },
-  }),
-  serverRule({
-    ...{ id: 'irq.flags-refused', severity: 'must' },
-    clause: specification('VFIO_USER_DEVICE_SET_IRQS, flags: mutually exclusive for both sets'),
-    title: 'SET_IRQS without exactly one kind of data and one action is refused',
-    why: 'client and server would disagree on what was set up',
-    check: refusals(({ index }) => [
-      message('with two kinds of data', DATA_NONE | DATA_BOOL | ACTION_TRIGGER, index, 0, 1),
-      message('with two actions', DATA_NONE | ACTION_UNMASK | ACTION_TRIGGER, index, 0, 1),
-      message('without action', DATA_NONE, index, 0, 1),
-      message('without data flag', ACTION_TRIGGER, index, 0, 1),
-      message('with unknown flags', 0x40 | DATA_NONE | ACTION_TRIGGER, index, 0, 1),
-    ]),
-  }),
-  serverRule({
-    ...{
-      id: 'irq.range-refused',
-      severity: 'must',
-      clause: uapi('vfio_main.c, vfio_set_irqs_validate_and_prepare'),
-    },
-    title: 'SET_IRQS of vectors that the device has not is refused',
-    why: 'start and count come from outside; behind the table there is other memory',
-    check: refusals(({ index, count }) => [
-      message('beyond the vectors', DATA_NONE | ACTION_TRIGGER, index, count, 1),
-      message('over the end of the vectors', DATA_NONE | ACTION_TRIGGER, index, 0, count + 1),
-      message('whose range wraps', DATA_NONE | ACTION_TRIGGER, index, 0xffff_ffff, 2),
-      message('of 2^32 - 1 vectors', DATA_NONE | ACTION_TRIGGER, index, 0, 0xffff_ffff),
-      message('with count 0 and a start', DATA_NONE | ACTION_TRIGGER, index, 1, 0),
-    ]),
-  }),
-  serverRule({
-    ...{ id: 'irq.data-refused', severity: 'must', clause: SET_IRQS },
-    title: 'SET_IRQS whose data are not as long as its count says is refused',
-    why: 'who believes the count reads behind the end of the message',
-    check: refusals(({ index }) => [
-      message('with booleans left out', DATA_BOOL | ACTION_TRIGGER, index, 0, 1),
-      message('with too many booleans', DATA_BOOL | ACTION_TRIGGER, index, 0, 1, Uint8Array.of(1, 1, 1)),
-      ['SET_IRQS cut off', Command.DEVICE_SET_IRQS, fields(20, DATA_NONE | ACTION_TRIGGER, index, 0)],
-      [
-        'SET_IRQS with argsz 19',
-        Command.DEVICE_SET_IRQS,
-        fields(19, DATA_NONE | ACTION_TRIGGER, index, 0, 0),
-      ],
-    ]),
-  }),
-  serverRule({
-    ...{ id: 'irq.fds-refused', severity: 'must', clause: SET_IRQS },
-    title: 'SET_IRQS with more or fewer descriptors than its count says is refused',
-    why: 'a vector without a descriptor, or a descriptor without a vector, is a mistake that has to be seen',
-    async check(world) {
-      const wire = await world.open();
-      for (const { index } of interrupts(world)) {
-        const fds = [world.eventfd(), world.eventfd()];
-        const trigger = DATA_EVENTFD | ACTION_TRIGGER;
-        refused(
-          await set(wire, index, trigger, { count: 1, fds }),
-          'SET_IRQS of 1 vector with 2 descriptors',
-        );
-        const none = DATA_NONE | ACTION_TRIGGER;
-        refused(
-          await set(wire, index, none, { count: 1, fds: [world.eventfd()] }),
-          'DATA_NONE with a descriptor',
-        );
       }
     },
   }),

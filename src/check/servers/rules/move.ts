@@ -5,7 +5,8 @@ import { demand, given, notApplicable } from '../../verdict.ts';
 import { equal, fields } from '../../wire/bytes.ts';
 import type { Wire } from '../../wire/wire.ts';
 import { ask, failed, getState, goTo, read, trySetState, worked } from '../ask.ts';
-import { bring, leaveMarks, ORDINARY, readAll, readMarks, saved, writeAll } from '../driving.ts';
+import { bring, ORDINARY, readAll, saved, writeAll } from '../driving.ts';
+import { leaveMarks, readMarks } from '../marks.ts';
 import { type ServerRule, serverRule } from '../server-rule.ts';
 import type { ServerWorld } from '../world.ts';
 

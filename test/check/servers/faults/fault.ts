@@ -140,4 +140,10 @@ export function named(faults: Readonly<Record<string, Fault>>, device?: FaultyDe
   }));
 }
 
+/** A payload with one byte that is another. */
+export const flipped = (payload: Uint8Array): Uint8Array => {
+  payload[20] = (payload[20] ?? 0) ^ 0xff;
+  return payload;
+};
+
 export { Errno, u32At, u64At, viewOf };

@@ -4,14 +4,8 @@ import { deviceDmaFaults, loggingFaults } from './device-dma.ts';
 import type { Fault } from './fault.ts';
 import { firstWordsFaults, twinFaults } from './first-words.ts';
 import { framingFaults } from './framing.ts';
-import {
-  dataFaults,
-  featureFaults,
-  leftInStateFaults,
-  moveFaults,
-  resetFaults,
-  statesFaults,
-} from './migration.ts';
+import { leftInStateFaults, resetFaults } from './left-behind.ts';
+import { dataFaults, featureFaults, moveFaults, statesFaults } from './migration.ts';
 
 /** Every fault that is planted. */
 export const FAULTS: readonly Fault[] = [

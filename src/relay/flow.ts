@@ -1,6 +1,6 @@
 import { Errno } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
-import { HEADER_SIZE } from '../protocol/index.ts';
+import { HEADER_SIZE, MAX_FDS_PER_MESSAGE } from '../protocol/index.ts';
 import { MessageCuts } from './message-cuts.ts';
 import type { FlowEnd } from './relay-tap.ts';
 
@@ -37,6 +37,8 @@ export class Flow {
   readonly #from: number;
   readonly #to: number;
   readonly #cuts = new MessageCuts();
+  /** For the rest of a header, see {@link #mendHeader}. */
+  readonly #mendFds = new Int32Array(1 + MAX_FDS_PER_MESSAGE);
   /** What is still to be sent is buffer[#start...#filled]. */
   #start = 0;
   #filled = 0;
@@ -45,6 +47,8 @@ export class Flow {
   /** The fds of the message that begins at #fdsAt. */
   #fds: readonly number[] = NONE;
   #fdsAt = 0;
+  /** Whether they have left. */
+  #fdsSent = false;
   /** The sender has closed; the receiver is told when everything is sent. */
   #closing: FlowEnd | null = null;
 
@@ -108,7 +112,6 @@ export class Flow {
     }
     if (this.end === null && this.#closing !== null) this.#finish(this.#closing);
   }
-  #fdsSent = false;
 
   /** Closes the fds that have been passed on. To be called when nobody looks at them any more. */
   releaseFds(): void {
@@ -181,7 +184,6 @@ export class Flow {
     this.#filled += got;
     this.#fds = Array.from(this.#mendFds.subarray(1, 1 + (this.#mendFds[0] ?? 0)));
   }
-  readonly #mendFds = new Int32Array(1 + 253);
 }
 
 const NONE: readonly number[] = [];

@@ -23,12 +23,12 @@ export class MessageCuts {
   readonly #view = new DataView(this.#head.buffer);
   /** Bytes of a header that have come while its size is not known. */
   #have = 0;
+  #fragment = 0;
 
   /** Bytes of the message under way that have come, as far as they belong to its header: 0 to 15. */
   get headerFragment(): number {
     return this.#fragment;
   }
-  #fragment = 0;
 
   /** Follows bytes[start...end], a new piece. */
   advance(bytes: Uint8Array, start: number, end: number): void {

@@ -59,6 +59,8 @@ export class Relay implements Closeable {
   readonly #spin: Spin;
   /** What comes is being passed on: an answer may be waited for a little. */
   #busy = false;
+  /** The sides of whose end the tap has been told. */
+  readonly #told = new Set<Side>();
   #closed = false;
 
   /** @throws NativeError when the reactor does not take the sockets; both are closed then */
@@ -179,8 +181,6 @@ export class Relay implements Closeable {
     flow.close(result === 0 ? { kind: 'end of stream' } : { kind: 'lost', errno: -result });
     this.#settle(side, at);
   }
-
-  readonly #told = new Set<Side>();
 
   #flowEnded(side: Side, end: FlowEnd, at: number): void {
     if (this.#told.has(side)) return;

@@ -25,6 +25,9 @@ import { LuaShapes } from './lua-shapes.ts';
 import { LuaCode, type LuaValue, lua } from './lua-text.ts';
 import { ProtoFields } from './proto-fields.ts';
 
+/** A table with names. */
+type LuaTable = { readonly [name: string]: LuaValue };
+
 /** Where the capabilities of a region lie among the names of fields. */
 const CHAIN_KEY = `${payloadKey('DEVICE_GET_REGION_INFO reply')}.capabilities`;
 
@@ -119,44 +122,25 @@ function recordKinds(): LuaCode {
   return numbered(Object.entries(RecordKind).map(([name, number]) => [number, name.toLowerCase()]));
 }
 
+const RECORD_KEY = `${ROOT_KEY}.record`;
+
 /** The fields of the record's own header; they are big-endian. */
 function recordFields(fields: ProtoFields): LuaValue {
-  const key = `${ROOT_KEY}.record`;
-  fields.group(key, 'record', 'what the recorder knows of the message');
-  const field = (
-    name: string,
-    at: number,
-    size: number,
-    values?: LuaValue,
-    parts: readonly string[] = [],
-  ) => {
-    const nil = new LuaCode('nil');
-    fields.special(`${key}.${name}`, `uint${size * 8}`, [name, new LuaCode('base.DEC'), values ?? nil]);
-    return { name, at, size, key: `${key}.${name}`, parts: parts.map((part) => `${key}.${name}.${part}`) };
+  const senders = numbered([
+    [0, 'client'],
+    [1, 'server'],
+  ]);
+  fields.group(RECORD_KEY, 'record', 'what the recorder knows of the message');
+  const field = (name: string, at: number, size: number, values: LuaValue = new LuaCode('nil')): LuaTable => {
+    const key = `${RECORD_KEY}.${name}`;
+    fields.special(key, `uint${size * 8}`, [name, new LuaCode('base.DEC'), values]);
+    return { name, at, size, key };
   };
-  for (const [name, mask] of Object.entries(RecordFlag)) {
-    const part = name.toLowerCase();
-    fields.special(`${key}.flags.${part}`, 'bool', [part, 8, new LuaCode('nil'), mask]);
-  }
   return [
     field('version', At.VERSION, 1),
     field('kind', At.KIND, 1, recordKinds()),
-    field(
-      'sender',
-      At.SENDER,
-      1,
-      numbered([
-        [0, 'client'],
-        [1, 'server'],
-      ]),
-    ),
-    field(
-      'flags',
-      At.FLAGS,
-      1,
-      undefined,
-      Object.keys(RecordFlag).map((name) => name.toLowerCase()),
-    ),
+    field('sender', At.SENDER, 1, senders),
+    { ...field('flags', At.FLAGS, 1), parts: recordFlags(fields) },
     field('connection', At.CONNECTION, 4),
     field('length', At.LENGTH, 4),
     field('offset', At.OFFSET, 4),
@@ -166,11 +150,21 @@ function recordFields(fields: ProtoFields): LuaValue {
   ];
 }
 
+/** The keys of the record's flags. */
+function recordFlags(fields: ProtoFields): readonly string[] {
+  return Object.entries(RecordFlag).map(([name, mask]) => {
+    const part = name.toLowerCase();
+    const key = `${RECORD_KEY}.flags.${part}`;
+    fields.special(key, 'bool', [part, 8, new LuaCode('nil'), mask]);
+    return key;
+  });
+}
+
 /** What is no field of a declared message. */
 function specials(fields: ProtoFields): void {
   const dec = new LuaCode('base.DEC');
   const none = new LuaCode('base.NONE');
-  const fd = `${ROOT_KEY}.record.fd`;
+  const fd = `${RECORD_KEY}.fd`;
   fields.group(`${ROOT_KEY}.header`, 'header', 'the 16 bytes before every message');
   fields.group(fd, 'fd', 'a descriptor that came with the message');
   fields.special(`${fd}.kind`, 'uint8', ['kind', dec, numbered(FD_KINDS.map((kind, i) => [i, kind]))]);

@@ -5,6 +5,8 @@ const WARNING = 4;
 const USUAL: readonly RegExp[] = [
   // The clocks of an emulated machine on a busy host.
   /\btsc\b|clocksource|APIC calibration|unstable clock/i,
+  // What it says then of the clock for tracing, in four lines of which the first is matched above.
+  /If you want to keep using the local clock|"trace_clock=local"|\] on the kernel command line$/,
   /\.\.MP-BIOS bug: 8254 timer/,
   /hpet: Lost \d+ RTC interrupts/,
   /ACPI: IRQ \d+ override/,

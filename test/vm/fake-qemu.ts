@@ -201,11 +201,18 @@ export class FakeQemu {
     this.#status = 'setup';
     void this.#listen(path, (socket) => {
       this.#status = 'active';
-      socket.on('data', (bytes) => this.received.push(bytes));
-      socket.on('end', () => {
+      const over = (): void => {
         const whole = Buffer.concat(this.received).equals(Buffer.concat([BEFORE, AFTER]));
         this.#status = whole ? 'completed' : 'failed';
         if (whole) this.#state = 'paused';
+      };
+      socket.on('end', over);
+      // What it is sent has an end of its own, at which it hangs up.
+      socket.on('data', (bytes) => {
+        this.received.push(bytes);
+        if (this.received.reduce((sum, { length }) => sum + length, 0) < BEFORE.length + AFTER.length) return;
+        over();
+        socket.destroy();
       });
     });
   }

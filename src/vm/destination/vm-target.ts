@@ -37,6 +37,9 @@ export class VmTarget implements MigrationEnd {
   readonly #frames: FrameReader;
   #state: MigrationState | null = null;
   #socket: Socket | null = null;
+  /** QEMU has closed its end. */
+  #hungUp: VmError | null = null;
+  /** It has, and there was more to come. */
   #broken: VmError | null = null;
   #record: VmRecord | null = null;
   #gone = false;
@@ -70,7 +73,7 @@ export class VmTarget implements MigrationEnd {
     // What has been thrown away is as good as a VM that nobody has given anything.
     if (this.#gone) return RUNNING;
     // A QEMU that waits for more of a VM does not answer its monitor.
-    if (this.#state === RESUMING && this.#broken === null) return RESUMING;
+    if (this.#state === RESUMING && this.#hungUp === null) return RESUMING;
     return this.#options.performer.run(targetState(this.#state));
   }
 
@@ -90,7 +93,8 @@ export class VmTarget implements MigrationEnd {
     this.#frames.push(bytes);
     const socket = this.#socket;
     if (socket?.writableNeedDrain === true) await this.#drained(socket);
-    if (this.#broken !== null) throw await this.#why(this.#broken);
+    const why = this.#broken === null ? null : await this.#why(this.#broken);
+    if (why !== null) throw why;
   }
 
   precopyInfo(): Promise<null> {
@@ -122,15 +126,16 @@ export class VmTarget implements MigrationEnd {
     return join(this.#options.folder, 'incoming.sock');
   }
 
-  /** Only when there is something to say: from then on QEMU answers nothing else before it has everything. */
+  /**
+   * Only when there is something to say: from then on QEMU answers nothing else before it has everything. Then it hangs
+   * up by itself, perhaps before the source has said that this was all.
+   */
   #connect(): Socket {
     const socket = connect(this.#incomingPath);
-    const lost = (cause?: unknown): void => {
-      this.#broken ??= new VmError('ERR_VM_GONE', 'QEMU does not take the VM any more', {}, cause);
+    const hungUp = (cause?: unknown): void => {
+      this.#hungUp ??= new VmError('ERR_VM_GONE', 'QEMU does not take the VM any more', {}, cause);
     };
-    socket.on('error', lost).on('close', () => {
-      if (!this.#frames.ended) lost();
-    });
+    socket.on('error', hungUp).on('close', () => hungUp());
     socket.resume();
     return socket;
   }
@@ -150,8 +155,9 @@ export class VmTarget implements MigrationEnd {
 
   #pass(piece: Uint8Array): void {
     if (this.#state !== RESUMING) throw new VmError('ERR_VM_MIGRATION', 'QEMU does not wait for a VM');
+    this.#broken ??= this.#hungUp;
     this.#socket ??= this.#connect();
-    this.#socket.write(piece.slice());
+    if (this.#broken === null) this.#socket.write(piece.slice());
   }
 
   #drained(socket: Socket): Promise<void> {
@@ -164,9 +170,10 @@ export class VmTarget implements MigrationEnd {
     });
   }
 
-  /** QEMU says itself why it hung up, if it is still there. */
-  async #why(broken: VmError): Promise<VmError> {
+  /** QEMU says itself why it hung up, if it is still there; null when it has everything that it needs. */
+  async #why(broken: VmError): Promise<VmError | null> {
     const answer = await this.#options.performer.run(qmp('query-migrate')).catch(() => null);
+    if (textIn(answer, 'status') === 'completed') return null;
     const reason = textIn(answer, 'error-desc');
     return reason === null
       ? broken

@@ -7,7 +7,7 @@ import { rowsOf } from './charts/rows.ts';
 import { statesChart } from './charts/states-chart.ts';
 import { throughputChart } from './charts/throughput-chart.ts';
 import { html, Markup } from './markup.ts';
-import { blackoutOf } from './segments.ts';
+import { blackoutOf, handOverOf } from './segments.ts';
 import type { FailureStory, Figure, Story } from './story.ts';
 import { STYLE } from './style.ts';
 import { changeTable, limitTable, milestoneTable, phaseTable, roundTable } from './tables.ts';
@@ -19,6 +19,7 @@ const POLICY = "default-src 'none'; style-src 'unsafe-inline'";
 const HINTS: Readonly<Record<string, string>> = {
   states: 'Each row is one side of a device. Point at anything to read its times.',
   blackout: 'The same, since the guest was asked to stop, until it runs again.',
+  'hand-over': 'The same, since all data had come, until the devices run.',
   downtime: 'Of what the blackout was made, on the side that tells this.',
   throughput: 'State and guest memory, as they were moved. The blackout is shaded.',
   convergence: 'The guest is stopped when what is left fits into the allowed downtime.',
@@ -69,7 +70,8 @@ const SHORT = 0.6;
 
 function stateCharts(timeline: Timeline): readonly Chart[] {
   const { totalMs } = timeline;
-  const blackout = blackoutOf(timeline);
+  const isDestination = timeline.side === 'destination';
+  const blackout = isDestination ? handOverOf(timeline) : blackoutOf(timeline);
   const isShort = blackout !== null && blackout.toMs - blackout.fromMs <= SHORT * totalMs;
   const all = { fromMs: 0, toMs: totalMs, originMs: 0, isTerse: isShort };
   const whole = statesChart(timeline, { id: 'states', title: 'States of the devices', ...all });
@@ -81,7 +83,10 @@ function stateCharts(timeline: Timeline): readonly Chart[] {
     originMs: blackout.fromMs,
     isTerse: false,
   };
-  return [whole, statesChart(timeline, { id: 'blackout', title: 'The blackout, enlarged', ...part })];
+  const [id, title] = isDestination
+    ? ['hand-over', 'The hand-over, enlarged']
+    : ['blackout', 'The blackout, enlarged'];
+  return [whole, statesChart(timeline, { id, title, ...part })];
 }
 
 function head({ title, lead, ending, timeline }: Story): Markup {

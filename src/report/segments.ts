@@ -1,4 +1,4 @@
-import type { Timeline } from '../engine/index.ts';
+import type { Phase, Timeline } from '../engine/index.ts';
 
 /** A time in which a device was in one state. */
 export interface Segment {
@@ -19,11 +19,23 @@ export function segmentsOf(changes: Timeline['source'], device: number, endMs: n
 }
 
 /** The last blackout of the guest, in milliseconds since the migration began; null when it was never stopped. */
-export function blackoutOf({
-  phases,
-  totalMs,
-}: Timeline): { readonly fromMs: number; readonly toMs: number } | null {
-  const stop = phases.findLastIndex(({ phase }) => phase === 'stop');
+export function blackoutOf({ phases, totalMs }: Timeline): Span | null {
+  return since('stop', phases, totalMs);
+}
+
+/** What a destination knows of it: from the end of the data until its devices run. */
+export function handOverOf({ phases, totalMs }: Timeline): Span | null {
+  return since('verify', phases, totalMs);
+}
+
+/** A part of the time, in milliseconds since the migration began. */
+export interface Span {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+function since(name: Phase, phases: Timeline['phases'], totalMs: number): Span | null {
+  const stop = phases.findLastIndex(({ phase }) => phase === name);
   const from = phases[stop];
   if (from === undefined) return null;
   const last = phases.findLast(({ phase }, i) => i >= stop && (phase === 'run' || phase === 'roll-back'));

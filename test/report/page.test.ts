@@ -48,6 +48,14 @@ describe('the page', () => {
     );
   });
 
+  it('enlarges what is short: the blackout, or what a destination knows of it', async () => {
+    expect(await render(timelineWith())).toContain('The blackout, enlarged');
+    expect(await render(timelineWith({ side: 'destination' }))).toContain('The hand-over, enlarged');
+    const [, ...short] = timelineWith().phases.slice(1);
+    const phases = short.map((phase) => ({ ...phase, startMs: phase.startMs - 1010 }));
+    expect(await render(timelineWith({ phases, totalMs: 50 }))).not.toContain('enlarged');
+  });
+
   it('shows a device that does not answer, and a state that nobody knows', async () => {
     const source = [
       { device: 0, state: null, atMs: 5 },

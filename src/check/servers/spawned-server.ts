@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { lstatSync, mkdtempSync, rmSync } from 'node:fs';
+import { lstatSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -50,6 +50,8 @@ class SpawnedServer implements Instance {
   readonly #child: ChildProcess;
   readonly #folder: string;
   readonly #closed: Promise<void>;
+  /** The shell has made way for the server, so that its pid is the server's. */
+  readonly #simple: boolean;
   #outcome: string | null = null;
   #log = '';
 
@@ -57,9 +59,12 @@ class SpawnedServer implements Instance {
     this.socketPath = paths.socketPath;
     this.controlPath = paths.controlPath;
     this.#folder = folder;
-    // A group of its own, so that what a shell or the server started ends too. exec: the shell's pid is the server's.
-    const stdio = ['ignore', 'ignore', 'pipe'] as const;
-    this.#child = spawn('/bin/sh', ['-c', `exec ${line}`], { detached: true, stdio: [...stdio] });
+    this.#simple = !/[;&|<>()$`\n]/.test(line);
+    // A group of its own, so that what a shell or the server started ends too.
+    this.#child = spawn('/bin/sh', ['-c', this.#simple ? `exec ${line}` : line], {
+      detached: true,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#log = (this.#log + text).slice(-KEPT_LOG);
     });
@@ -74,7 +79,9 @@ class SpawnedServer implements Instance {
   }
 
   get pid(): number | null {
-    return this.#outcome === null ? (this.#child.pid ?? null) : null;
+    const { pid = null } = this.#child;
+    if (pid === null || this.#outcome !== null) return null;
+    return this.#simple ? pid : onlyChild(pid);
   }
 
   async listens(ms: number): Promise<void> {
@@ -121,6 +128,17 @@ class SpawnedServer implements Instance {
     } catch {
       // Nobody of the group is left.
     }
+  }
+}
+
+/** What a shell has started and waits for; the shell itself when that can't be told. */
+function onlyChild(shell: number): number {
+  try {
+    const children = readFileSync(`/proc/${shell}/task/${shell}/children`, 'utf8').trim().split(' ');
+    const [child = ''] = children;
+    return children.length === 1 && child !== '' ? Number(child) : shell;
+  } catch {
+    return shell;
   }
 }
 

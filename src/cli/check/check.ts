@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
-import { FORMATS } from '../../check/index.ts';
+import { FORMATS, UnknownRuleError } from '../../check/index.ts';
 import { wholeNumber } from '../quantities.ts';
+import { UsageError } from '../usage-error.ts';
 import {
   AS_SERVER_HELP,
   type AsServerOptions,
@@ -53,7 +54,16 @@ export function checkCommand(): Command {
   return addAsServerOptions(command).addHelpText('after', `${HELP}\n${AS_SERVER_HELP}`).action(check);
 }
 
+/** A rule that is not there is a mistake in the command line. */
 async function check(socket: string | undefined, options: AsServerOptions): Promise<void> {
+  try {
+    await checkOrList(socket, options);
+  } catch (error) {
+    throw error instanceof UnknownRuleError ? new UsageError(error.message) : error;
+  }
+}
+
+async function checkOrList(socket: string | undefined, options: AsServerOptions): Promise<void> {
   if (options.asServer === true && options.list !== true) return await checkAsServer(socket, options);
   if (options.list === true) return list(options);
   await checkServerCommand(socket, options);

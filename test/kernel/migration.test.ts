@@ -44,6 +44,17 @@ describe('a driver that', () => {
     expect(kernel.files.size).toBe(0);
   });
 
+  it.each(['zero', 'ENOMSG'] as const)(
+    'says %s has nothing for now, and more after the stop',
+    async (dry) => {
+      const { device } = await opened({ dry });
+      await device.setMigrationState(PRE_COPY);
+      expect([await readOnce(device), await readOnce(device), await readOnce(device)]).toEqual([24, 0, 0]);
+      await device.setMigrationState(STOP_COPY);
+      expect([await readOnce(device), await readOnce(device)]).toEqual([72, 0]);
+    },
+  );
+
   it('has poll is not read while it has nothing', async () => {
     const { device, kernel, fake } = await opened({ poll: true, dry: 'ENOMSG' });
     await device.setMigrationState(PRE_COPY);

@@ -7,12 +7,14 @@ export const commandTests: Tests = (guest) =>
   describe('the command', () => {
     it('takes devices of the kernel as it takes sockets', async () => {
       const [a, b] = MTTY;
-      const patient = ['--downtime-limit', '60000', '--timeout', '60000'];
+      // Nothing but /run can be written there.
+      const journal = ['--journal', '/run/journal'];
+      const patient = ['--downtime-limit', '60000', '--timeout', '60000', ...journal];
       const shown = await guest().ferry('inspect', a);
       expect(shown.output).toContain('driver mtty');
       const saved = await guest().ferry('save', a, '/run/a.ferry', ...patient);
       expect(saved).toMatchObject({ status: 0 });
-      const restored = await guest().ferry('restore', '/run/a.ferry', b, '--timeout', '60000');
+      const restored = await guest().ferry('restore', '/run/a.ferry', b, '--timeout', '60000', ...journal);
       expect(restored).toMatchObject({ status: 0 });
       const moved = await guest().ferry('migrate', a, b, ...patient);
       expect(moved).toMatchObject({ status: 0 });

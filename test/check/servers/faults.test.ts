@@ -12,7 +12,7 @@ import { inProcess, tried } from './in-process.ts';
  * against the rules that name it and some others, all of which have their turn.
  */
 const { FERRY_CHECK_MATRIX } = process.env;
-const OTHERS = 6;
+const OTHERS = 4;
 
 function rulesFor({ breaks }: Fault, index: number): typeof SERVER_RULES {
   if (FERRY_CHECK_MATRIX === 'full') return SERVER_RULES;

@@ -122,6 +122,28 @@ describe('ferry vm migrate', () => {
     expect(to.qemu.running).toBe(true);
   });
 
+  it('leaves a source that somebody who knows that the destination has died can have run again', async () => {
+    const [from, to] = [await vm('source'), await vm('destination')];
+    to.qemu.trouble = { at: 'cont', how: 'dies' };
+    const { status, stdout } = await shell.run(
+      ...['vm', 'migrate', '--json', '--switch-anyway', '--qmp', from.qemu.qmpPath],
+      ...['--to-qmp', to.qemu.qmpPath, '--to-gdb', to.qemu.gdbPath, `${from.socket}=${to.socket}`],
+    );
+    expect(status, stdout).toBe(4);
+    expect(lastJson(stdout)['error']).toMatchObject({ owner: 'destination' });
+    expect(from.qemu.running).toBe(false);
+    const recovered = await shell.run(
+      'recover',
+      `qmp:${from.qemu.qmpPath}`,
+      '--force',
+      '--why',
+      'its host has burnt down',
+    );
+    expect(recovered.status, recovered.stdout + recovered.stderr).toBe(0);
+    expect(from.qemu.running).toBe(true);
+    expect((await shell.run('state', from.socket)).stdout).toContain('RUNNING');
+  });
+
   it.each([
     ['without another VM', ['vm', 'migrate', '--qmp', 'a', 'x.sock=y.sock'], /--to-qmp and --to-gdb/],
     [

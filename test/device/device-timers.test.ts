@@ -77,3 +77,48 @@ describe('DeviceTimers', () => {
     expect(clock.count).toBe(0);
   });
 });
+
+describe('a period that began in another process', () => {
+  it('goes on where it was, and the next ones are whole', () => {
+    const host = new FakeTimers();
+    const timers = new DeviceTimers();
+    let ticks = 0;
+    timers.every(1000, () => {
+      ticks += 1;
+    });
+    timers.adopt([{ ms: 1000, leftMs: 300 }]);
+    timers.resume(host);
+    host.advance(299);
+    expect(ticks).toBe(0);
+    host.advance(1);
+    expect(ticks).toBe(1);
+    host.advance(999);
+    expect(ticks).toBe(1);
+    host.advance(1);
+    expect(ticks).toBe(2);
+  });
+
+  it('is not that of a timer with another period', () => {
+    const host = new FakeTimers();
+    const timers = new DeviceTimers();
+    let ticks = 0;
+    timers.every(1000, () => {
+      ticks += 1;
+    });
+    timers.adopt([{ ms: 500, leftMs: 1 }]);
+    timers.resume(host);
+    host.advance(999);
+    expect(ticks).toBe(0);
+  });
+
+  it('is told with what is left of it', () => {
+    const timers = new DeviceTimers();
+    timers.every(60_000, () => {});
+    timers.after(5, () => {});
+    const [phase, ...more] = timers.phases();
+    expect(more).toEqual([]);
+    expect(phase?.ms).toBe(60_000);
+    expect(phase?.leftMs).toBeGreaterThan(50_000);
+    expect(phase?.leftMs).toBeLessThanOrEqual(60_000);
+  });
+});

@@ -8,6 +8,7 @@ import {
   type RawClient,
   type RawMessage,
   rawMessage,
+  versionPayload,
 } from '../helpers/raw-client.ts';
 import { TestDevice } from '../helpers/test-device.ts';
 import { until } from '../server/until.ts';
@@ -162,6 +163,22 @@ describe('a device that is handed over', () => {
     await readRegister(client, 0);
     expect(native.eventfdRead(events[2] ?? -1)).toBe(sent);
     expect(vmm.reported).toEqual([]);
+  });
+
+  it('goes on with a client that has only connected, or has said a part of VERSION', async () => {
+    const vmm = begin(new TestDevice());
+    const hello = rawMessage(1, 1, versionPayload(0, 0));
+    for (const cut of [0, 5, 16, 40]) {
+      const client = vmm.track(Raw.connect(vmm.socketPath));
+      if (cut > 0) client.send(hello.subarray(0, cut));
+      await until(() => vmm.running.server.clients === 1);
+      await vmm.handOver(new TestDevice());
+      client.send(hello.subarray(cut));
+      expect((await client.reply(1)).error, `after ${cut} bytes`).toBe(0);
+      expect(await readRegister(client, 0)).toBe(0x600df00d);
+      client.close();
+      await until(() => vmm.running.server.clients === 0);
+    }
   });
 
   it('is handed over without anybody connected, too', async () => {

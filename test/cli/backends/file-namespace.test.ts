@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileNamespace } from '../../../src/cli/backends/file-namespace.ts';
+import { loadNative } from '../../../src/native/index.ts';
 import { openFds } from '../../helpers/open-fds.ts';
 
 const SIZE = 4 * 1024 * 1024;
@@ -52,6 +53,25 @@ describe('a namespace in a file', () => {
     expect(Buffer.compare(found, data.subarray(0, 786_432))).toBe(0);
     await namespace.flush();
     expect(Buffer.compare(readFileSync(path).subarray(1536, 1536 + 786_432), found)).toBe(0);
+  });
+
+  it('passes on to another one with its lock, and lets nobody else in meanwhile', async () => {
+    const before = make();
+    await before.resume();
+    await before.write(0, new Uint8Array(512).fill(1));
+    const native = loadNative();
+    const after = make();
+    after.takeOver(before.handOver().map((fd) => native.dup(fd)));
+    await expect(make().resume()).rejects.toMatchObject({ code: 'ERR_STORAGE_BUSY' });
+    await before.quiesce();
+    await expect(make().resume(), 'the lock is still there').rejects.toMatchObject({
+      code: 'ERR_STORAGE_BUSY',
+    });
+    const found = new Uint8Array(512);
+    await after.read(0, found);
+    expect(found[511]).toBe(1);
+    await after.quiesce();
+    await make().resume();
   });
 
   it('clears more than it writes at a time, and no more than it was told', async () => {

@@ -16,7 +16,7 @@ import { FuzzServer } from './fuzz-server.ts';
 
 const { FERRY_FUZZ_SEED, FERRY_FUZZ_COUNT } = process.env;
 const SEED = Number(FERRY_FUZZ_SEED ?? 20_261_120);
-const COUNT = Number(FERRY_FUZZ_COUNT ?? 40_000);
+const COUNT = Number(FERRY_FUZZ_COUNT ?? 20_000);
 /** After so many messages it is looked whether anything has been left behind. */
 const ROUND = 20_000;
 /** Clients at once, and calls that each has under way: most wait for an answer that never comes. */

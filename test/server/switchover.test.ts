@@ -30,6 +30,14 @@ class Line extends PciDevice {
     }),
   };
   readonly state = this.migratable({});
+
+  interrupt(): void {
+    this.raise(0);
+  }
+
+  put(iova: bigint, bytes: Uint8Array): Promise<void> {
+    return Promise.resolve(this.dma.write(iova, bytes));
+  }
 }
 
 const clients: DeviceClient[] = [];
@@ -61,7 +69,7 @@ describe('interrupts that are withheld', () => {
     const { device, controller, signals } = await line();
     await controller.setMigrationState(PRE_COPY);
     expect(await controller.switchover({ do: 'WITHHOLD' })).toMatchObject({ withheld: true, intx: true });
-    device.raise(0);
+    device.interrupt();
     await controller.setMigrationState(PRE_COPY_P2P);
     await settle(5);
     expect(signals()).toBe(0);
@@ -77,7 +85,7 @@ describe('interrupts that are withheld', () => {
   it('are delivered when who withheld them is gone', async () => {
     const { device, controller, signals } = await line();
     await controller.switchover({ do: 'WITHHOLD' });
-    device.raise(0);
+    device.interrupt();
     expect(signals()).toBe(0);
     controller.close();
     await expect.poll(signals).toBe(1);
@@ -87,14 +95,14 @@ describe('interrupts that are withheld', () => {
     const { device, controller, signals, main } = await line();
     await controller.switchover({ do: 'WITHHOLD' });
     await main.request(13);
-    device.raise(0);
+    device.interrupt();
     expect(signals()).toBe(1);
     expect(await controller.switchover({ do: 'QUERY' })).toMatchObject({ withheld: false });
   });
 
   it('leave an INTx outstanding until the VMM says that it is served', async () => {
     const { device, controller, signals, unmask } = await line();
-    device.raise(0);
+    device.interrupt();
     expect(await controller.switchover({ do: 'WITHHOLD' })).toMatchObject({ outstanding: true });
     await unmask();
     expect(signals()).toBe(1);
@@ -137,8 +145,8 @@ describe('pages that are touched', () => {
   it('are those that the device has written by mapped memory, each with what is in it', async () => {
     const { device, controller, main, server } = await line();
     await controller.startDmaLogging(BigInt(PAGE), []);
-    await device.dma.write(BASE + 1n, Uint8Array.of(1, 2, 3));
-    await device.dma.write(BASE + BigInt(2 * PAGE), Uint8Array.of(7));
+    await device.put(BASE + 1n, Uint8Array.of(1, 2, 3));
+    await device.put(BASE + BigInt(2 * PAGE), Uint8Array.of(7));
     await controller.setMigrationState(STOP_COPY);
     const touching = controller.switchover({ do: 'TOUCH' });
     const seen: [number, number[]][] = [];
@@ -168,7 +176,7 @@ describe('pages that are touched', () => {
   it('fail when the VMM does not let the device write', async () => {
     const { device, controller, main } = await line();
     await controller.startDmaLogging(BigInt(PAGE), []);
-    await device.dma.write(BASE, Uint8Array.of(1));
+    await device.put(BASE, Uint8Array.of(1));
     await controller.setMigrationState(STOP_COPY);
     const touching = controller.switchover({ do: 'TOUCH' });
     const { id, command } = await main.next(isCommand);

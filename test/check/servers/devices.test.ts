@@ -15,9 +15,15 @@ const devices = [
   ['device with one of everything', () => new TestDevice()],
 ] as const;
 
-describe.each(devices)('a served %s', (_, make) => {
-  it('keeps every rule', { timeout: 120_000 }, async () => {
-    const results = await tried(inProcess(make));
+/** All of them over one socket, as any server; and one with migration over a control socket, beside a client. */
+const ways = [
+  ...devices.map(([name, make]) => [name, false, make] as const),
+  ['edu', true, () => new Edu()] as const,
+];
+
+describe.each(ways)('a served %s (control socket: %s)', (_, control, make) => {
+  it('keeps every rule', { timeout: 180_000 }, async () => {
+    const results = await tried(inProcess(make, null, { control }));
     const bad = results.filter(({ outcome }) => outcome === 'broken' || outcome === 'inconclusive');
     const report = { kind: 'server', subject: 'a device', about: [], results: bad } as const;
     expect(

@@ -3,11 +3,11 @@ import type { DeviceServer, ServedConnection, ServedListener } from '../server/i
 import { isRunning, MigrationFlag, MigrationState } from '../states/index.ts';
 import type { Closeable } from '../transport/index.ts';
 import { HandoverError, unexpected } from './handover-error.ts';
-import { AckBody, Kind, MAX_BODY, MAX_FDS, PROTOCOL_VERSION, StateHead } from './layout.ts';
+import { Kind, PROTOCOL_VERSION } from './layout.ts';
 import { HandoverLink } from './link.ts';
 import { decodeRefusal, encodeHello, encodeRefusal } from './messages.ts';
-import { Packer, Unpacker } from './pack.ts';
-import { type EncodedRecord, encodeRecord } from './record-encoder.ts';
+import { Outgoing } from './outgoing.ts';
+import { encodeRecord } from './record-encoder.ts';
 import { type GiverAct, type GiverEvent, type GiverState, giverStep } from './sequence.ts';
 import { Verdict, VerdictWord } from './verdict.ts';
 
@@ -51,6 +51,7 @@ const CHUNK = 256 * 1024;
 export class Giver {
   readonly #parts: GiverParts;
   readonly #link: HandoverLink;
+  readonly #outgoing: Outgoing;
   readonly #word: VerdictWord;
   #state: GiverState = 'asked';
   #timer: Closeable | null = null;
@@ -61,7 +62,6 @@ export class Giver {
   #begun = false;
   #sent = 0;
   #stoppedAt = 0n;
-  #acknowledged: ((count: number) => void) | null = null;
   #given: ReturnType<NonNullable<DeviceServer['device']['handover']>['give']> | null = null;
   #why: FerryError | null = null;
 
@@ -75,6 +75,7 @@ export class Giver {
       message: (kind, body, fds) => this.#message(kind, body, fds),
       ended: (reason) => this.#ended(reason),
     });
+    this.#outgoing = new Outgoing(server.native, this.#link);
     this.#attempt(() => {
       if (obstacle !== null) throw new HandoverError('ERR_HANDOVER_REFUSED', obstacle);
       this.#greet();
@@ -105,7 +106,7 @@ export class Giver {
       case Kind.TAKEN:
         return this.#happen('taken');
       case Kind.ACK:
-        return this.#acknowledged?.(new Unpacker(body).struct(AckBody).received);
+        return this.#outgoing.acknowledge(body);
       case Kind.NO: {
         const { errno, text } = decodeRefusal(body);
         this.#why = new HandoverError('ERR_HANDOVER_REFUSED', text, {}, { errno: errno || Errno.EIO });
@@ -208,7 +209,7 @@ export class Giver {
     for (let pass = 0; pass < MAX_PASSES && this.#state === 'copying'; pass += 1) {
       const before = this.#sent;
       await this.#copyPass();
-      await this.#takenIn();
+      await this.#outgoing.takenIn();
       if (this.#sent - before < CHUNK) return;
     }
   }
@@ -223,13 +224,6 @@ export class Giver {
       await this.#link.drained();
       if (!more) return;
     }
-  }
-
-  /** Waits until the other process has dealt with all that was sent: the rest has to be quick. */
-  async #takenIn(): Promise<void> {
-    const taken = this.#arrival(0);
-    this.#link.send(Kind.MARK);
-    await taken;
   }
 
   /** One piece of the state; whether there may be more now. */
@@ -271,8 +265,10 @@ export class Giver {
       listeners: listeners.map(({ role, listener }) => ({ role, fd: listener.fd, path: listener.path })),
       server: remains,
     });
-    this.#announce(record);
-    void this.#sendAll(record, data);
+    void this.#outgoing.sendStopped(
+      { record, data, dataLength: this.#sent, stoppedAt: this.#stoppedAt },
+      () => this.#state === 'stopped',
+    );
   }
 
   #readRest(): readonly Uint8Array[] {
@@ -285,42 +281,6 @@ export class Giver {
       pieces.push(buffer.subarray(0, count));
       this.#sent += count;
     }
-  }
-
-  #announce({ bytes, fds }: EncodedRecord): void {
-    const pack = new Packer();
-    pack.struct(StateHead, {
-      recordLength: bytes.length,
-      recordChecksum: this.#parts.server.native.crc32(bytes, 0),
-      fds: fds.length,
-      dataLength: BigInt(this.#sent),
-      stoppedAt: this.#stoppedAt,
-    });
-    this.#link.send(Kind.STATE, pack.finish());
-  }
-
-  async #sendAll({ bytes, fds }: EncodedRecord, data: readonly Uint8Array[]): Promise<void> {
-    for (let at = 0; at < bytes.length; at += MAX_BODY) {
-      this.#link.send(Kind.RECORD, bytes.subarray(at, at + MAX_BODY));
-    }
-    for (let at = 0; at < fds.length && this.#state === 'stopped'; at += MAX_FDS) {
-      const chunk = fds.slice(at, at + MAX_FDS);
-      const last = at + chunk.length >= fds.length;
-      const arrived = last ? null : this.#arrival(at + chunk.length);
-      this.#link.send(Kind.FDS, new Uint8Array(0), chunk);
-      if (arrived !== null) await arrived;
-    }
-    if (this.#state !== 'stopped') return;
-    for (const piece of data) this.#link.send(Kind.DATA, piece);
-  }
-
-  /** Settles when the other process has so many fds. */
-  #arrival(count: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#acknowledged = (received) => {
-        if (received >= count) resolve();
-      };
-    });
   }
 
   /** Whether it failed because the device was reset meanwhile, as a guest does that boots. */

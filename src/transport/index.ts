@@ -14,8 +14,8 @@ export {
   listenOn,
   MAX_SOCKET_PATH,
 } from './listener.ts';
-export type { Completion, UsedIds } from './pending-requests.ts';
 export { Outbox, type OutboxOptions } from './outbox.ts';
+export type { Completion, UsedIds } from './pending-requests.ts';
 export type { Closeable, Reactor, SocketBuffers, SocketEvents, SocketPort } from './reactor.ts';
 export type { UnsentBytes } from './send-buffer.ts';
 export type { SpinOptions } from './spin-options.ts';

@@ -1,0 +1,78 @@
+import type { Native } from '../native/index.ts';
+import { AckBody, Kind, MAX_BODY, MAX_FDS, StateHead } from './layout.ts';
+import type { HandoverLink } from './link.ts';
+import { Packer, Unpacker } from './pack.ts';
+import type { EncodedRecord } from './record-encoder.ts';
+
+/** What follows when the device has stopped. */
+export interface StoppedState {
+  readonly record: EncodedRecord;
+  /** The rest of the state. */
+  readonly data: readonly Uint8Array[];
+  /** Bytes of the state in all. */
+  readonly dataLength: number;
+  /** When its clients were served last, in nanoseconds of CLOCK_MONOTONIC. */
+  readonly stoppedAt: bigint;
+}
+
+/** How the process that has the device sends much: in pieces, which the other acknowledges where it matters. */
+export class Outgoing {
+  readonly #native: Pick<Native, 'crc32'>;
+  readonly #link: HandoverLink;
+  #acknowledged: ((count: number) => void) | null = null;
+
+  constructor(native: Pick<Native, 'crc32'>, link: HandoverLink) {
+    this.#native = native;
+    this.#link = link;
+  }
+
+  /** The other process has acknowledged. Throws HandoverError. */
+  acknowledge(body: Uint8Array): void {
+    this.#acknowledged?.(new Unpacker(body).struct(AckBody).received);
+  }
+
+  /** Settles when the other process has dealt with all that was sent: what follows has to be quick. */
+  async takenIn(): Promise<void> {
+    const taken = this.#arrival(0);
+    this.#link.send(Kind.MARK);
+    await taken;
+  }
+
+  /** Sends all of it, as long as `wanted`. */
+  async sendStopped(
+    { record, data, dataLength, stoppedAt }: StoppedState,
+    wanted: () => boolean,
+  ): Promise<void> {
+    const { bytes, fds } = record;
+    const head = new Packer();
+    const recordChecksum = this.#native.crc32(bytes, 0);
+    head.struct(StateHead, {
+      ...{ recordLength: bytes.length, recordChecksum, fds: fds.length },
+      ...{ dataLength: BigInt(dataLength), stoppedAt },
+    });
+    this.#link.send(Kind.STATE, head.finish());
+    for (let at = 0; at < bytes.length; at += MAX_BODY) {
+      this.#link.send(Kind.RECORD, bytes.subarray(at, at + MAX_BODY));
+    }
+    for (let at = 0; at < fds.length && wanted(); at += MAX_FDS) await this.#sendFds(fds, at);
+    if (wanted()) for (const piece of data) this.#link.send(Kind.DATA, piece);
+  }
+
+  /** The kernel limits the fds that are on their way: each piece but the last is waited for. */
+  #sendFds(fds: readonly number[], at: number): void | Promise<void> {
+    const chunk = fds.slice(at, at + MAX_FDS);
+    const count = at + chunk.length;
+    const arrived = count < fds.length ? this.#arrival(count) : undefined;
+    this.#link.send(Kind.FDS, new Uint8Array(0), chunk);
+    return arrived;
+  }
+
+  /** Settles when the other process has so many fds. */
+  #arrival(count: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#acknowledged = (received) => {
+        if (received >= count) resolve();
+      };
+    });
+  }
+}

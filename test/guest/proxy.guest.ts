@@ -21,6 +21,7 @@ const ONCE = { retry: 0, timeout: 60_000 + SWAPS * 2_000 };
 const FURTHER_INTERRUPTS = 3;
 const ROUNDS = 10;
 const MiB = 2 ** 20;
+const SOON = { timeout: 20_000 };
 
 /** A proxy before one of two servers, all of them processes of their own. */
 class Proxied {
@@ -163,10 +164,10 @@ function proxyTests(lab: Lab): void {
     await guest.run(`edu ${address} liveness 1`);
     const [dead, other] = edu.order;
     await servers.get(dead)?.kill('SIGKILL');
-    await vi.waitUntil(async () => (await edu.status()).state === 'no back end');
+    await vi.waitUntil(async () => (await edu.status()).state === 'no back end', SOON);
     expect(await shell.run('proxy', 'swap', edu.control, other), 'no state').toMatchObject({ status: 1 });
     const access = guest.run(`edu ${address} liveness`);
-    await vi.waitUntil(async () => (await edu.status()).heldCommands > 0);
+    await vi.waitUntil(async () => (await edu.status()).heldCommands > 0, SOON);
     // Not by the command: it may take longer to start than QEMU waits.
     expect(await edu.begin(other)).toEqual([
       expect.stringContaining('the state of the device'),
@@ -195,7 +196,7 @@ function peerTests(lab: Lab): void {
     for (const path of gpio.servers) {
       const server = spawn('sh', ['-c', `exec ${PEER?.replaceAll('{socket}', path)}`], { stdio: 'ignore' });
       servers.push(server);
-      await vi.waitUntil(() => existsSync(path));
+      await vi.waitUntil(() => existsSync(path), SOON);
     }
     await gpio.start();
     guest = await lab.boot({

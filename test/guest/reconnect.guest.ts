@@ -67,7 +67,9 @@ function restartTests(lab: Lab): void {
       expect(kept?.withheldResets).toBeGreaterThan(0);
       // Not by the command: it may take longer to start than a VMM waits.
       const read = liveness('kept');
-      await vi.waitUntil(async () => Number(Object(await control.inspectServer()).hold.parkedCommands) > 0);
+      await vi.waitUntil(async () => Number(Object(await control.inspectServer()).hold.parkedCommands) > 0, {
+        timeout: 20_000,
+      });
       expect(await control.reconnection('continue')).toMatchObject({ policy: 'keep', kept: null });
       expect(await read).toBe('0xfffffffe');
     } finally {

@@ -23,6 +23,9 @@ export function addTraceOptions(command: Command): Command {
     .option('--json', 'print lines as JSON');
 }
 
+/** What passes is shown so soon, together with what follows, in milliseconds. */
+const SHOW_MS = 10;
+
 /** Looks on at the clients of a proxy. */
 export interface Tracing {
   /** A client has come; who sees what passes, or null. */
@@ -43,6 +46,7 @@ export function tracing(backend: string, options: TraceOptions): Tracing {
     write === undefined ? null : new Recorder(write, 'ferry proxy', { main: backend, control: '' });
   let told = false;
   const settle = (): void => {
+    view.flush();
     recorder?.flush();
     const failure = recorder?.failure ?? null;
     if (failure === null || told) return;
@@ -51,11 +55,13 @@ export function tracing(backend: string, options: TraceOptions): Tracing {
   };
   const feed = new TraceFeed({
     factsOf: fdFactsOf,
-    later: (job) => {
-      setImmediate(() => {
+    later: (job, soon) => {
+      const run = (): void => {
         job();
         settle();
-      });
+      };
+      if (soon) setImmediate(run);
+      else setTimeout(run, SHOW_MS);
     },
     emit: (event) => {
       recorder?.add(event);
@@ -70,6 +76,7 @@ export function tracing(backend: string, options: TraceOptions): Tracing {
     },
     close: () => {
       feed.flush();
+      settle();
       recorder?.close();
     },
   };

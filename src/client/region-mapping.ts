@@ -13,7 +13,8 @@ const WRITE = 2;
 /** Maps what the server shares of a region. The mapping is the caller's. */
 export function* mapRegion(native: Native, limits: TransferLimits, index: number): Operation<MappedRegion> {
   const { info, fd } = yield* queryRegion(native, limits, index);
-  if (fd === null || info.areas.length === 0) {
+  // What a server calls mappable but lets nobody read or write has nothing to be mapped for.
+  if (fd === null || info.areas.length === 0 || !(info.readable || info.writable)) {
     if (fd !== null) native.close(fd);
     throw new ClientError('ERR_DEVICE_LACKS', `region ${index} shares no memory`, { region: index });
   }

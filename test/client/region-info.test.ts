@@ -142,6 +142,7 @@ describe('mapping a region', () => {
   it.each([
     ['without an fd', fields(32, MMAP, 1, 0, 0x1000n, 0n), false],
     ['of a region that can not be mapped', fields(32, 3, 1, 0, 0x1000n, 0n), true],
+    ['of a region that is neither read nor written', fields(32, 4, 1, 0, 0x1000n, 0n), true],
     ['of no areas', fields(48, MMAP_AND_CAPS, 1, 32, 0x1000n, 0n, sparse([])), true],
     ['of a file that is too short', fields(32, MMAP, 1, 0, 0x100000n, 0n), true],
     ['of a file that ends before the region begins', fields(32, MMAP, 1, 0, 0x1000n, 0x5000n), true],

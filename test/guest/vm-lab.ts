@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BindableDevice } from '../../src/device/index.ts';
 import { Edu, Gpio, NvmeDevice } from '../../src/devices/index.ts';
@@ -128,10 +128,16 @@ export async function vmWithServer(
 
 /** Records are made durable three times while the VM stands still: how long a busy disk takes for that is not the question. */
 export function journal(): readonly string[] {
-  return existsSync(SHARED_MEMORY) ? ['--journal', join(SHARED_MEMORY, `ferry-vm-${process.pid}`)] : [];
+  return existsSync(SHARED_MEMORY) ? ['--journal', JOURNAL] : [];
+}
+
+/** Nothing of it is left behind. */
+export function forgetJournal(): void {
+  rmSync(JOURNAL, { recursive: true, force: true });
 }
 
 const SHARED_MEMORY = '/dev/shm';
+const JOURNAL = join(SHARED_MEMORY, `ferry-vm-${process.pid}`);
 
 /** Whether a busy machine can send as fast as the guest writes is not the question either. */
 const PATIENT = ['--json', '--switch-anyway', '--max-iterations', '8'];

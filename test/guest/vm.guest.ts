@@ -7,7 +7,17 @@ import type { Guest } from './harness/guest.ts';
 import { describeInGuests } from './harness/lab.ts';
 import { Load } from './harness/load.ts';
 import { TwoHosts } from './harness/two-hosts.ts';
-import { edu, gpio, moveArguments, nvme, receiveArguments, sendArguments, type Vm, VmLab } from './vm-lab.ts';
+import {
+  edu,
+  forgetJournal,
+  gpio,
+  moveArguments,
+  nvme,
+  receiveArguments,
+  sendArguments,
+  type Vm,
+  VmLab,
+} from './vm-lab.ts';
 
 const LONG = process.env['FERRY_VM'] === 'long';
 /** How often the VM moves, with all loads on it. */
@@ -39,6 +49,7 @@ describeInGuests('a VM with devices that is moved under load', (lab) => {
     afterAll(async () => {
       await vm?.close();
       await shell?.close();
+      forgetJournal();
     });
 
     it('boots with loads on MSI-X, on INTx, and behind a port', ONCE, async () => {

@@ -50,7 +50,9 @@ describe('ferry migrate', () => {
     expect(stderr).toBe('');
     expect(stdout).toMatch(/^The device runs at .*b\.sock\.control; .*a\.sock\.control has stopped\.\n/);
     expect(stdout).toMatch(/\n {2}pre-copy +[\d.]+ m?s +4\.\d MiB +[\d.]+ [KM]iB\/s\n/);
-    expect(stdout).toMatch(/\n {2}\d rounds? of pre-copy: little enough was left\n {2}downtime [\d.]+ m?s\n$/);
+    expect(stdout).toMatch(
+      /\n {2}\d rounds? of pre-copy: little enough was left\n {2}downtime [\d.]+ m?s\n$/,
+    );
     expect(status).toBe(0);
     expect([await stateOf('a.sock'), await stateOf('b.sock')]).toEqual(['STOP', 'RUNNING']);
     expect(Buffer.compare(await memoryOf('b.sock'), content)).toBe(0);

@@ -12,6 +12,9 @@ export const commandTests: Tests = (guest) =>
       const patient = ['--downtime-limit', '60000', '--timeout', '60000', ...journal];
       const shown = await guest().ferry('inspect', a);
       expect(shown.output).toContain('driver mtty');
+      // What was tried before has left it stopped.
+      const reset = await guest().ferry('state', a, '--reset');
+      expect(reset).toMatchObject({ status: 0, output: 'RUNNING' });
       const saved = await guest().ferry('save', a, '/run/a.ferry', ...patient);
       expect(saved).toMatchObject({ status: 0 });
       const restored = await guest().ferry('restore', '/run/a.ferry', b, '--timeout', '60000', ...journal);

@@ -73,13 +73,11 @@ function migrationFailure(error: MigrationError): Failure {
     next: error.nextSteps,
     exitCode: migrationExitCode(error),
     details: {
-      ...{
-        owner,
-        phase,
-        sourceState: named(sourceState),
-        destinationState: named(destinationState),
-        timeline,
-      },
+      owner,
+      phase,
+      sourceState: named(sourceState),
+      destinationState: named(destinationState),
+      timeline,
     },
   };
 }

@@ -1,10 +1,10 @@
 import { readdirSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { Errno, FerryError } from '../errors/index.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import { addJournalOption, journalsIn } from './journal-options.ts';
+import { askLine } from './line-socket.ts';
 import type { OperatorRequest } from './operator-request.ts';
 import { OPERATOR_SUFFIX } from './operator-socket.ts';
 import { formatBytes, formatMs, parseBytes, wholeNumber } from './quantities.ts';
@@ -90,33 +90,11 @@ function namesIn(directory: string): readonly string[] {
 
 /** How long an answer may take, in milliseconds. */
 const PATIENCE_MS = 5_000;
-/** No answer is longer, in bytes. */
-const MAX_ANSWER = 64 * 1024;
 
 function ask(path: string, request: OperatorRequest): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    let text = '';
-    const fail = (why: string): void => {
-      socket.destroy();
-      const message = `the migration does not answer: ${why}. It may have ended`;
-      reject(new FerryError('ERR_NO_MIGRATION', message, { errno: Errno.ECONNREFUSED, context: { path } }));
-    };
-    socket.setEncoding('utf8').setTimeout(PATIENCE_MS, () => fail(`nothing came for ${PATIENCE_MS} ms`));
-    socket.on('error', (error) => fail(error.message));
-    socket.on('close', () => fail('it hung up'));
-    socket.on('data', (piece: string) => {
-      text += piece;
-      if (text.length > MAX_ANSWER) return fail('it says too much');
-      if (!text.endsWith('\n')) return;
-      try {
-        resolve(JSON.parse(text));
-      } catch (error) {
-        return fail(String(error));
-      }
-      socket.destroy();
-    });
-    socket.write(`${toJson(request)}\n`);
+  return askLine(path, toJson(request), PATIENCE_MS, (why) => {
+    const message = `the migration does not answer: ${why}. It may have ended`;
+    return new FerryError('ERR_NO_MIGRATION', message, { errno: Errno.ECONNREFUSED, context: { path } });
   });
 }
 

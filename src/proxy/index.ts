@@ -1,10 +1,3 @@
-export { askProxy } from './control-client.ts';
-export {
-  listenForOperators,
-  type ProxyAnswer,
-  type ProxyRequest,
-  type SteeredProxy,
-} from './control-socket.ts';
 export { DeviceProxy, type ProxyOptions, type ProxyStatus } from './device-proxy.ts';
 export { ProxyError, type ProxyErrorCode } from './proxy-error.ts';
 export type { Loss } from './session.ts';

@@ -49,8 +49,9 @@ describe('the exit code of a failed migration', () => {
 });
 
 describe('failures as JSON', () => {
-  it('of a migration: who has the device, where it was, what to do', () => {
-    expect(failureJson(failureOf(migrationError('source', RUNNING)))).toEqual({
+  it('of a migration: who has the device, where it was, what to do, how it went', () => {
+    const error = migrationError('source', RUNNING);
+    expect(failureJson(failureOf(error))).toEqual({
       error: {
         code: 'ERR_MIGRATION_FAILED',
         errno: 'EINVAL',
@@ -60,6 +61,7 @@ describe('failures as JSON', () => {
         phase: 'verify',
         sourceState: 'RUNNING',
         destinationState: 'STOP',
+        timeline: error.timeline,
         next: ['ferry inspect a'],
         exitCode: 1,
       },

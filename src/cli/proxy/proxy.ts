@@ -1,9 +1,10 @@
 import { Command } from 'commander';
-import { DeviceProxy, listenForOperators } from '../../proxy/index.ts';
+import { DeviceProxy } from '../../proxy/index.ts';
 import { EXIT_CODES_HELP } from '../exit-code.ts';
 import { wholeNumber } from '../quantities.ts';
 import { print, printable, printError, toJson } from '../terminal.ts';
 import { UsageError } from '../usage-error.ts';
+import { listenForOperators } from './control-socket.ts';
 import { addTraceOptions, type TraceOptions, tracing } from './proxy-trace.ts';
 import { proxyStatusCommand } from './status.ts';
 import { proxySwapCommand } from './swap.ts';

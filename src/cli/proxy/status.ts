@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import { askProxy } from '../../proxy/index.ts';
 import { EXIT_CODES_HELP } from '../exit-code.ts';
 import { counted, formatMs } from '../quantities.ts';
 import { field, numberOf, textOf } from '../server-report.ts';
 import { print, toJson } from '../terminal.ts';
+import { askProxy } from './control-client.ts';
 
 interface Options {
   readonly json?: boolean;

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { askProxy } from '../../proxy/index.ts';
 import { EXIT_CODES_HELP } from '../exit-code.ts';
 import { counted, formatBytes, formatMs } from '../quantities.ts';
 import { field, numberOf, textOf } from '../server-report.ts';
 import { print, printable, toJson } from '../terminal.ts';
+import { askProxy } from './control-client.ts';
 
 interface Options {
   readonly fresh?: boolean;

@@ -1,10 +1,8 @@
-import { rmSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
-import { FerryError } from '../errors/index.ts';
-import type { Closeable } from '../transport/index.ts';
-import type { ProxyStatus } from './device-proxy.ts';
-import { ProxyError } from './proxy-error.ts';
-import type { SwapReport } from './swap.ts';
+import { FerryError } from '../../errors/index.ts';
+import { ProxyError, type ProxyStatus, type SwapReport } from '../../proxy/index.ts';
+import type { Closeable } from '../../transport/index.ts';
+import { LineSocket } from '../line-socket.ts';
+import { field } from '../server-report.ts';
 
 /** What can be asked on the control socket of a proxy, as a line of JSON. */
 export type ProxyRequest =
@@ -30,60 +28,19 @@ export interface SteeredProxy {
   swap(path: string, fresh: boolean): Promise<SwapReport | null>;
 }
 
-/** No request is longer, in bytes: a path and a little. */
-const MAX_LINE = 1024;
-/** Whoever says nothing for so long is not waited for, in milliseconds. */
-const IDLE_MS = 10_000;
-const MAX_OPERATORS = 8;
-
 /**
  * Lets the user that the proxy runs under steer it over a UNIX socket (mode 0600), a line of JSON each way.
  * @throws ProxyError ERR_PROXY_CONTROL when the path can't be used
  */
 export async function listenForOperators(path: string, proxy: SteeredProxy): Promise<Closeable> {
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-    attend(socket, proxy);
-  });
-  server.maxConnections = MAX_OPERATORS;
-  // The socket is there with these rights from its first moment on.
-  const mask = process.umask(0o177);
+  const socket = new LineSocket(path, async (line) => JSON.stringify(await answerTo(line, proxy)));
   try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(path, resolve);
-    });
+    await socket.listen();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new ProxyError('ERR_PROXY_CONTROL', `can't listen on ${path}: ${why}`, { path }, { cause: error });
-  } finally {
-    process.umask(mask);
   }
-  return {
-    close: () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      rmSync(path, { force: true });
-    },
-  };
-}
-
-function attend(socket: Socket, proxy: SteeredProxy): void {
-  let text = '';
-  socket.setEncoding('utf8').setTimeout(IDLE_MS, () => socket.destroy());
-  socket.on('error', () => {});
-  socket.on('data', (piece: string) => {
-    const [line = '', ...rest] = (text + piece).split('\n');
-    text = rest.length === 0 ? line : '';
-    if (line.length > MAX_LINE || rest.length > 1) socket.destroy();
-    else if (rest.length === 1) void answerTo(line, proxy).then((answer) => say(socket, answer));
-  });
-}
-
-function say(socket: Socket, answer: ProxyAnswer): void {
-  if (!socket.destroyed) socket.write(`${JSON.stringify(answer)}\n`);
+  return socket;
 }
 
 async function answerTo(line: string, proxy: SteeredProxy): Promise<ProxyAnswer> {
@@ -108,9 +65,9 @@ function describe(error: unknown) {
 /** Reads one line; null when it asks for nothing that there is. */
 export function readRequest(line: string): ProxyRequest | null {
   const json = parsed(line);
-  const what = member(json, 'do');
+  const what = field(json, 'do');
   if (what === 'status') return { do: what };
-  const [backend, fresh] = [member(json, 'backend'), member(json, 'fresh') ?? false];
+  const [backend, fresh] = [field(json, 'backend'), field(json, 'fresh') ?? false];
   if (what !== 'swap' || typeof backend !== 'string' || typeof fresh !== 'boolean') return null;
   return { do: what, backend, fresh };
 }
@@ -121,9 +78,4 @@ function parsed(line: string): unknown {
   } catch {
     return null;
   }
-}
-
-function member(value: unknown, name: string): unknown {
-  if (typeof value !== 'object' || value === null) return undefined;
-  return Object.getOwnPropertyDescriptor(value, name)?.value;
 }

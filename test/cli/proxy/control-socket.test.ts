@@ -3,9 +3,10 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readRequest } from '../../src/proxy/control-socket.ts';
-import { askProxy, listenForOperators, ProxyError, type SteeredProxy } from '../../src/proxy/index.ts';
-import type { Closeable } from '../../src/transport/index.ts';
+import { askProxy } from '../../../src/cli/proxy/control-client.ts';
+import { listenForOperators, readRequest, type SteeredProxy } from '../../../src/cli/proxy/control-socket.ts';
+import { ProxyError } from '../../../src/proxy/index.ts';
+import type { Closeable } from '../../../src/transport/index.ts';
 
 let folder: string;
 let path: string;

@@ -5,6 +5,8 @@ const APART = [
   'test/cli/**/*.test.ts',
   'test/peers/**/*.test.ts',
   'test/native/load.test.ts',
+  // Looks at how the memory of its process grows.
+  'test/check/servers/faults.test.ts',
   'examples/**/*.test.ts',
 ];
 

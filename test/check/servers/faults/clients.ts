@@ -82,7 +82,7 @@ export const leaksFaults = named({
   'leaks memory': custom(() => {
     hoard.length = 0;
     return {
-      left: (link) => void (only(link, 1, 2, 9) ? hoard.push(new Uint8Array(2 * 1024 * 1024).fill(1)) : null),
+      left: (link) => void (only(link, 1, 2, 9) ? hoard.push(new Uint8Array(4 * 1024 * 1024).fill(1)) : null),
     };
   }, 'leaks.memory'),
 });

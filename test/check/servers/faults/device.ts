@@ -124,7 +124,8 @@ export const irqFaults = named({
         if (message.command !== 8) return 'pass';
         const vector = `vector ${u32At(message.payload, 8)}`;
         if (u32At(message.payload, 16) === 0) link.note(vector, 0);
-        if (message.fds.length === 0) return 'pass';
+        // What is wrong with a request is for other faults.
+        if (u32At(message.payload, 4) !== FD_TRIGGER || message.fds.length !== 1) return 'pass';
         return link.count(vector) > 1 ? link.answer(message) : 'pass';
       },
     }),

@@ -54,7 +54,7 @@ export const firstWordsFaults = named({
   'serves strangers': custom(
     () => ({
       request: (message, link) =>
-        message.command === 4 && link.commands.length === 1
+        message.command === 4 && !link.commands.includes(1)
           ? link.answer(message, new Uint8Array(16))
           : 'pass',
     }),

@@ -1,29 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { checkCommand } from './check/index.ts';
-import { demoCommand } from './demo.ts';
-import { doctorCommand } from './doctor/doctor.ts';
 import { EXIT_CODES_HELP, ExitCode } from './exit-code.ts';
 import { ExitRequest } from './exit-request.ts';
 import { failureJson, failureOf } from './failure.ts';
-import { inspectCommand } from './inspect.ts';
-import { migrateCommand } from './migrate.ts';
-import { migrationCommand } from './migration.ts';
-import { proxyCommand } from './proxy/index.ts';
-import { receiveCommand } from './receive.ts';
-import { reconnectCommand } from './reconnect/index.ts';
-import { recoverCommandLine } from './recover.ts';
-import { restoreCommand } from './restore.ts';
-import { saveCommand } from './save.ts';
-import { serveCommand } from './serve.ts';
-import { showCommand } from './show.ts';
-import { stateCommand } from './state.ts';
-import { statesCommand } from './states.ts';
 import { print, printFailure, toJson } from './terminal.ts';
-import { testCaCommand } from './test-ca.ts';
-import { traceCommand } from './trace/index.ts';
-import { upgradeCommand } from './upgrade/index.ts';
-import { vmCommand } from './vm/vm.ts';
 
 const EXAMPLES = `
 Examples:
@@ -42,10 +22,34 @@ Examples:
   ferry states path RUNNING STOP_COPY                      see what a change of state takes
 ${EXIT_CODES_HELP}`;
 
+/** Each command by its name. Only the one that is asked for is loaded: all of them would take longer than most take to run. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import('./serve.ts')).serveCommand(),
+  upgrade: async () => (await import('./upgrade/index.ts')).upgradeCommand(),
+  inspect: async () => (await import('./inspect.ts')).inspectCommand(),
+  migrate: async () => (await import('./migrate.ts')).migrateCommand(),
+  migration: async () => (await import('./migration.ts')).migrationCommand(),
+  receive: async () => (await import('./receive.ts')).receiveCommand(),
+  proxy: async () => (await import('./proxy/index.ts')).proxyCommand(),
+  reconnect: async () => (await import('./reconnect/index.ts')).reconnectCommand(),
+  recover: async () => (await import('./recover.ts')).recoverCommandLine(),
+  save: async () => (await import('./save.ts')).saveCommand(),
+  restore: async () => (await import('./restore.ts')).restoreCommand(),
+  show: async () => (await import('./show.ts')).showCommand(),
+  'test-ca': async () => (await import('./test-ca.ts')).testCaCommand(),
+  state: async () => (await import('./state.ts')).stateCommand(),
+  states: async () => (await import('./states.ts')).statesCommand(),
+  trace: async () => (await import('./trace/index.ts')).traceCommand(),
+  check: async () => (await import('./check/index.ts')).checkCommand(),
+  doctor: async () => (await import('./doctor/doctor.ts')).doctorCommand(),
+  vm: async () => (await import('./vm/vm.ts')).vmCommand(),
+  demo: async () => (await import('./demo.ts')).demoCommand(),
+};
+
 /** Runs one command line; returns the exit code. Never throws. */
 export async function run(argv: readonly string[]): Promise<ExitCode> {
   try {
-    await buildProgram().parseAsync(argv);
+    await (await buildProgram(argv[2])).parseAsync(argv);
     return ExitCode.OK;
   } catch (error) {
     if (error instanceof ExitRequest) return error.exitCode;
@@ -59,38 +63,23 @@ export async function run(argv: readonly string[]): Promise<ExitCode> {
   }
 }
 
-function buildProgram(): Command {
+/** The program with the command of that name; with none for its version, and with all of them for who needs help. */
+async function buildProgram(name = ''): Promise<Command> {
   const program = new Command('ferry')
     .description('Makes VFIO devices movable: serves, drives and live-migrates PCI devices over vfio-user.')
     .version(packageVersion())
     // Commands have commands of their own, whose options must not be taken by those above them.
     .enablePositionalOptions()
     .addHelpText('after', EXAMPLES);
-  const commands = [
-    serveCommand(),
-    upgradeCommand(),
-    inspectCommand(),
-    migrateCommand(),
-    migrationCommand(),
-    receiveCommand(),
-    proxyCommand(),
-    reconnectCommand(),
-    recoverCommandLine(),
-    saveCommand(),
-    restoreCommand(),
-    showCommand(),
-    testCaCommand(),
-    stateCommand(),
-    statesCommand(),
-    traceCommand(),
-    checkCommand(),
-    doctorCommand(),
-    vmCommand(),
-    demoCommand(),
-  ];
-  for (const command of commands) program.addCommand(command);
+  for (const load of wanted(name)) program.addCommand(await load());
   quiet(program);
   return program;
+}
+
+function wanted(name: string): readonly (() => Promise<Command>)[] {
+  if (name === '--version' || name === '-V') return [];
+  const one = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  return one === undefined ? Object.values(COMMANDS) : [one];
 }
 
 /** Errors are thrown to {@link run} instead of being printed half-way. */

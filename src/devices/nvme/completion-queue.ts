@@ -17,6 +17,8 @@ export class CompletionQueue {
   awaited = false;
   /** Whether entries were posted since the last interrupt. */
   signalling = false;
+  /** Entries that messages carry to the guest's memory, in the order of the queue. */
+  #landing = 0;
   readonly #state: NvmeState;
   readonly #guest: GuestMemory;
   readonly #memory: QueueMemory;
@@ -43,9 +45,13 @@ export class CompletionQueue {
     return this.#state.completionInterrupts[this.id] === 1;
   }
 
-  /** Whether the guest has taken all entries. */
+  /**
+   * Whether the guest has taken all entries that have reached its memory. One that is still on its way does not count:
+   * a guest that is interrupted for what it can't see is interrupted again at once, and a VMM with one lock for both
+   * may then never get to write it (QEMU).
+   */
   get empty(): boolean {
-    return this.#state.completionHead[this.id] === this.#state.completionTail[this.id];
+    return this.#used <= this.#landing;
   }
 
   /** Whether one more command may be started: an entry stays free, so that a full queue is not an empty one. */
@@ -97,10 +103,18 @@ export class CompletionQueue {
     if (bytes === null) {
       const entry = new Uint8Array(COMPLETION_ENTRY);
       fill(entry, new DataView(entry.buffer), 0, command, submissionHead, statusAndPhase);
-      return this.#guest.write(base + BigInt(at), entry);
+      return this.#landed(this.#guest.write(base + BigInt(at), entry));
     }
     fill(bytes, this.#memory.view, at, command, submissionHead, statusAndPhase);
     this.#guest.markDirty(base + BigInt(at), COMPLETION_ENTRY);
+  }
+
+  #landed(written: Later<void>): Later<void> {
+    if (!(written instanceof Promise)) return;
+    this.#landing++;
+    return written.finally(() => {
+      this.#landing--;
+    });
   }
 
   get #used(): number {

@@ -128,6 +128,34 @@ describe('INTx of a guest that looks into its queue before it is told', () => {
   });
 });
 
+describe('INTx of a guest that has taken all that it can see', () => {
+  const { make } = benches();
+
+  it('is deasserted until the message with the next entry has landed', async () => {
+    const { driver, served, guest } = make(MESSAGE);
+    await driver.enable();
+    const pair = await driver.createPair(1, 32, 0);
+    pair.put({ opcode: 0, namespace: 1 });
+    pair.ring();
+    for (let i = 0; i < 5; i++) await settled();
+    expect(served.interrupts.level).toBe(true);
+    guest.port.manual = true;
+    pair.put({ opcode: 0, namespace: 1 });
+    pair.ring();
+    guest.port.answer();
+    await settled();
+    expect(guest.port.waiting, 'the entry is on its way').toHaveLength(1);
+    expect(pair.reap({ quietly: true })).toHaveLength(1);
+    pair.acknowledge();
+    expect(served.interrupts.level).toBe(false);
+    guest.port.answer();
+    await settled();
+    expect(served.interrupts.level).toBe(true);
+    expect(pair.reap()).toHaveLength(1);
+    expect(served.interrupts.level).toBe(false);
+  });
+});
+
 describe('interrupts of a controller that was reset', () => {
   const { make } = benches();
 

@@ -17,7 +17,7 @@ const USUAL: readonly RegExp[] = [
   // Said of each reset through sysfs.
   /: reset(ting| done)$/,
   // A reset of an nvme by its driver cancels (EINTR) what the driver still asks after the reset before.
-  /nvme nvme\d+: Identify namespace failed \(-4\)/,
+  /nvme nvme\d+: Identify (namespace failed \(-4\)|Descriptors failed \(nsid=\d+, status=0xfffffffc\))/,
   // Of its own register cache, before it looks at the device.
   /pci-idio-16 \S+: using zero-initialized flat cache/,
 ];

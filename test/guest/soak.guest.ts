@@ -7,7 +7,7 @@ import { MEMORY, machinesOf } from './matrix.ts';
 import { VerifiedLoad } from './verified-load.ts';
 
 /** How long there is I/O. */
-const SECONDS = Number(process.env['FERRY_GUEST_SOAK_SECONDS'] ?? 60);
+const SECONDS = Number(process.env['FERRY_GUEST_SOAK_SECONDS'] ?? 30);
 /** From one round trip of a disk to its next. */
 const EVERY_MS = 3000;
 /** What is lost once must not be forgiven. */

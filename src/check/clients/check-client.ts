@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadNative, type Native } from '../../native/index.ts';
+import { ProcessGroup } from '../process-group.ts';
 import type { Report } from '../result.ts';
 import type { RuleFacts } from '../rule.ts';
 import { runRules } from '../run-rules.ts';
 import { type Selection, select } from '../selection.ts';
 import { InconclusiveError, notApplicable } from '../verdict.ts';
 import { BEHAVIOURS } from './behaviours.ts';
-import { ClientProcess } from './client-process.ts';
 import { ClientWorld } from './client-world.ts';
 import { Doorstep } from './doorstep.ts';
 import type { Session } from './happening.ts';
@@ -104,8 +104,7 @@ async function playOne(
 ): Promise<Session[]> {
   const { spawn, startMs, limitMs, signal, quietMs = QUIET_MS } = options;
   options.onPlay?.(behaviour, doorstep.path);
-  const client =
-    spawn === null ? null : new ClientProcess(spawn.replaceAll('{socket}', doorstep.path), folder);
+  const client = spawn === null ? null : startClient(spawn.replaceAll('{socket}', doorstep.path), folder);
   try {
     const stopping = signal === undefined ? {} : { signal };
     return await rehearse({ native, doorstep, behaviour, client, startMs, limitMs, quietMs, ...stopping });
@@ -113,4 +112,9 @@ async function playOne(
     await client?.stop();
     if (client !== null && client.log.trim() !== '') logs.push(`${behaviour.name}:\n${client.log}\n`);
   }
+}
+
+/** exec: the shell's pid is the client's, and so is the signal by which it ends. */
+function startClient(line: string, folder: string): ProcessGroup {
+  return new ProcessGroup(`exec ${line}`, folder);
 }

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Native } from '../../native/index.ts';
 import { Exchange } from '../exchange.ts';
+import type { ProcessGroup } from '../process-group.ts';
 import { inconclusive } from '../verdict.ts';
-import type { ClientProcess } from './client-process.ts';
 import type { Doorstep } from './doorstep.ts';
 import type { Session } from './happening.ts';
 import type { Behaviour } from './script.ts';
@@ -14,7 +14,7 @@ export interface RehearsalOptions {
   readonly doorstep: Doorstep;
   readonly behaviour: Behaviour;
   /** The client, if it was started here. */
-  readonly client: ClientProcess | null;
+  readonly client: ProcessGroup | null;
   /** How long the first connection is waited for, milliseconds. */
   readonly startMs: number;
   /** How long the connections of one behaviour may last together, milliseconds. */

@@ -1,26 +1,24 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** How much of a client's standard error is kept, characters. */
+/** How much of standard error is kept, characters. */
 const KEPT_LOG = 16_384;
-/** How long a client may take to end after SIGTERM, milliseconds. */
+/** How long a process may take to end after SIGTERM, milliseconds. */
 const END_MS = 2000;
 
-/** A client that was started for one behaviour, in a process group that ends as a whole. */
-export class ClientProcess {
+/** What a line of the shell has started, in a process group that ends as a whole. */
+export class ProcessGroup {
   readonly #child: ChildProcess;
   readonly #closed: Promise<void>;
   #outcome: string | null = null;
   #log = '';
 
-  /** Starts a line of the shell. */
-  constructor(line: string, folder: string) {
-    const stdio = ['ignore', 'ignore', 'pipe'] as const;
-    // exec: the shell's pid is the client's, and so is the signal by which it ends.
-    this.#child = spawn('/bin/sh', ['-c', `exec ${line}`], {
-      cwd: folder,
+  /** Starts a line of the shell, in that folder or the current one. */
+  constructor(line: string, folder?: string) {
+    this.#child = spawn('/bin/sh', ['-c', line], {
+      ...(folder === undefined ? {} : { cwd: folder }),
       detached: true,
-      stdio: [...stdio],
+      stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#log = (this.#log + text).slice(-KEPT_LOG);
@@ -35,6 +33,11 @@ export class ClientProcess {
     });
   }
 
+  /** The number of the shell, or of what it has made way for; null once it has ended. */
+  get pid(): number | null {
+    return this.#outcome === null ? (this.#child.pid ?? null) : null;
+  }
+
   /** How it has ended: `status 0`, `SIGSEGV`; null while it has not. */
   get outcome(): string | null {
     return this.#outcome;
@@ -43,6 +46,13 @@ export class ClientProcess {
   /** The end of its standard error. */
   get log(): string {
     return this.#log;
+  }
+
+  /** The same; it is forgotten here. */
+  takeLog(): string {
+    const log = this.#log;
+    this.#log = '';
+    return log;
   }
 
   /** Waits for its end, for so long at most. */

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FERRY, Shell } from './ferry.ts';
 
 const ferry = FERRY.map((part) => `'${part}'`).join(' ');
@@ -15,8 +15,13 @@ describe('ferry check', { timeout: 60_000 }, () => {
   let shell: Shell;
   beforeEach(() => {
     shell = new Shell();
+    // Other tests beside this one use the common folder for temporary files.
+    vi.stubEnv('TMPDIR', shell.path('.'));
   });
-  afterEach(() => shell.close());
+  afterEach(() => {
+    vi.unstubAllEnvs();
+    return shell.close();
+  });
 
   it('tries servers that it starts, ends them and removes what they leave', async () => {
     const before = leftovers();

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { EXIT_CODES_HELP, ExitCode } from './exit-code.ts';
-import { ExitRequest } from './exit-request.ts';
-import { failureJson, failureOf } from './failure.ts';
-import { print, printFailure, toJson } from './terminal.ts';
+import { EXIT_CODES_HELP, ExitCode } from './outcome/exit-code.ts';
+import { ExitRequest } from './outcome/exit-request.ts';
+import { failureJson, failureOf } from './outcome/failure.ts';
+import { print, printFailure, toJson } from './output/terminal.ts';
 
 const EXAMPLES = `
 Examples:
@@ -24,26 +24,26 @@ ${EXIT_CODES_HELP}`;
 
 /** Each command by its name. Only the one that is asked for is loaded: all of them would take longer than most take to run. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
-  serve: async () => (await import('./serve.ts')).serveCommand(),
+  serve: async () => (await import('./serve/serve.ts')).serveCommand(),
   upgrade: async () => (await import('./upgrade/index.ts')).upgradeCommand(),
-  inspect: async () => (await import('./inspect.ts')).inspectCommand(),
-  migrate: async () => (await import('./migrate.ts')).migrateCommand(),
-  migration: async () => (await import('./migration.ts')).migrationCommand(),
-  receive: async () => (await import('./receive.ts')).receiveCommand(),
+  inspect: async () => (await import('./inspect/inspect.ts')).inspectCommand(),
+  migrate: async () => (await import('./migrate/migrate.ts')).migrateCommand(),
+  migration: async () => (await import('./migration/migration.ts')).migrationCommand(),
+  receive: async () => (await import('./migrate/receive.ts')).receiveCommand(),
   proxy: async () => (await import('./proxy/index.ts')).proxyCommand(),
   reconnect: async () => (await import('./reconnect/index.ts')).reconnectCommand(),
-  recover: async () => (await import('./recover.ts')).recoverCommandLine(),
-  save: async () => (await import('./save.ts')).saveCommand(),
-  restore: async () => (await import('./restore.ts')).restoreCommand(),
-  show: async () => (await import('./show.ts')).showCommand(),
-  'test-ca': async () => (await import('./test-ca.ts')).testCaCommand(),
-  state: async () => (await import('./state.ts')).stateCommand(),
-  states: async () => (await import('./states.ts')).statesCommand(),
+  recover: async () => (await import('./recover/recover.ts')).recoverCommandLine(),
+  save: async () => (await import('./saved/save.ts')).saveCommand(),
+  restore: async () => (await import('./saved/restore.ts')).restoreCommand(),
+  show: async () => (await import('./saved/show.ts')).showCommand(),
+  'test-ca': async () => (await import('./migrate/test-ca.ts')).testCaCommand(),
+  state: async () => (await import('./state/state.ts')).stateCommand(),
+  states: async () => (await import('./states/states.ts')).statesCommand(),
   trace: async () => (await import('./trace/index.ts')).traceCommand(),
   check: async () => (await import('./check/index.ts')).checkCommand(),
   doctor: async () => (await import('./doctor/doctor.ts')).doctorCommand(),
   vm: async () => (await import('./vm/vm.ts')).vmCommand(),
-  demo: async () => (await import('./demo.ts')).demoCommand(),
+  demo: async () => (await import('./demo/demo.ts')).demoCommand(),
 };
 
 /** Runs one command line; returns the exit code. Never throws. */

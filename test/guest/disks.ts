@@ -1,5 +1,5 @@
 import { truncateSync, writeFileSync } from 'node:fs';
-import { FileNamespace } from '../../src/cli/backends/file-namespace.ts';
+import { FileNamespace } from '../../src/cli/serve/backends/file-namespace.ts';
 import { NvmeDevice } from '../../src/devices/index.ts';
 import type { AttachedDevice, Guest } from './harness/guest.ts';
 import type { Lab, Served } from './harness/lab.ts';

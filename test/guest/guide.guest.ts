@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { authorDevice } from '../../src/cli/author-device.ts';
+import { authorDevice } from '../../src/cli/serve/author/author-device.ts';
 import { shownInGuest } from '../docs/guide.ts';
 import type { Guest } from './harness/guest.ts';
 import { describeInGuests } from './harness/lab.ts';

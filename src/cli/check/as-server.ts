@@ -7,12 +7,12 @@ import {
   parseScript,
   type RuleFacts,
 } from '../../check/index.ts';
-import { readBounded } from '../bounded-input.ts';
-import { ExitCode } from '../exit-code.ts';
-import { ExitRequest } from '../exit-request.ts';
-import { wholeNumber } from '../quantities.ts';
-import { print, printError, toJson } from '../terminal.ts';
-import { UsageError } from '../usage-error.ts';
+import { readBounded } from '../options/bounded-input.ts';
+import { wholeNumber } from '../options/quantities.ts';
+import { ExitCode } from '../outcome/exit-code.ts';
+import { ExitRequest } from '../outcome/exit-request.ts';
+import { UsageError } from '../outcome/usage-error.ts';
+import { print, printError, toJson } from '../output/terminal.ts';
 import { addNames, type CheckOptions, selectionOf } from './check-options.ts';
 import { show, statusOf } from './check-server-command.ts';
 import { palette } from './palette.ts';

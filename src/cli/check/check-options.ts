@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { type Format, SEVERITIES, type Selection, type Severity } from '../../check/index.ts';
-import { UsageError } from '../usage-error.ts';
+import { UsageError } from '../outcome/usage-error.ts';
 
 /** What the command line says. */
 export interface CheckOptions {

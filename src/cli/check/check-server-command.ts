@@ -14,9 +14,9 @@ import {
   summarize,
   summaryLine,
 } from '../../check/index.ts';
-import { ExitCode } from '../exit-code.ts';
-import { ExitRequest } from '../exit-request.ts';
-import { print, printError, toJson } from '../terminal.ts';
+import { ExitCode } from '../outcome/exit-code.ts';
+import { ExitRequest } from '../outcome/exit-request.ts';
+import { print, printError, toJson } from '../output/terminal.ts';
 import { type CheckOptions, requireSubject, selectionOf } from './check-options.ts';
 import { palette } from './palette.ts';
 

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { FORMATS, UnknownRuleError } from '../../check/index.ts';
-import { wholeNumber } from '../quantities.ts';
-import { UsageError } from '../usage-error.ts';
+import { wholeNumber } from '../options/quantities.ts';
+import { UsageError } from '../outcome/usage-error.ts';
 import {
   AS_SERVER_HELP,
   type AsServerOptions,

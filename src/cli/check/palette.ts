@@ -1,5 +1,5 @@
 import type { Palette } from '../../check/index.ts';
-import { outColors } from '../colors.ts';
+import { outColors } from '../output/colors.ts';
 
 /** The colours of a report on standard output. */
 export const palette: Palette = {

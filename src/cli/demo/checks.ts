@@ -3,7 +3,7 @@ import type { DeviceClient } from '../../client/index.ts';
 import { MEMORY_VECTORS, MemoryRegister as Reg } from '../../devices/index.ts';
 import { RegionIndex } from '../../protocol/index.ts';
 import { MigrationState, stateName } from '../../states/index.ts';
-import { counted, grouped } from '../quantities.ts';
+import { counted, grouped } from '../options/quantities.ts';
 import { type DmaJobs, JOB_VECTOR } from './dma-jobs.ts';
 import type { Guest } from './guest.ts';
 import { differences, type Image } from './image.ts';

@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { UsageError } from '../usage-error.ts';
+import { UsageError } from '../outcome/usage-error.ts';
 
 /** Who writes a stripe of the device's memory. `nobody` leaves what the file put there. */
 export type StripeUser = 'mapping' | 'messages' | 'nobody';

@@ -1,6 +1,6 @@
-import { outColors as colors } from '../colors.ts';
-import { counted, formatMs, shortBytes } from '../quantities.ts';
-import { phaseTable } from '../summary.ts';
+import { counted, formatMs, shortBytes } from '../options/quantities.ts';
+import { outColors as colors } from '../output/colors.ts';
+import { phaseTable } from '../output/summary.ts';
 import type { DemoResult, DemoStart } from './run-demo.ts';
 
 /** The beginning, for people. */

@@ -1,6 +1,6 @@
 import type { Diagnosis, Finding } from '../../doctor/index.ts';
-import { outColors as colors } from '../colors.ts';
-import { printable } from '../terminal.ts';
+import { outColors as colors } from '../output/colors.ts';
+import { printable } from '../output/terminal.ts';
 
 /** A diagnosis in lines for people. */
 export function describeDiagnosis({

@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { diagnose } from '../../doctor/index.ts';
-import { ExitCode } from '../exit-code.ts';
-import { ExitRequest } from '../exit-request.ts';
-import { wholeNumber } from '../quantities.ts';
-import { print, toJson } from '../terminal.ts';
+import { wholeNumber } from '../options/quantities.ts';
+import { ExitCode } from '../outcome/exit-code.ts';
+import { ExitRequest } from '../outcome/exit-request.ts';
+import { print, toJson } from '../output/terminal.ts';
 import { describeDiagnosis } from './diagnosis-text.ts';
 
 interface Options {

@@ -1,7 +1,7 @@
 import { Errno, FerryError } from '../../errors/index.ts';
 import { ProxyError } from '../../proxy/index.ts';
-import { askLine } from '../line-socket.ts';
-import { field } from '../server-report.ts';
+import { askLine } from '../access/line-socket.ts';
+import { field } from '../access/server-report.ts';
 import type { ProxyRequest } from './control-socket.ts';
 
 /** How long an answer may take, in milliseconds: longer than a swap may. */

@@ -1,8 +1,8 @@
 import { FerryError } from '../../errors/index.ts';
 import { ProxyError, type ProxyStatus, type SwapReport } from '../../proxy/index.ts';
 import type { Closeable } from '../../transport/index.ts';
-import { LineSocket } from '../line-socket.ts';
-import { field } from '../server-report.ts';
+import { LineSocket } from '../access/line-socket.ts';
+import { field } from '../access/server-report.ts';
 
 /** What can be asked on the control socket of a proxy, as a line of JSON. */
 export type ProxyRequest =

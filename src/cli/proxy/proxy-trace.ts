@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import { fdFactsOf, type RelayTap } from '../../relay/index.ts';
 import { TraceFeed } from '../../trace/index.ts';
-import { printable, printError } from '../terminal.ts';
+import { UsageError } from '../outcome/usage-error.ts';
+import { printable, printError } from '../output/terminal.ts';
 import { Recorder } from '../trace/recorder.ts';
 import type { ShowOptions } from '../trace/show-options.ts';
 import { TraceView } from '../trace/view.ts';
-import { UsageError } from '../usage-error.ts';
 
 /** What a proxy tells of what passes. */
 export interface TraceOptions extends ShowOptions {

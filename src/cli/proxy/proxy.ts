@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { DeviceProxy } from '../../proxy/index.ts';
-import { EXIT_CODES_HELP } from '../exit-code.ts';
-import { wholeNumber } from '../quantities.ts';
-import { print, printable, printError, toJson } from '../terminal.ts';
-import { UsageError } from '../usage-error.ts';
+import { wholeNumber } from '../options/quantities.ts';
+import { EXIT_CODES_HELP } from '../outcome/exit-code.ts';
+import { UsageError } from '../outcome/usage-error.ts';
+import { print, printable, printError, toJson } from '../output/terminal.ts';
 import { listenForOperators } from './control-socket.ts';
 import { addTraceOptions, type TraceOptions, tracing } from './proxy-trace.ts';
 import { proxyStatusCommand } from './status.ts';

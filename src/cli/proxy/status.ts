@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import { EXIT_CODES_HELP } from '../exit-code.ts';
-import { counted, formatMs } from '../quantities.ts';
-import { field, numberOf, textOf } from '../server-report.ts';
-import { print, toJson } from '../terminal.ts';
+import { field, numberOf, textOf } from '../access/server-report.ts';
+import { counted, formatMs } from '../options/quantities.ts';
+import { EXIT_CODES_HELP } from '../outcome/exit-code.ts';
+import { print, toJson } from '../output/terminal.ts';
 import { askProxy } from './control-client.ts';
 
 interface Options {

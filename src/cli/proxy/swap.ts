@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { EXIT_CODES_HELP } from '../exit-code.ts';
-import { counted, formatBytes, formatMs } from '../quantities.ts';
-import { field, numberOf, textOf } from '../server-report.ts';
-import { print, printable, toJson } from '../terminal.ts';
+import { field, numberOf, textOf } from '../access/server-report.ts';
+import { counted, formatBytes, formatMs } from '../options/quantities.ts';
+import { EXIT_CODES_HELP } from '../outcome/exit-code.ts';
+import { print, printable, toJson } from '../output/terminal.ts';
 import { askProxy } from './control-client.ts';
 
 interface Options {

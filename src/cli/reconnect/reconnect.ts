@@ -1,9 +1,9 @@
 import { Argument, Command } from 'commander';
 import type { ReconnectionChoice, ReconnectionStatus } from '../../client/index.ts';
 import { stateName } from '../../states/index.ts';
-import { withControl } from '../control.ts';
-import { EXIT_CODES_HELP } from '../exit-code.ts';
-import { print, toJson } from '../terminal.ts';
+import { withControl } from '../access/control.ts';
+import { EXIT_CODES_HELP } from '../outcome/exit-code.ts';
+import { print, toJson } from '../output/terminal.ts';
 
 interface Options {
   readonly json?: boolean;

@@ -1,6 +1,6 @@
 import { type Figures, formatDuration } from '../../trace/index.ts';
-import { counted, formatBytes, grouped } from '../quantities.ts';
-import { table } from '../terminal.ts';
+import { counted, formatBytes, grouped } from '../options/quantities.ts';
+import { table } from '../output/terminal.ts';
 
 /** Figures of a trace in lines for people. `before`: figures of an earlier moment, for the rates since then. */
 export function figureLines(figures: Figures, before: Figures | null = null): string[] {

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { print, toJson } from '../terminal.ts';
+import { print, toJson } from '../output/terminal.ts';
 import { figureLines } from './figures-text.ts';
 import { readRecording } from './recording-file.ts';
 import { addShowOptions, FILTER_HELP, type ShowOptions } from './show-options.ts';

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { READ_PIECE, RecordingReader, type TraceEvent } from '../../trace/index.ts';
-import { printError } from '../terminal.ts';
+import { printError } from '../output/terminal.ts';
 
 /**
  * The events of a recording, one after the other. What its recorder could not finish is told on standard error.

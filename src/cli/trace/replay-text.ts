@@ -1,7 +1,7 @@
 import { messageLines, type ScriptedRequest } from '../../trace/index.ts';
-import { outColors as colors } from '../colors.ts';
-import { counted, grouped } from '../quantities.ts';
-import { printable } from '../terminal.ts';
+import { counted, grouped } from '../options/quantities.ts';
+import { outColors as colors } from '../output/colors.ts';
+import { printable } from '../output/terminal.ts';
 import type { Judged } from './judge.ts';
 import { TERMINAL_STYLE } from './style.ts';
 

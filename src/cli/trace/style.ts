@@ -1,5 +1,5 @@
 import type { TraceStyle } from '../../trace/index.ts';
-import { outColors as colors } from '../colors.ts';
+import { outColors as colors } from '../output/colors.ts';
 
 const STREAMS = [colors.cyan, colors.green, colors.magenta, colors.blue, colors.yellow] as const;
 

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { UsageError } from '../usage-error.ts';
+import { UsageError } from '../outcome/usage-error.ts';
 import { dissectorCommand } from './dissector.ts';
 import { traceLive } from './live.ts';
 import { traceReadCommand } from './read.ts';

@@ -10,7 +10,7 @@ import {
   type TraceEvent,
   TraceSummary,
 } from '../../trace/index.ts';
-import { print, toJson } from '../terminal.ts';
+import { print, toJson } from '../output/terminal.ts';
 import type { ShowOptions } from './show-options.ts';
 import { TERMINAL_STYLE } from './style.ts';
 

@@ -1,9 +1,9 @@
 import { readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { CONTROL_SUFFIX, findControlSocket } from '../../client/index.ts';
-import { withControl } from '../control.ts';
-import { field, numberOf } from '../server-report.ts';
-import { UsageError } from '../usage-error.ts';
+import { withControl } from '../access/control.ts';
+import { field, numberOf } from '../access/server-report.ts';
+import { UsageError } from '../outcome/usage-error.ts';
 import { optionOf, serveArguments } from './command-line.ts';
 
 /** A running `ferry serve`. */

@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { EXIT_CODES_HELP, ExitCode } from '../exit-code.ts';
-import { ExitRequest } from '../exit-request.ts';
-import { formatMs } from '../quantities.ts';
-import { field, numberOf, textOf } from '../server-report.ts';
-import { print, printError, toJson } from '../terminal.ts';
+import { field, numberOf, textOf } from '../access/server-report.ts';
+import { formatMs } from '../options/quantities.ts';
+import { EXIT_CODES_HELP, ExitCode } from '../outcome/exit-code.ts';
+import { ExitRequest } from '../outcome/exit-request.ts';
+import { print, printError, toJson } from '../output/terminal.ts';
 import { startSuccessor } from './successor.ts';
 import { serverOf, type Target, targetOf } from './target.ts';
 

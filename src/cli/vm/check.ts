@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { openSource, openTarget } from '../../vm/index.ts';
-import { EXIT_CODES_HELP } from '../exit-code.ts';
-import { print, toJson } from '../terminal.ts';
+import { EXIT_CODES_HELP } from '../outcome/exit-code.ts';
+import { print, toJson } from '../output/terminal.ts';
 import { addVmOptions, parseDevice, sideOf, type VmOptions } from './vm-options.ts';
 
 const HELP = `

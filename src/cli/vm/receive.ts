@@ -3,16 +3,16 @@ import { type Channel, listenForChannels, NO_ID, printEndpoint } from '../../cha
 import { MigrationError, type MigrationEvent, type ReceiverReport, runReceiver } from '../../engine/index.ts';
 import type { FerryError } from '../../errors/index.ts';
 import { type OpenVm, openTarget } from '../../vm/index.ts';
-import { addChannelOptions, type ChannelOptions, type Way, wayOf } from '../channel-options.ts';
-import { Doorway } from '../doorway.ts';
-import { EXIT_CODES_HELP } from '../exit-code.ts';
-import { failureOf } from '../failure.ts';
-import { onInterrupt } from '../interrupts.ts';
-import { addJournalOption, journalsIn, recoverCommand } from '../journal-options.ts';
-import { type MigrationView, migrationView } from '../migration-view.ts';
-import { wholeNumber } from '../quantities.ts';
-import { receptionLines } from '../summary.ts';
-import { print, printFailure, toJson } from '../terminal.ts';
+import { Doorway } from '../migrate/doorway.ts';
+import { addChannelOptions, type ChannelOptions, type Way, wayOf } from '../options/channel-options.ts';
+import { addJournalOption, journalsIn, recoverCommand } from '../options/journal-options.ts';
+import { wholeNumber } from '../options/quantities.ts';
+import { EXIT_CODES_HELP } from '../outcome/exit-code.ts';
+import { failureOf } from '../outcome/failure.ts';
+import { onInterrupt } from '../outcome/interrupts.ts';
+import { type MigrationView, migrationView } from '../output/migration-view.ts';
+import { receptionLines } from '../output/summary.ts';
+import { print, printFailure, toJson } from '../output/terminal.ts';
 import { addVmOptions, parseDevice, sideOf, type VmOptions } from './vm-options.ts';
 import { withVmAdvice } from './vm-report.ts';
 

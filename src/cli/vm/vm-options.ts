@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { VmDevice } from '../../vm/index.ts';
-import { wholeNumber } from '../quantities.ts';
-import { UsageError } from '../usage-error.ts';
+import { wholeNumber } from '../options/quantities.ts';
+import { UsageError } from '../outcome/usage-error.ts';
 
 /** What the command line says of a side's VM. */
 export interface VmOptions {

@@ -1,8 +1,8 @@
 import { MigrationError, type MigrationEvent, type MigrationReport } from '../../engine/index.ts';
 import type { VmSource } from '../../vm/index.ts';
-import { outColors as colors } from '../colors.ts';
-import { counted, formatMs } from '../quantities.ts';
-import { phaseTable } from '../summary.ts';
+import { counted, formatMs } from '../options/quantities.ts';
+import { outColors as colors } from '../output/colors.ts';
+import { phaseTable } from '../output/summary.ts';
 
 /** What a VM's migration tells besides. */
 export interface VmFigures {

@@ -1,5 +1,6 @@
 import { Errno } from '../errors/index.ts';
 import type { DmaMemory } from '../native/index.ts';
+import { CallQueue } from './call-queue.ts';
 import { KernelError } from './kernel-error.ts';
 import type { KernelFile } from './kernel-file.ts';
 
@@ -9,7 +10,7 @@ export interface DmaRequest {
   readonly iova: bigint;
   /** Bytes, a multiple of the page size. */
   readonly size: bigint;
-  /** The file, such as a memfd; only used during the call. */
+  /** The file, such as a memfd. It may be closed when the call has returned, whenever what it does ends. */
   readonly fd: number;
   /** Where in the file it begins, in bytes; 0 by default. */
   readonly offset?: bigint;
@@ -25,7 +26,7 @@ export interface IovaRange {
   readonly last: bigint;
 }
 
-/** A call to the IOMMU, to be made now or on another thread. */
+/** A call to the IOMMU, to be made on another thread. */
 export interface IommuCall {
   readonly request: number;
   readonly argument: Uint8Array;
@@ -54,6 +55,8 @@ export interface Iommu {
 export interface DmaCalls {
   mapForDma(fd: number, offset: bigint, length: number, access: number): DmaMemory | number;
   unmapForDma(memory: DmaMemory): number;
+  dup(fd: number): number;
+  close(fd: number): number;
 }
 
 /** Memory that is mapped for a device. */
@@ -65,6 +68,16 @@ export interface DmaMapping {
 interface Owned extends DmaMapping {
   /** Null while it is being mapped, and where the kernel maps the file itself. */
   readonly memory: DmaMemory | null;
+  readonly by: DmaSpace;
+}
+
+/** What all users of one address space have in common. */
+interface Shared {
+  /** By IOVA. */
+  readonly mappings: Map<bigint, Owned>;
+  readonly queue: CallQueue;
+  /** The kernel maps files as they are, as far as it is known. */
+  mapsFiles: boolean;
 }
 
 const SPACE = 1n << 64n;
@@ -73,83 +86,88 @@ const SPACE = 1n << 64n;
  * What devices behind one IOMMU can reach. Each map has memory of its own at an address that belongs to the map alone:
  * it is given up when the kernel has said that nothing reaches it any more, and never before, whatever becomes of other
  * mappings of the same file. A device that could still reach an address would write into whatever is put there next.
+ *
+ * Pinning much memory takes long: the kernel is called on another thread, for one thing after the other, in the order in
+ * which they were asked for.
  */
 export class DmaSpace {
   readonly iommu: Iommu;
   readonly #calls: DmaCalls;
-  /** Ascending by IOVA. */
-  readonly #mappings = new Map<bigint, Owned>();
-  /** The kernel maps files as they are, as far as it is known. */
-  #mapsFiles = true;
+  readonly #shared: Shared;
 
-  constructor(calls: DmaCalls, iommu: Iommu) {
+  constructor(calls: DmaCalls, iommu: Iommu, shared: Shared | null = null) {
     this.#calls = calls;
     this.iommu = iommu;
+    this.#shared = shared ?? { mappings: new Map(), queue: new CallQueue(), mapsFiles: true };
   }
 
-  /** Everything that devices can reach, ascending by IOVA. */
+  /** The same addresses for another device behind the same IOMMU, which takes back its own maps. */
+  beside(): DmaSpace {
+    return new DmaSpace(this.#calls, this.iommu, this.#shared);
+  }
+
+  /** Everything that devices can reach, whoever has mapped it, ascending by IOVA. */
   get mappings(): readonly DmaMapping[] {
-    return [...this.#mappings.values()].sort((a, b) => (a.iova < b.iova ? -1 : 1));
+    return this.#ascending();
   }
 
   /**
-   * Lets devices reach a part of a file. Pinning much memory takes long: it is done on another thread.
+   * Lets devices reach a part of a file.
    * @throws KernelError: EEXIST for what overlaps, EINVAL for what is not aligned, ENOMEM beyond what may be locked
    */
   async map(wanted: DmaRequest): Promise<DmaMapping> {
-    const request = this.#reserve(wanted);
-    const byFile = this.#fileCall(request);
-    if (byFile !== null && this.#isMapped(request, await this.#later(byFile))) return request;
-    const memory = this.#memoryFor(request);
-    return this.#settle(request, memory, await this.#later(this.iommu.mapMemory(request), memory));
-  }
-
-  /** The same at once, for who can't wait: it blocks for as long as the pinning takes. */
-  mapNow(wanted: DmaRequest): DmaMapping {
-    const request = this.#reserve(wanted);
-    const byFile = this.#fileCall(request);
-    if (byFile !== null && this.#isMapped(request, this.#now(byFile))) return request;
-    const memory = this.#memoryFor(request);
-    return this.#settle(request, memory, this.#now(this.iommu.mapMemory(request), memory));
+    const fd = this.#calls.dup(wanted.fd);
+    try {
+      return await this.#shared.queue.run(() => this.#map({ ...wanted, fd }));
+    } finally {
+      if (fd >= 0) this.#calls.close(fd);
+    }
   }
 
   /** Takes back what {@link map} gave. @throws KernelError ERR_KERNEL_DMA: the memory stays reserved for the device */
-  async unmap(mapping: DmaMapping): Promise<void> {
-    const owned = this.#ownedAt(mapping);
-    const call = this.iommu.unmap(mapping.iova, mapping.size);
-    this.#giveUp(owned, call, await this.#later(call));
+  unmap(mapping: DmaMapping): Promise<void> {
+    return this.#shared.queue.run(() => this.#unmap(this.#ownedAt(mapping)));
   }
 
-  /** The same at once. */
-  unmapNow(mapping: DmaMapping): void {
-    const owned = this.#ownedAt(mapping);
-    const call = this.iommu.unmap(mapping.iova, mapping.size);
-    this.#giveUp(owned, call, this.#now(call));
+  /** Takes everything back that was mapped here; what can't be stays reserved for as long as the process lives. */
+  unmapAll(): Promise<void> {
+    return this.#shared.queue.run(async () => {
+      for (const owned of this.#ascending()) if (owned.by === this) await this.#unmap(owned).catch(() => {});
+    });
   }
 
-  /** Takes everything back that can be; what can't stays reserved for as long as the process lives. */
-  async unmapAll(): Promise<void> {
-    for (const mapping of this.mappings) await this.unmap(mapping).catch(() => {});
+  #ascending(): Owned[] {
+    return [...this.#shared.mappings.values()].sort((a, b) => (a.iova < b.iova ? -1 : 1));
   }
 
-  /** Checks a request, and keeps its place: two calls at a time must not both find it free. */
+  async #map(wanted: DmaRequest): Promise<DmaMapping> {
+    const request = this.#reserve(wanted);
+    const byFile = this.#shared.mapsFiles ? this.iommu.mapFile(request) : null;
+    if (byFile !== null && this.#isMapped(request, await this.#call(byFile))) return request;
+    const memory = this.#memoryFor(request);
+    return this.#settle(request, memory, await this.#call(this.iommu.mapMemory(request), memory));
+  }
+
+  async #unmap(owned: Owned): Promise<void> {
+    const call = this.iommu.unmap(owned.iova, owned.size);
+    this.#giveUp(owned, call, await this.#call(call));
+  }
+
+  /** Checks a request, and keeps its place. */
   #reserve(wanted: DmaRequest): Required<DmaRequest> {
     const request = { offset: 0n, readable: true, writable: true, ...wanted };
     this.#require(request);
     const { iova, size } = request;
-    this.#mappings.set(iova, { iova, size, memory: null });
+    if (request.fd < 0) throw this.#failed(request, -request.fd);
+    this.#shared.mappings.set(iova, { iova, size, memory: null, by: this });
     return request;
-  }
-
-  #fileCall(request: Required<DmaRequest>): IommuCall | null {
-    return this.#mapsFiles ? this.iommu.mapFile(request) : null;
   }
 
   /** Whether a file was mapped as it is. A kernel that can't is not asked again. */
   #isMapped(request: Required<DmaRequest>, result: number): boolean {
     if (result === 0) return true;
     if (result !== -Errno.ENOTTY) throw this.#failed(request, -result);
-    this.#mapsFiles = false;
+    this.#shared.mapsFiles = false;
     return false;
   }
 
@@ -167,12 +185,12 @@ export class DmaSpace {
       this.#calls.unmapForDma(memory);
       throw this.#failed(request, -result);
     }
-    this.#mappings.set(iova, { iova, size, memory });
+    this.#shared.mappings.set(iova, { iova, size, memory, by: this });
     return { iova, size };
   }
 
   #ownedAt({ iova, size }: DmaMapping): Owned {
-    const owned = this.#mappings.get(iova);
+    const owned = this.#shared.mappings.get(iova);
     if (owned?.size === size) return owned;
     const context = { iova, size };
     throw new KernelError(
@@ -190,16 +208,14 @@ export class DmaSpace {
       const message = `${hex(iova)} could not be taken away from the device, and stays reserved for it`;
       throw new KernelError('ERR_KERNEL_DMA', message, errno, { iova, size });
     }
-    this.#mappings.delete(iova);
+    this.#shared.mappings.delete(iova);
     if (memory !== null) this.#calls.unmapForDma(memory);
   }
 
-  #later({ request, argument, at }: IommuCall, memory?: DmaMemory): Promise<number> {
+  async #call({ request, argument, at }: IommuCall, memory?: DmaMemory): Promise<number> {
+    // What was asked for before the device was closed may get its turn after it.
+    if (this.iommu.file.closed) return -Errno.EBADF;
     return this.iommu.file.tryLater(request, { argument, ...pointerTo(memory, at) });
-  }
-
-  #now({ request, argument, at }: IommuCall, memory?: DmaMemory): number {
-    return this.iommu.file.try(request, { argument, ...pointerTo(memory, at) });
   }
 
   #require({ iova, size, offset, readable, writable }: Required<DmaRequest>): void {
@@ -214,7 +230,7 @@ export class DmaSpace {
     if (iova % page !== 0n || size % page !== 0n || offset % page !== 0n) {
       fail(`not a multiple of the page size, ${page} bytes`, Errno.EINVAL);
     }
-    for (const each of this.#mappings.values()) {
+    for (const each of this.#shared.mappings.values()) {
       if (iova < each.iova + each.size && each.iova < iova + size)
         fail('overlaps what is mapped', Errno.EEXIST);
     }
@@ -226,7 +242,7 @@ export class DmaSpace {
 
   /** The place is free again. */
   #failed({ iova, size }: DmaRequest, errno: number): KernelError {
-    this.#mappings.delete(iova);
+    this.#shared.mappings.delete(iova);
     const locked = errno === Errno.ENOMEM ? ': raise the limit of locked memory (ulimit -l)' : '';
     const message = `the IOMMU did not map ${size} bytes at ${hex(iova)}${locked}`;
     return new KernelError('ERR_KERNEL', message, errno, { iova, size });

@@ -16,6 +16,7 @@ export type KernelSystem = Pick<
   | 'pwrite'
   | 'poll'
   | 'close'
+  | 'dup'
   | 'map'
   | 'unmap'
   | 'guardMappings'

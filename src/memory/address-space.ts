@@ -77,10 +77,11 @@ export class AddressSpace {
   }
 
   /**
-   * Adds a map. Takes ownership of the fd, which is closed also when this throws. Throws DmaError
-   * ERR_DMA_MAP_INVALID, ERR_DMA_MAP_EXISTS, ERR_DMA_MAP_LIMIT, ERR_DMA_MAP_FD, in this order of precedence.
+   * Adds a map; a promise until the observer has done its part. Takes ownership of the fd, which is closed also when
+   * this throws. Throws DmaError ERR_DMA_MAP_INVALID, ERR_DMA_MAP_EXISTS, ERR_DMA_MAP_LIMIT, ERR_DMA_MAP_FD, in this
+   * order of precedence.
    */
-  map(map: DmaMap): void {
+  map(map: DmaMap): void | Promise<void> {
     try {
       requireValidMap(map);
       this.#requireFree(map);
@@ -90,7 +91,7 @@ export class AddressSpace {
     }
     const mapping = openMapping(this.#system, map);
     this.#maps.add(mapping);
-    this.#observer?.mapped(rangeOf(mapping));
+    return this.#observer?.mapped(rangeOf(mapping));
   }
 
   /** The map that has exactly this address and size. Throws DmaError ERR_DMA_UNMAP_UNKNOWN. */
@@ -100,27 +101,31 @@ export class AddressSpace {
     return mapping;
   }
 
-  /** Removes the map that has exactly this address and size. Throws DmaError ERR_DMA_UNMAP_UNKNOWN. */
-  unmap(iova: bigint, size: bigint): void {
+  /**
+   * Removes the map that has exactly this address and size; a promise until the observer has done its part, before which
+   * the map stays. Throws DmaError ERR_DMA_UNMAP_UNKNOWN.
+   */
+  unmap(iova: bigint, size: bigint): void | Promise<void> {
     const mapping = this.requireMap(iova, size);
-    this.#observer?.unmapping(rangeOf(mapping));
-    this.#maps.remove(mapping.start, mapping.end);
-    this.#generation++;
-    closeMapping(mapping);
+    const told = this.#observer?.unmapping(rangeOf(mapping));
+    if (told === undefined) return this.#drop(mapping);
+    return told.then(() => {
+      // Its client may have gone meanwhile, and all its maps with it.
+      if (this.#maps.find(iova) === mapping) this.#drop(mapping);
+    });
   }
 
-  /** Removes every map. */
-  unmapAll(): void {
-    if (this.#observer !== null) {
-      for (const mapping of this.#maps.values()) this.#observer.unmapping(rangeOf(mapping));
-    }
+  /** Removes every map at once; a promise until the observer has done its part. */
+  unmapAll(): void | Promise<void> {
+    const told = this.#observer === null ? [] : this.#tellAll(this.#observer);
     this.#generation++;
     for (const mapping of this.#maps.removeAll()) closeMapping(mapping);
+    if (told.length > 0) return Promise.all(told).then(() => {});
   }
 
   /** The main connection is gone: no maps and no port any more. */
   clear(): void {
-    this.unmapAll();
+    void this.unmapAll();
     this.#port = null;
   }
 
@@ -208,6 +213,18 @@ export class AddressSpace {
     for (let done = 0; done < data.length; ) {
       done += this.#transfer(iova, data, done, 'write') || (await this.#writeMessage(iova, data, done));
     }
+  }
+
+  /** Tells that every map goes; what has to be waited for. */
+  #tellAll(observer: MapObserver): Promise<void>[] {
+    const told = [...this.#maps.values()].map((mapping) => observer.unmapping(rangeOf(mapping)));
+    return told.filter((each) => each !== undefined);
+  }
+
+  #drop(mapping: Mapping): void {
+    this.#maps.remove(mapping.start, mapping.end);
+    this.#generation++;
+    closeMapping(mapping);
   }
 
   /**

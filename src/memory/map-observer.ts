@@ -14,12 +14,12 @@ export interface DmaRange {
   readonly direct: boolean;
 }
 
-/** Who is told of maps. */
+/** Who is told of maps. It must not throw; whoever maps or unmaps waits for a promise, which must not reject. */
 export interface MapObserver {
-  /** The range has been mapped. Must not throw. */
-  mapped(range: DmaRange): void;
-  /** The range is about to go; it can still be reached. Must not throw. */
-  unmapping(range: DmaRange): void;
+  /** The range has been mapped. */
+  mapped(range: DmaRange): void | Promise<void>;
+  /** The range is about to go; it can still be reached, also while this lasts. */
+  unmapping(range: DmaRange): void | Promise<void>;
 }
 
 /** What an observer is told of a map. */

@@ -1,63 +1,25 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { KernelBridge, type KernelBridgeOptions } from '../../src/bridge/index.ts';
-import { DeviceClient, GuestMemory } from '../../src/client/index.ts';
+import { KernelBridge } from '../../src/bridge/index.ts';
 import { deviceEnd, migrate } from '../../src/engine/index.ts';
 import { Errno } from '../../src/errors/index.ts';
 import { KernelDevice } from '../../src/kernel/index.ts';
-import { type RunningServer, serveDevice } from '../../src/server/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
-import type { FakeDriverOptions } from '../kernel/fake-driver.ts';
-import { type FakeDevice, FakeKernel, type FakeKernelOptions } from '../kernel/fake-kernel.ts';
+import { FakeKernel } from '../kernel/fake-kernel.ts';
 import { UUID } from '../kernel/opened.ts';
+import { BridgeLab } from './lab.ts';
 
-const IOVA = 0x10_0000n;
-
-let folder: string;
-let count = 0;
-const closers: (() => void)[] = [];
+let lab: BridgeLab;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'ferry-test-'));
+  lab = new BridgeLab();
 });
 
-afterEach(() => {
-  for (const close of closers.splice(0).reverse()) close();
-  rmSync(folder, { recursive: true });
-});
-
-/** A device of a fake kernel behind a server. */
-async function bridged(
-  driver: FakeDriverOptions = {},
-  options: FakeKernelOptions & KernelBridgeOptions = {},
-): Promise<{ kernel: FakeKernel; fake: FakeDevice; device: KernelDevice; server: RunningServer }> {
-  const kernel = new FakeKernel(options);
-  const fake = kernel.add(UUID, driver);
-  const device = await KernelDevice.open(UUID, { system: kernel, sysfs: kernel.sysfs });
-  const bridge = await KernelBridge.over(device, options);
-  const server = serveDevice(bridge, { socketPath: join(folder, `bridge-${++count}`) });
-  closers.push(() => server.close());
-  return { kernel, fake, device, server };
-}
-
-async function connected(path: string | null, memory?: GuestMemory): Promise<DeviceClient> {
-  const client = await DeviceClient.connect(path ?? '', memory === undefined ? {} : { memory });
-  closers.push(() => client.close());
-  return client;
-}
-
-function guestMemory(): GuestMemory {
-  const memory = new GuestMemory();
-  closers.push(() => memory.close());
-  return memory;
-}
+afterEach(() => lab.close());
 
 describe('a bridge', () => {
   it('gives the registers and the sizes that the device has', async () => {
-    const { fake, server } = await bridged();
-    const client = await connected(server.socketPath);
+    const { fake, server } = await lab.bridged();
+    const client = await lab.connected(server.socketPath);
     await client.writeU8(0, 7, 0x5a);
     expect(fake.driver.registers[7]).toBe(0x5a);
     expect(await client.readU8(0, 7)).toBe(0x5a);
@@ -67,8 +29,8 @@ describe('a bridge', () => {
   });
 
   it('hands eventfds on to the kernel, and takes them back when their client has gone', async () => {
-    const { fake, server } = await bridged();
-    const client = await connected(server.socketPath);
+    const { fake, server } = await lab.bridged();
+    const client = await lab.connected(server.socketPath);
     await client.enableInterrupts(1, 2, () => {});
     await client.maskIrq(1, 0, 1);
     await client.unmaskIrq(1, 0, 2);
@@ -84,45 +46,11 @@ describe('a bridge', () => {
     await expect.poll(() => fake.irqs.at(-1)).toEqual([0x21, 1, 0, 0, '']);
   });
 
-  it('maps memory through the IOMMU for as long as its client does', async () => {
-    const { kernel, fake, server } = await bridged();
-    const memory = guestMemory();
-    const client = await connected(server.socketPath, memory);
-    const [first, second] = [
-      memory.add({ iova: IOVA, size: 4096 }),
-      memory.add({ iova: 2n * IOVA, size: 4096 }),
-    ];
-    await client.mapMemory(first);
-    await client.mapMemory(second);
-    expect([...fake.maps.keys()]).toEqual([IOVA, 2n * IOVA]);
-    expect(kernel.dmaWrite(fake, IOVA, 1)).toBe(true);
-    await client.unmapMemory(first);
-    expect(kernel.dmaWrite(fake, IOVA, 1)).toBe(false);
-    client.close();
-    await expect.poll(() => fake.maps.size).toBe(0);
-  });
-
-  it.each([
-    ['has no file', {}, 'message', 'start the VMM with shared memory'],
-    ['the IOMMU refuses', { mapFails: Errno.ENOMEM }, 'mmap', 'ulimit'],
-  ] as const)('tells by the control socket of memory that %s', async (_, options, access, why) => {
-    const { server } = await bridged({}, options);
-    const memory = guestMemory();
-    const client = await connected(server.socketPath, memory);
-    await client.mapMemory(memory.add({ iova: IOVA, size: 4096, access }));
-    const control = await connected(server.controlPath);
-    const report = JSON.stringify(await control.inspectServer());
-    expect(report).toContain('the device does not reach 0x100000-0x100fff');
-    expect(report).toContain(why);
-    await client.unmapAll();
-    expect(JSON.stringify(await control.inspectServer())).not.toContain('does not reach');
-  });
-
   it('is migrated like any served device, to one and from one', async () => {
-    const [a, b] = [await bridged({ dry: 'ENOMSG' }), await bridged({ dry: 'ENOMSG' })];
+    const [a, b] = [await lab.bridged({ dry: 'ENOMSG' }), await lab.bridged({ dry: 'ENOMSG' })];
     a.fake.driver.registers.set([0x1b, 0, 0, 0, 0xa5], 3);
-    const source = await deviceEnd(await connected(a.server.controlPath));
-    const to = await deviceEnd(await connected(b.server.controlPath), source);
+    const source = await deviceEnd(await lab.connected(a.server.controlPath));
+    const to = await deviceEnd(await lab.connected(b.server.controlPath), source);
     const { bytes } = await migrate(source, to);
     expect(bytes.total).toBe(96);
     expect([...b.fake.driver.registers]).toEqual([...a.fake.driver.registers]);
@@ -130,8 +58,8 @@ describe('a bridge', () => {
   });
 
   it('tells a controller what the driver says, and where the device is', async () => {
-    const { server, fake } = await bridged();
-    const control = await connected(server.controlPath);
+    const { server, fake } = await lab.bridged();
+    const control = await lab.connected(server.controlPath);
     await control.setMigrationState(MigrationState.RESUMING);
     await control.writeMigrationData(fake.driver.saved().subarray(0, 20));
     await expect(control.setMigrationState(MigrationState.STOP)).rejects.toMatchObject({
@@ -142,14 +70,14 @@ describe('a bridge', () => {
   });
 
   it('lends no region unless told so', async () => {
-    const { server } = await bridged();
-    const client = await connected(server.socketPath);
+    const { server } = await lab.bridged();
+    const client = await lab.connected(server.socketPath);
     expect((await client.regionInfo(0)).mappable).toBe(false);
   });
 
   it('does not say that it can be reset when its driver can not', async () => {
-    const { server } = await bridged({ flags: null, resettable: false });
-    const client = await connected(server.socketPath);
+    const { server } = await lab.bridged({ flags: null, resettable: false });
+    const client = await lab.connected(server.socketPath);
     expect(await client.info()).toMatchObject({ resettable: false });
     expect(await client.migrationFlags()).toBe(null);
   });
@@ -166,7 +94,7 @@ describe('a bridge', () => {
   });
 
   it('lets go of the device when its server ends', async () => {
-    const { kernel, server } = await bridged();
+    const { kernel, server } = await lab.bridged();
     server.close();
     await expect.poll(() => kernel.files.size).toBe(0);
   });

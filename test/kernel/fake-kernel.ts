@@ -56,6 +56,8 @@ export type FakeFile =
   | { readonly kind: 'device'; readonly device: FakeDevice }
   | { readonly kind: 'session'; readonly device: FakeDevice; readonly session: FakeSession }
   | { readonly kind: 'memory'; readonly bytes: Uint8Array }
+  /** A file of the machine, as a client sends one. */
+  | { readonly kind: 'foreign' }
   | { readonly kind: 'eventfd' };
 
 const FIRST_FD = 100;
@@ -153,7 +155,7 @@ export class FakeKernel implements KernelSystem {
 
   dup(fd: number): number {
     const file = this.files.get(fd);
-    return file === undefined ? -Errno.EBADF : this.file(file);
+    return this.file(file ?? { kind: 'foreign' });
   }
 
   ioctl(
@@ -224,8 +226,9 @@ export class FakeKernel implements KernelSystem {
   }
 
   mapForDma(fd: number, offset: number | bigint, length: number): DmaMemory | number {
-    // A file of the real kernel, as a client sends it, stands for memory of zeros.
-    const file = this.files.has(fd) ? this.bytesOf(fd) : new Uint8Array(Number(offset) + length);
+    // A file of the machine stands for memory of zeros.
+    const foreign = this.files.get(fd)?.kind === 'foreign';
+    const file = foreign ? new Uint8Array(Number(offset) + length) : this.bytesOf(fd);
     const bytes = file.subarray(Number(offset), Number(offset) + length);
     // The handle is opaque to all but this kernel, so that any object will do.
     return new FakeMemory(bytes) as unknown as DmaMemory;

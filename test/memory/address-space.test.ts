@@ -197,3 +197,50 @@ describe('unmap', () => {
     expect(guestMappings()).toBe(0);
   });
 });
+
+describe('an observer that takes its time', () => {
+  const ends: (() => void)[] = [];
+  const later = (): Promise<void> => new Promise((resolve) => ends.push(resolve));
+
+  beforeEach(() => {
+    ends.splice(0);
+    space.observe({ mapped: later, unmapping: later });
+  });
+
+  it('is waited for, and the map stays until it has ended', async () => {
+    const mapped = space.map(request('message', 0n, PAGE, null));
+    ends.shift()?.();
+    await mapped;
+    const gone = space.unmap(0n, PAGE);
+    expect(space.mapCount).toBe(1);
+    ends.shift()?.();
+    await gone;
+    expect(space.mapCount).toBe(0);
+  });
+
+  it('does not keep maps beyond their client, nor takes away those of the next one', async () => {
+    map('mmap', 0n, PAGE);
+    const gone = space.unmap(0n, PAGE);
+    space.clear();
+    expect(openFds()).toBe(before + 1);
+    map('mmap', 0n, PAGE);
+    for (const end of ends) end();
+    await gone;
+    expect(space.mapCount).toBe(1);
+  });
+
+  it('is waited for until the last of all maps', async () => {
+    for (const at of [0n, PAGE]) map('message', at, PAGE);
+    ends.splice(0);
+    let ended = false;
+    const gone = Promise.resolve(space.unmapAll()).then(() => {
+      ended = true;
+    });
+    expect(space.mapCount).toBe(0);
+    ends.shift()?.();
+    await Promise.resolve();
+    expect(ended).toBe(false);
+    ends.shift()?.();
+    await gone;
+  });
+});

@@ -2,13 +2,16 @@ import type { DmaMode } from '../../memory/index.ts';
 import { DmaMapFlag, dmaMap } from '../../protocol/index.ts';
 import type { IncomingMessage } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
-import { acknowledge } from './handler.ts';
+import { acknowledge, answerWhenDone } from './handler.ts';
 
-/** DMA_MAP: guest memory the device may use, by mapping, by file I/O, or by message where no fd came. */
+/**
+ * DMA_MAP: guest memory the device may use, by mapping, by file I/O, or by message where no fd came. Answered when the
+ * device reaches it, which takes as long as the pinning where an IOMMU does the mapping.
+ */
 export function handleDmaMap(served: ServedConnection, message: IncomingMessage): boolean {
   const { flags, address, size, offset } = dmaMap.request.decode(message.payload(), message.fds.length);
   const fd = message.fds.shift() ?? null;
-  served.server.memory.map({
+  const work = served.server.memory.map({
     iova: address,
     size,
     offset,
@@ -19,7 +22,7 @@ export function handleDmaMap(served: ServedConnection, message: IncomingMessage)
     },
     fd,
   });
-  acknowledge(served, message);
+  answerWhenDone(served, message, work, (to) => acknowledge(served, to));
   return true;
 }
 

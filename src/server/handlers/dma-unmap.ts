@@ -2,21 +2,22 @@ import { DmaUnmap, DmaUnmapBitmap, DmaUnmapFlag, dmaUnmap, type ValueOf } from '
 import type { IncomingMessage } from '../../transport/index.ts';
 import type { ServedConnection } from '../served-connection.ts';
 import { ServerError } from '../server-error.ts';
-import { answer } from './handler.ts';
+import { answer, answerWhenDone } from './handler.ts';
 
 /** What the reply has besides the bitmap. */
 const FIXED_REPLY = DmaUnmap.size + DmaUnmapBitmap.size;
 
 type Unmap = ValueOf<typeof dmaUnmap.request>;
 
-/** DMA_UNMAP: one range or all; with the dirty bitmap of the range while logging is on. */
+/** DMA_UNMAP: one range or all; with the dirty bitmap of the range while logging is on. Answered when nothing reaches it. */
 export function handleDmaUnmap(served: ServedConnection, message: IncomingMessage): boolean {
   const request = dmaUnmap.request.decode(message.payload(), message.fds.length);
   const { memory } = served.server;
   const bitmap = request.bitmap === null ? null : takeBitmap(served, request, request.bitmap);
-  if ((request.flags & DmaUnmapFlag.ALL) !== 0) memory.unmapAll();
-  else memory.unmap(request.address, request.size);
-  answer(served, message, dmaUnmap.reply.encode({ ...request, bitmap }));
+  const all = (request.flags & DmaUnmapFlag.ALL) !== 0;
+  const work = all ? memory.unmapAll() : memory.unmap(request.address, request.size);
+  const reply = dmaUnmap.reply.encode({ ...request, bitmap });
+  answerWhenDone(served, message, work, (to) => answer(served, to, reply));
   return true;
 }
 

@@ -10,7 +10,8 @@ const APART = [
   'examples/**/*.test.ts',
 ];
 
-const shared = { testTimeout: 30_000, hookTimeout: 30_000, pool: 'forks' } as const;
+// A limit ends what hangs; how fast a machine is must not decide whether a test passes.
+const shared = { testTimeout: 120_000, hookTimeout: 120_000, pool: 'forks' } as const;
 
 export default defineConfig({
   test: {

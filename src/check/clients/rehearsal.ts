@@ -32,6 +32,7 @@ const LOOK_MS = 10;
 export async function rehearse(options: RehearsalOptions): Promise<Session[]> {
   const { doorstep, client, startMs, limitMs, quietMs } = options;
   const players: SessionPlayer[] = [];
+  const runs: Promise<void>[] = [];
   let open = 0;
   let more = 0;
   const deadline = performance.now() + startMs;
@@ -46,9 +47,11 @@ export async function rehearse(options: RehearsalOptions): Promise<Session[]> {
     const player = playerFor(options, fd, Math.max(LOOK_MS, end - performance.now()));
     players.push(player);
     open += 1;
-    void player.run().then(() => {
-      open -= 1;
-    });
+    runs.push(
+      player.run().then(() => {
+        open -= 1;
+      }),
+    );
   };
   try {
     while (players.length === 0) await waitForFirst(options, deadline);
@@ -57,6 +60,8 @@ export async function rehearse(options: RehearsalOptions): Promise<Session[]> {
   } finally {
     doorstep.onConnection = null;
   }
+  // The time of each is up as well: how it ended has to be written down before anybody judges it.
+  await Promise.all(runs);
   return players.map((player, index) =>
     sessionOf(options, player, index === 0 ? players.length - 1 + more : 0),
   );

@@ -27,9 +27,10 @@ const STOP_LIMIT_MS = 2_000;
 /** Starts `ferry serve memory`. */
 export function startServer(options: ServerProcessOptions): ServerProcess {
   const [command = process.execPath, ...first] = options.ferry;
-  const rest = ['serve', 'memory', '--socket-path', options.socketPath, ...options.arguments];
-  // In a group of its own: a Ctrl-C is for the demo, which ends its servers in order.
-  const child = spawn(command, [...first, ...rest], { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const rest = ['serve', 'memory', '--until-stdin-ends', '--socket-path', options.socketPath];
+  // In a group of its own: a Ctrl-C is for the demo, which ends its servers in order. A demo that is killed can't: its
+  // end of their standard input closes by itself.
+  const child = spawn(command, [...first, ...rest, ...options.arguments], { stdio: 'pipe', detached: true });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   return {
     socketPath: options.socketPath,

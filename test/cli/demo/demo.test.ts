@@ -1,10 +1,12 @@
 import { randomFillSync } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DemoStart } from '../../../src/cli/demo/run-demo.ts';
 import { runDemo } from '../../../src/cli/demo/run-demo.ts';
+import { until } from '../../server/until.ts';
 import { FERRY, lastJson, Shell } from '../ferry.ts';
 
 let shell: Shell;
@@ -18,10 +20,10 @@ afterEach(async () => {
 
 const folders = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith('ferry-demo-'));
 
+/** A process that nobody has waited for yet has ended all the same. */
 function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
   } catch {
     return false;
   }
@@ -87,6 +89,17 @@ describe('ferry demo', () => {
     expect(pids.length).toBe(2);
     expect(pids.filter(isAlive)).toEqual([]);
     expect(folders()).toEqual(before);
+  });
+
+  it('leaves no servers behind when it is killed', async () => {
+    const before = folders();
+    const running = shell.start(['demo', '--size', '2M']);
+    await running.sees('destination  process');
+    const pids = [...running.stdout().matchAll(/process (\d+)/g)].map(([, pid]) => Number(pid));
+    await running.kill('SIGKILL');
+    await until(() => !pids.some(isAlive));
+    for (const name of folders().filter((each) => !before.includes(each)))
+      rmSync(join(tmpdir(), name), { recursive: true });
   });
 });
 

@@ -58,6 +58,24 @@ describe('ferry serve', () => {
     },
   );
 
+  it('ends in order when its standard input does, if that is asked for', async () => {
+    const server = await shell.serve('edu', 'a.sock', '--until-stdin-ends');
+    server.process.stdin?.end();
+    expect(await server.ended).toMatchObject({ status: 0, signal: null, stderr: '' });
+    expect(existsSync(shell.path('a.sock'))).toBe(false);
+  });
+
+  it.each([['gpio'], ['serial', '--backend', 'stdio']])(
+    'does not take the end of the input of %s for that',
+    async (...device) => {
+      const socket = ['--socket-path', shell.path('a.sock'), '--until-stdin-ends'];
+      expect(await shell.run('serve', ...device, ...socket)).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining('--until-stdin-ends'),
+      });
+    },
+  );
+
   it('serves the device', async () => {
     await shell.serve('edu', 'a.sock');
     const client = await connect('a.sock');

@@ -1,0 +1,108 @@
+import { findControlSocket } from '../../client/index.ts';
+import type { LogEntry } from '../../device/index.ts';
+import { offerHandover, type TakenServer, takeOver } from '../../handover/index.ts';
+import { type RunningServer, serveDedicated, serveDevice } from '../../server/index.ts';
+import { printable, printError } from '../output/terminal.ts';
+import { type AttendedDevice, attendedDevice } from './attended-device.ts';
+import type { DeviceSpec } from './device-spec.ts';
+import { v1OptionsOf } from './migration-options.ts';
+import { serveInherited } from './serve-inherited.ts';
+import { controlPathOf, type ServeCommandOptions } from './serve-options.ts';
+import { untilAlone } from './until-alone.ts';
+
+/** What runs until a signal comes. */
+export interface Service {
+  /** Settles when there is nobody left to serve, here at least. */
+  readonly ended: Promise<void>;
+  readonly socket: string;
+  readonly controlPath: string | null;
+  /** The process from which the device was taken over, and for how long nobody served its clients, in milliseconds. */
+  readonly predecessor?: number | undefined;
+  readonly pauseMs?: number | undefined;
+  /** Where the other end of the device is, if the system has chosen that. */
+  readonly line?: string | undefined;
+  close(): void | Promise<void>;
+}
+
+/** Makes the device and serves it. Rejects with what keeps it from that. */
+export async function startService(spec: DeviceSpec, options: ServeCommandOptions): Promise<Service> {
+  const { holdLimit, spin, onReconnect } = options;
+  const common = {
+    controlPath: controlPathOf(options),
+    v1: v1OptionsOf(options),
+    ...(holdLimit === undefined ? {} : { holdLimitMs: holdLimit }),
+    ...(onReconnect === undefined ? {} : { onReconnect }),
+    ...(spin === false ? { spinMicroseconds: 0 } : {}),
+    log: printEntry,
+    logLevel: options.logLevel ?? 'error',
+  };
+  if (options.dedicated === true) return startDedicated(spec, options, common);
+  const attended = await attendedDevice(spec, options.takeOver !== undefined);
+  try {
+    return serviceOf(await startHere(attended.device, options, common), attended, options);
+  } catch (error) {
+    await (attended.abandon ?? attended.close)();
+    throw error;
+  }
+}
+
+async function startHere(
+  device: AttendedDevice['device'],
+  { takeOver: from, socketPath, fd }: ServeCommandOptions,
+  common: Parameters<typeof serveDevice>[1] & { readonly controlPath: string | null },
+): Promise<RunningServer | TakenServer> {
+  if (from !== undefined) return takeOver(device, { ...common, controlPath: findControlSocket(from) });
+  if (fd !== undefined) return serveInherited(device, { ...common, fd });
+  return serveDevice(device, { ...common, ...(socketPath === undefined ? {} : { socketPath }) });
+}
+
+/** A device that runs here, until nobody can want it any more or another process has taken it over. */
+function serviceOf(
+  running: RunningServer | TakenServer,
+  attended: AttendedDevice,
+  { fd, pauseLimit }: ServeCommandOptions,
+): Service {
+  let elsewhere = false;
+  const { handedOver } = offerHandover(running, {
+    obstacle: attended.stays ?? null,
+    ...(pauseLimit === undefined ? {} : { frozenMs: pauseLimit }),
+  });
+  const gone = handedOver.then(() => {
+    elsewhere = true;
+  });
+  return {
+    ended: Promise.race([gone, untilAlone(running)]),
+    socket: running.socketPath ?? (fd === undefined ? 'an inherited socket' : `fd ${fd}`),
+    controlPath: running.controlPath,
+    line: attended.line,
+    ...('predecessor' in running ? { predecessor: running.predecessor, pauseMs: running.pauseMs } : {}),
+    close: async () => {
+      if (elsewhere) return (attended.abandon ?? attended.close)();
+      running.close();
+      await attended.close();
+    },
+  };
+}
+
+function printEntry({ level, message }: LogEntry): void {
+  printError(printable(level === 'error' ? `ferry: ${message}` : `ferry: ${level}: ${message}`));
+}
+
+async function startDedicated(
+  spec: DeviceSpec,
+  { socketPath, fd }: ServeCommandOptions,
+  common: Omit<Parameters<typeof serveDedicated>[0], 'factory'>,
+): Promise<Service> {
+  const running = await serveDedicated({
+    ...common,
+    ...(socketPath === undefined ? {} : { socketPath }),
+    ...(fd === undefined ? {} : { fd }),
+    factory: new URL('./device-factory.js', import.meta.url).href,
+    factoryOptions: spec,
+  });
+  const socket = socketPath ?? `fd ${fd}`;
+  const { controlPath } = running;
+  return { ended: FOREVER, socket, controlPath, close: () => running.close() };
+}
+
+const FOREVER = new Promise<void>(() => {});

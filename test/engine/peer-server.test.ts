@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DeviceClient } from '../../src/client/index.ts';
 import { clientEnd, type MigrateOptions, MigrationError, migrate } from '../../src/engine/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
@@ -34,6 +34,11 @@ afterEach(async () => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
+/** The socket is there a little before anybody listens on it. */
+async function connectedTo(socket: string): Promise<DeviceClient> {
+  return vi.waitFor(() => DeviceClient.connect(socket), { timeout: 10_000, interval: 20 });
+}
+
 /** A server in a process of its own, the only connection to it, and what it complains of. */
 async function peer() {
   const folder = mkdtempSync(join(tmpdir(), 'ferry-peer-'));
@@ -46,8 +51,7 @@ async function peer() {
   server.stderr.setEncoding('utf8').on('data', (piece: string) => {
     complaints += piece;
   });
-  await expect.poll(() => existsSync(socket), { timeout: 10_000 }).toBe(true);
-  const client = await DeviceClient.connect(socket);
+  const client = await connectedTo(socket);
   clients.push(client);
   return {
     client,

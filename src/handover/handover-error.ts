@@ -42,3 +42,15 @@ export function damagedRecord(what: string, context: ErrorContext = {}): Handove
 export function unexpected(what: string): HandoverError {
   return new HandoverError('ERR_HANDOVER_PROTOCOL', `the other server process ${what}`);
 }
+
+/** Whatever was thrown, as an error that says what could not be done: `what` is as in "handed over". */
+export function asFerryError(error: unknown, what: string): FerryError {
+  if (error instanceof FerryError) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  return new HandoverError(
+    'ERR_HANDOVER_FAILED',
+    `the device can't be ${what}: ${text}`,
+    {},
+    { cause: error },
+  );
+}

@@ -1,4 +1,5 @@
-export type { HandoverLimits } from './giver.ts';
 export { HandoverError, type HandoverErrorCode } from './handover-error.ts';
+export type { HandoverLimits } from './limits.ts';
 export { type HandoverOffer, type OfferOptions, offerHandover } from './offer.ts';
+export type { Pause } from './pause.ts';
 export { type TakenServer, type TakeOverOptions, takeOver } from './take-over.ts';

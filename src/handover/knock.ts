@@ -12,6 +12,7 @@ import {
 } from '../protocol/index.ts';
 import { Connection, connect, type IncomingMessage, type Reactor } from '../transport/index.ts';
 import { HandoverError } from './handover-error.ts';
+import { request } from './request.ts';
 
 /** A server whose device may be taken over. */
 export interface Door {
@@ -51,41 +52,21 @@ export async function knock(
 }
 
 async function ask(connection: Connection, timeoutMs: number): Promise<number> {
-  const agreed = await request(
-    connection,
-    Command.VERSION,
-    version.request.encode(proposal),
-    timeoutMs,
-    (reply) => acceptReply(proposal, version.reply.decode(reply.payload()), reply.fds.length),
+  const greeting = { command: Command.VERSION, payload: version.request.encode(proposal), timeoutMs };
+  const agreed = await request(connection, greeting, (reply) =>
+    acceptReply(proposal, version.reply.decode(accepted(reply).payload()), reply.fds.length),
   );
   if (!agreed.handover) throw refused('it does not know how to: it is older, or not of Ferry');
   const payload = ferryHandover.request.encode({ argsz: HandoverReply.size, flags: 0 });
-  const fd = await request(connection, Command.FERRY_HANDOVER, payload, timeoutMs, (reply) =>
-    reply.fds.shift(),
-  );
+  const question = { command: Command.FERRY_HANDOVER, payload, timeoutMs };
+  const fd = await request(connection, question, (reply) => accepted(reply).fds.shift());
   if (fd === undefined) throw refused('it gave nothing to talk over');
   return fd;
 }
 
-function request<T>(
-  connection: Connection,
-  command: number,
-  payload: Uint8Array,
-  timeoutMs: number,
-  read: (reply: IncomingMessage) => T,
-): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const at = connection.request(command, payload.length, timeoutMs, (reply, error) => {
-      try {
-        if (reply === null) throw error;
-        if (reply.failed) throw refused(WHY.get(reply.error) ?? errnoName(reply.error), reply.error);
-        resolve(read(reply));
-      } catch (problem) {
-        reject(problem);
-      }
-    });
-    connection.out.bytes.set(payload, at);
-  });
+function accepted(reply: IncomingMessage): IncomingMessage {
+  if (reply.failed) throw refused(WHY.get(reply.error) ?? errnoName(reply.error), reply.error);
+  return reply;
 }
 
 const WHY: ReadonlyMap<number, string> = new Map([

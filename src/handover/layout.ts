@@ -1,7 +1,12 @@
 import { struct, u8, u16, u32, u64 } from '../protocol/index.ts';
 
-/** The version of the talk between two processes: messages and record. Both must have the same. */
-export const PROTOCOL_VERSION = 1;
+/**
+ * The version of the talk between two processes: messages and record. Both must have the same; the layout of HELLO never
+ * changes up to its first field, so that a process of another version can say why it refuses.
+ *
+ * Version 1 ended with READY and GO; since version 2 the word of memory alone decides (verdict.ts).
+ */
+export const PROTOCOL_VERSION = 2;
 
 /** The first four bytes of each message: `FRYH`. */
 export const MAGIC = 0x4859_5246;
@@ -42,11 +47,7 @@ export const Kind = {
   FDS: 7,
   /** B: so many of them are here. */
   ACK: 8,
-  /** B: everything is here and sound. */
-  READY: 9,
-  /** A: the device is B's. */
-  GO: 10,
-  /** B: it has taken it. */
+  /** B: it has taken the device. 9 and 10 were used by version 1. */
   TAKEN: 11,
   /** A: what was sent of the state is void, because the device was reset; begin anew. */
   AGAIN: 12,
@@ -67,6 +68,9 @@ export const FrameHead = struct('message head', {
   headChecksum: u32('CRC-32 of the head up to here'),
 });
 
+/** What HELLO begins with in every version. */
+export const Version = struct('version', { protocol: u16('PROTOCOL_VERSION') });
+
 /** HELLO: this, the kind of the device, its parts and its shared blocks. */
 export const Hello = struct('hello', {
   protocol: u16('PROTOCOL_VERSION'),
@@ -80,7 +84,7 @@ export const Hello = struct('hello', {
   parts: u16('parts of the state'),
   classCode: u32('PCI class code'),
   shared: u32('memory blocks that pass on as they are'),
-  fds: u32('how many fds there are about'),
+  fds: u32('fds of the record, but for what the author gives'),
 });
 
 /** A part of the state: this and its name. */
@@ -111,6 +115,7 @@ export const StateHead = struct('state', {
   fds: u32('fds of the record'),
   dataLength: u64('bytes of the state of the device since OK'),
   stoppedAt: u64('when its clients were served last, in nanoseconds of CLOCK_MONOTONIC'),
+  savedAt: u64('when all that follows was put together'),
 });
 
 /** ACK. */

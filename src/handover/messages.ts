@@ -1,5 +1,15 @@
 import type { PartVersion, PciIdentity } from '../device/index.ts';
-import { Accept, Hello, MAX_TEXT, PartHead, PROTOCOL_VERSION, Refusal, SharedHead } from './layout.ts';
+import { HandoverError } from './handover-error.ts';
+import {
+  Accept,
+  Hello,
+  MAX_TEXT,
+  PartHead,
+  PROTOCOL_VERSION,
+  Refusal,
+  SharedHead,
+  Version,
+} from './layout.ts';
 import { Packer, Unpacker } from './pack.ts';
 
 /** What HELLO says. */
@@ -39,8 +49,10 @@ export function encodeHello({ protocol, pid, identity, parts, shared, fds }: Hel
   return pack.finish();
 }
 
-/** Bytes as HELLO. Throws HandoverError. */
+/** Bytes as HELLO. Throws HandoverError, ERR_HANDOVER_REFUSED for one of another version of the talk. */
 export function decodeHello(bytes: Uint8Array): HelloMessage {
+  const { protocol } = new Unpacker(bytes).struct(Version);
+  if (protocol !== PROTOCOL_VERSION) throw otherVersion(protocol);
   const from = new Unpacker(bytes);
   const head = from.struct(Hello);
   const { vendor, device, subsystemVendor, subsystemDevice, revision, classCode } = head;
@@ -97,10 +109,7 @@ export function misfit(
     readonly shared: readonly { readonly name: string; readonly size: number }[];
   },
 ): string | null {
-  const { protocol, identity, parts, shared } = hello;
-  if (protocol !== PROTOCOL_VERSION) {
-    return `the running server hands over by version ${protocol}, this one takes over by version ${PROTOCOL_VERSION}`;
-  }
+  const { identity, parts, shared } = hello;
   // The kind says most.
   const { kind, ...numbers } = here.identity;
   const other = Object.entries({ kind, ...numbers }).find(
@@ -115,6 +124,13 @@ export function misfit(
     parts.map((part) => partMisfit(part, here.parts)).find((why) => why !== null) ??
     sharedMisfit(shared, here.shared)
   );
+}
+
+function otherVersion(protocol: number): HandoverError {
+  const message =
+    `the running server hands over by version ${protocol} of the talk, and this one takes over by version ` +
+    `${PROTOCOL_VERSION}: restart it with its VM, or take it over with the ferry that it runs`;
+  return new HandoverError('ERR_HANDOVER_REFUSED', message, { protocol });
 }
 
 function partMisfit(

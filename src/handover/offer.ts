@@ -1,6 +1,8 @@
 import type { FerryError } from '../errors/index.ts';
 import { type RunningServer, ServerError } from '../server/index.ts';
-import { Giver, type HandoverLimits } from './giver.ts';
+import { Giver } from './giver.ts';
+import type { HandoverLimits } from './limits.ts';
+import { rehearse } from './rehearsal.ts';
 
 /** How a server hands its device over. */
 export interface OfferOptions extends HandoverLimits {
@@ -39,7 +41,8 @@ export function offerHandover(
         kept(why);
       };
       try {
-        new Giver({ server, listeners, by, fd, limits, obstacle, over });
+        const rehearsed = rehearse(server.native, server.reactor);
+        new Giver({ server, listeners, by, fd, limits, obstacle, rehearsed, over });
       } catch (error) {
         underWay = false;
         throw error;

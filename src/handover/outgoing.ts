@@ -48,7 +48,7 @@ export class Outgoing {
     const recordChecksum = this.#native.crc32(bytes, 0);
     head.struct(StateHead, {
       ...{ recordLength: bytes.length, recordChecksum, fds: fds.length },
-      ...{ dataLength: BigInt(dataLength), stoppedAt },
+      ...{ dataLength: BigInt(dataLength), stoppedAt, savedAt: process.hrtime.bigint() },
     });
     this.#link.send(Kind.STATE, head.finish());
     for (let at = 0; at < bytes.length; at += MAX_BODY) {

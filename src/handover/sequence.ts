@@ -1,28 +1,28 @@
 /** How far the process has come that has the device. */
-export type GiverState = 'asked' | 'copying' | 'stopped' | 'given' | 'kept' | 'gone';
+export type GiverState = 'asked' | 'copying' | 'stopped' | 'kept' | 'gone';
 
 /** What happens to it. `stop` and `failed` come from itself, `timeout` from the clock, the rest from the other process. */
-export type GiverEvent = 'ok' | 'ready' | 'taken' | 'no' | 'eof' | 'timeout' | 'stop' | 'again' | 'failed';
+export type GiverEvent = 'ok' | 'taken' | 'no' | 'eof' | 'timeout' | 'stop' | 'again' | 'failed';
 
 /** What it does then. */
-export type GiverAct = 'nothing' | 'copy' | 'keep' | 'give' | 'leave' | 'reclaim';
+export type GiverAct = 'nothing' | 'copy' | 'keep' | 'reclaim' | 'leave';
 
 /** How far the process has come that is to have the device. */
-export type TakerState = 'asking' | 'loading' | 'loaded' | 'running' | 'refused';
+export type TakerState = 'asking' | 'loading' | 'running' | 'refused';
 
 /** What happens to it. */
-export type TakerEvent = 'hello' | 'again' | 'complete' | 'go' | 'no' | 'eof' | 'timeout' | 'failed';
+export type TakerEvent = 'hello' | 'again' | 'complete' | 'no' | 'eof' | 'timeout' | 'failed';
 
 /** What it does then. */
-export type TakerAct = 'nothing' | 'begin' | 'ready' | 'take' | 'inherit' | 'refuse' | 'leave';
+export type TakerAct = 'nothing' | 'begin' | 'take' | 'refuse' | 'leave';
 
 type Table<S extends string, E extends string, A extends string> = Readonly<
   Record<S, Readonly<Partial<Record<E, readonly [S, A]>>>>
 >;
 
 /**
- * What keeps the device where it is ends in `kept`: any failure before it was given. After that nobody waits with a limit:
- * who has the device is told by the word that both have (verdict.ts).
+ * What keeps the device where it is ends in `kept`: any failure before it was stopped. Once everything has been sent the
+ * other may have taken it, whatever the failure is; the word that both have (verdict.ts) tells, and `reclaim` asks it.
  */
 const GIVER: Table<GiverState, GiverEvent, GiverAct> = {
   asked: {
@@ -41,26 +41,21 @@ const GIVER: Table<GiverState, GiverEvent, GiverAct> = {
     failed: ['kept', 'keep'],
   },
   stopped: {
-    ready: ['given', 'give'],
-    no: ['kept', 'keep'],
-    eof: ['kept', 'keep'],
-    timeout: ['kept', 'keep'],
-    failed: ['kept', 'keep'],
+    taken: ['gone', 'leave'],
+    no: ['kept', 'reclaim'],
+    eof: ['kept', 'reclaim'],
+    timeout: ['kept', 'reclaim'],
+    failed: ['kept', 'reclaim'],
   },
-  given: { taken: ['gone', 'leave'], eof: ['gone', 'reclaim'] },
   kept: {
     eof: ['kept', 'nothing'],
     no: ['kept', 'nothing'],
-    ready: ['kept', 'nothing'],
     ok: ['kept', 'nothing'],
   },
-  gone: { eof: ['gone', 'nothing'] },
+  gone: { eof: ['gone', 'nothing'], taken: ['gone', 'nothing'] },
 };
 
-/**
- * From `complete` on the death of the other process is no failure any more, and there is no time limit: it may be stopped,
- * and still have the device.
- */
+/** As soon as everything is here the word decides, whether the other process lives or not: neither waits for the other. */
 const TAKER: Table<TakerState, TakerEvent, TakerAct> = {
   asking: {
     hello: ['loading', 'begin'],
@@ -71,19 +66,13 @@ const TAKER: Table<TakerState, TakerEvent, TakerAct> = {
   },
   loading: {
     again: ['loading', 'begin'],
-    complete: ['loaded', 'ready'],
+    complete: ['running', 'take'],
     no: ['refused', 'leave'],
     eof: ['refused', 'leave'],
     failed: ['refused', 'refuse'],
   },
-  loaded: {
-    go: ['running', 'take'],
-    eof: ['running', 'inherit'],
-    no: ['refused', 'leave'],
-    failed: ['refused', 'refuse'],
-  },
-  running: { eof: ['running', 'nothing'] },
-  refused: { eof: ['refused', 'nothing'], no: ['refused', 'nothing'], go: ['refused', 'nothing'] },
+  running: { eof: ['running', 'nothing'], no: ['running', 'nothing'] },
+  refused: { eof: ['refused', 'nothing'], no: ['refused', 'nothing'] },
 };
 
 /** The next step of the process that has the device; null for what has no place there. */

@@ -3,7 +3,10 @@ import type { FerryError } from '../errors/index.ts';
 import { loadNative } from '../native/index.ts';
 import { DeviceServer, type RunningServer, type ServeOptions } from '../server/index.ts';
 import { EventLoopReactor } from '../transport/index.ts';
+import { fdRoom } from './fd-room.ts';
 import { knock } from './knock.ts';
+import type { Pause } from './pause.ts';
+import { rehearse } from './rehearsal.ts';
 import { type Takeover, Taker } from './taker.ts';
 
 /** How a device is taken over. What is said of sockets comes from the process that has it. */
@@ -21,6 +24,8 @@ export interface TakenServer extends RunningServer {
   readonly predecessor: number;
   /** How long nobody served its clients, in milliseconds. */
   readonly pauseMs: number;
+  /** The same, and with what it was spent. */
+  readonly pause: Pause;
 }
 
 /**
@@ -35,10 +40,11 @@ export async function takeOver(device: BindableDevice, options: TakeOverOptions)
   const { controlPath, answerMs = 10_000 } = options;
   const server = new DeviceServer(device, { ...options, native, reactor });
   try {
+    await rehearse(native, reactor);
     const door = await knock(native, reactor, controlPath, answerMs);
     const report = (error: FerryError): void => server.report(error);
     const taken = await new Promise<Takeover>((resolve, reject) => {
-      new Taker({ server, fd: door.fd, answerMs, report }, { resolve, reject });
+      new Taker({ server, fd: door.fd, answerMs, fdRoom, report }, { resolve, reject });
     }).finally(() => door.close());
     return asRunning(server, taken);
   } catch (error) {
@@ -47,7 +53,7 @@ export async function takeOver(device: BindableDevice, options: TakeOverOptions)
   }
 }
 
-function asRunning(server: DeviceServer, { listeners, pid, pauseMs }: Takeover): TakenServer {
+function asRunning(server: DeviceServer, { listeners, pid, pause }: Takeover): TakenServer {
   const pathOf = (wanted: 'main' | 'control'): string | null =>
     listeners.find(({ role }) => role === wanted)?.listener.path ?? null;
   return {
@@ -55,7 +61,8 @@ function asRunning(server: DeviceServer, { listeners, pid, pauseMs }: Takeover):
       server,
       listeners,
       predecessor: pid,
-      pauseMs,
+      pause,
+      pauseMs: pause.totalMs,
       socketPath: pathOf('main'),
       controlPath: pathOf('control'),
     },

@@ -5,14 +5,12 @@ import { check, type Native } from '../native/index.ts';
  * they never disagree, whatever became of a message and whoever was stopped or killed between two of them.
  */
 export const Verdict = {
-  /** The old process has it, and may give it; if it dies, the new one may take it. */
+  /** The old process has it, and the new one may take it as soon as it has everything. */
   OPEN: 0,
   /** The old process keeps it, whatever the new one is told or not told. */
   KEPT: 1,
-  /** The old process has given it, and does nothing any more; until it is taken it may still be taken back. */
-  GIVEN: 2,
-  /** The new process has it. */
-  TAKEN: 3,
+  /** The new process has it, whatever the old one has noticed of that. */
+  TAKEN: 2,
 } as const;
 
 /** One of {@link Verdict}. */

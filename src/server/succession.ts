@@ -85,6 +85,18 @@ export class Succession {
     }
   }
 
+  /** How many fds {@link remains} would tell of now, but for those of the author and of messages that have just come. */
+  descriptors(by: ServedConnection): number {
+    const { memory, device, eventfds, doorbells } = this.#parts.server;
+    const connections = this.#others(by).reduce((sum, { twin }) => sum + (twin === null ? 1 : 2), 0);
+    const files = new Set(memory.describeMaps().map(({ fd }) => fd)).size;
+    const triggers = device.interrupts
+      .clientSide()
+      .reduce((sum, { index }) => sum + eventfds.count(index), 0);
+    const bells = doorbells.given().reduce((sum, given) => sum + given.bells.length + 1, 0);
+    return connections + files + triggers + bells + (device.handover?.shared.length ?? 0);
+  }
+
   /** What another process needs. Of a device that has stopped, with everybody frozen but `by`. */
   remains(by: ServedConnection): ServerRemains {
     const { server, claims } = this.#parts;

@@ -147,7 +147,7 @@ describe('the process that has the device goes on', () => {
     await expectGoesOn(client, /has ended/);
   });
 
-  it('when the new one has the whole state and is not ready in time; its READY comes too late', async () => {
+  it('when the new one has the whole state and does not take it in time; then it is too late', async () => {
     const client = await connected({ frozenMs: 60 });
     const other = await ByHand.knock();
     await other.hears(Kind.HELLO);
@@ -156,8 +156,7 @@ describe('the process that has the device goes on', () => {
     await other.hears(Kind.NO);
     expect(other.word?.value).toBe(Verdict.KEPT);
     expect(other.word?.change(Verdict.OPEN, Verdict.TAKEN), 'who wakes up late does not get it').toBe(false);
-    other.say(Kind.READY);
-    await expectKept(client, /was not ready within 60 ms/);
+    await expectKept(client, /did not take the device within 60 ms/);
   });
 
   it('when the new one says what has no place there', async () => {
@@ -174,20 +173,6 @@ describe('the process that has the device goes on', () => {
     await other.hears(Kind.HELLO);
     other.say(99);
     await expectGoesOn(client, /has ended|sent message 99/);
-  });
-
-  it('when the new one was given it, and has died without having taken it', async () => {
-    const client = await connected();
-    const other = await ByHand.knock();
-    await other.hears(Kind.HELLO);
-    other.say(Kind.OK, encodeAccept());
-    await other.hearsAll();
-    other.say(Kind.READY);
-    await other.hears(Kind.GO);
-    const waiting = readRegister(client, SCRATCH);
-    other.die();
-    expect(await waiting).toBe(5);
-    await expectGoesOn(client, /has ended/);
   });
 });
 
@@ -216,14 +201,23 @@ describe('the process that had the device lets go of it', () => {
     await other.hears(Kind.HELLO);
     other.say(Kind.OK, encodeAccept());
     await other.hearsAll();
-    other.say(Kind.READY);
-    await other.hears(Kind.GO);
-    expect(other.word?.change(Verdict.GIVEN, Verdict.TAKEN)).toBe(true);
+    expect(other.word?.change(Verdict.OPEN, Verdict.TAKEN)).toBe(true);
     other.die();
     await world.handedOver;
     expect(world.kept).toEqual([]);
     // Nobody has the client's connection any more: the one that had taken it is dead.
     await client.waitClosed();
+  });
+
+  it('when the new one has taken it, also if that one is too late to say so', async () => {
+    await connected({ frozenMs: 60 });
+    const other = await ByHand.knock();
+    await other.hears(Kind.HELLO);
+    other.say(Kind.OK, encodeAccept());
+    await other.hearsAll();
+    expect(other.word?.change(Verdict.OPEN, Verdict.TAKEN)).toBe(true);
+    await world.handedOver;
+    expect(world.kept).toEqual([]);
   });
 });
 

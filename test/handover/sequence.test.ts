@@ -10,7 +10,6 @@ import {
 
 const GIVER_EVENTS: readonly GiverEvent[] = [
   'ok',
-  'ready',
   'taken',
   'no',
   'eof',
@@ -19,16 +18,8 @@ const GIVER_EVENTS: readonly GiverEvent[] = [
   'again',
   'failed',
 ];
-const TAKER_EVENTS: readonly TakerEvent[] = [
-  'hello',
-  'again',
-  'complete',
-  'go',
-  'no',
-  'eof',
-  'timeout',
-  'failed',
-];
+const TAKER_EVENTS: readonly TakerEvent[] = ['hello', 'again', 'complete', 'no', 'eof', 'timeout', 'failed'];
+const FAILURES = ['no', 'eof', 'timeout', 'failed'] satisfies GiverEvent[];
 
 /** All states that can be reached, each with the acts on the way to it. */
 function reach<S extends string, E extends string, A extends string>(
@@ -51,54 +42,50 @@ function reach<S extends string, E extends string, A extends string>(
 }
 
 describe('the process that has the device', () => {
-  it('gives it only to one that is ready', () => {
+  it('lets go of it only when the other says that it has taken it', () => {
     for (const state of ['asked', 'copying', 'stopped', 'kept', 'gone'] satisfies GiverState[]) {
       for (const event of GIVER_EVENTS) {
-        if (giverStep(state, event)?.[1] === 'give') expect([state, event]).toEqual(['stopped', 'ready']);
+        if (giverStep(state, event)?.[1] === 'leave') expect([state, event]).toEqual(['stopped', 'taken']);
       }
     }
   });
 
-  it('keeps it whatever fails before', () => {
-    for (const state of ['asked', 'copying', 'stopped'] satisfies GiverState[]) {
-      for (const event of ['no', 'eof', 'timeout', 'failed'] satisfies GiverEvent[]) {
+  it('keeps it whatever fails before it was stopped', () => {
+    for (const state of ['asked', 'copying'] satisfies GiverState[]) {
+      for (const event of FAILURES) {
         expect(giverStep(state, event), `${state}, ${event}`).toEqual(['kept', 'keep']);
       }
     }
   });
 
-  it('waits without a limit once it has given it', () => {
-    expect(GIVER_EVENTS.filter((event) => giverStep('given', event) !== null)).toEqual(['taken', 'eof']);
+  it('asks the word whatever fails when the other may have taken it', () => {
+    for (const event of FAILURES) expect(giverStep('stopped', event), event).toEqual(['kept', 'reclaim']);
   });
 
   it('reaches every state', () => {
     expect([...reach('asked', GIVER_EVENTS, giverStep).keys()].sort()).toEqual(
-      ['asked', 'copying', 'given', 'gone', 'kept', 'stopped'].sort(),
+      ['asked', 'copying', 'gone', 'kept', 'stopped'].sort(),
     );
   });
 });
 
 describe('the process that is to have the device', () => {
-  it('takes it when told to, or when the other has died and everything is here', () => {
-    const states: readonly TakerState[] = ['asking', 'loading', 'loaded', 'running', 'refused'];
+  it('takes it when everything is here, and then only', () => {
+    const states: readonly TakerState[] = ['asking', 'loading', 'running', 'refused'];
     const taking = states.flatMap((state) =>
-      TAKER_EVENTS.filter((event) => takerStep(state, event)?.[0] === 'running' && state !== 'running').map(
-        (event) => [state, event],
-      ),
+      TAKER_EVENTS.filter((event) => takerStep(state, event)?.[1] === 'take').map((event) => [state, event]),
     );
-    expect(taking).toEqual([
-      ['loaded', 'go'],
-      ['loaded', 'eof'],
-    ]);
+    expect(taking).toEqual([['loading', 'complete']]);
   });
 
-  it('waits without a limit when it is ready', () => {
-    expect(takerStep('loaded', 'timeout')).toBeNull();
+  it('does not let go of what it has taken, whatever becomes of the other', () => {
+    expect(takerStep('running', 'eof')).toEqual(['running', 'nothing']);
+    expect(takerStep('running', 'failed')).toBeNull();
   });
 
   it('reaches every state', () => {
     expect([...reach('asking', TAKER_EVENTS, takerStep).keys()].sort()).toEqual(
-      ['asking', 'loaded', 'loading', 'refused', 'running'].sort(),
+      ['asking', 'loading', 'refused', 'running'].sort(),
     );
   });
 });

@@ -1,0 +1,148 @@
+import type { DeviceHandover } from '../device/index.ts';
+import type { DeviceServer, ServedConnection, ServedListener } from '../server/index.ts';
+import { isRunning, MigrationFlag, MigrationState } from '../states/index.ts';
+import { HandoverError } from './handover-error.ts';
+import type { HandoverLimits } from './limits.ts';
+import { type EncodedRecord, encodeRecord } from './record-encoder.ts';
+import { aMoment, busy, untilNothing } from './waiting.ts';
+
+/** Whose device is brought to rest. */
+export interface StandstillParts {
+  readonly server: DeviceServer;
+  readonly listeners: readonly ServedListener[];
+  /** The control connection of the process that asks. */
+  readonly by: ServedConnection;
+  readonly limits: Required<HandoverLimits>;
+}
+
+/** The device that is given away: how it comes to rest with its clients, and how it goes on if it stays. */
+export class Standstill {
+  readonly #parts: StandstillParts;
+  readonly #handover: DeviceHandover;
+  /** The device has been told. */
+  #begun = false;
+  /** Resets of the device when it was {@link settle}d. */
+  #resets = 0;
+  #stoppedAt = 0n;
+  #given: ReturnType<DeviceHandover['give']> | null = null;
+
+  /** Throws HandoverError for a device that knows nothing of hand-overs. */
+  constructor(parts: StandstillParts) {
+    const { handover } = parts.server.device;
+    if (handover === undefined)
+      throw refused('the device declares no state that another process could go on with');
+    this.#parts = parts;
+    this.#handover = handover;
+  }
+
+  /** When its clients were served last, in nanoseconds of CLOCK_MONOTONIC. */
+  get stoppedAt(): bigint {
+    return this.#stoppedAt;
+  }
+
+  /** Whether the device was reset since it was settled, as a guest does that boots. */
+  get wasReset(): boolean {
+    return this.#parts.server.migration.resets !== this.#resets;
+  }
+
+  /** From now on the device knows; what clients have mapped is left out of its state. */
+  begin(): void {
+    this.#begun = true;
+    this.#handover.begin(this.#handover.shared.map(({ name }) => name));
+  }
+
+  /** Waits until nothing is under way that passes by itself, for as long as a device may take to come to rest. */
+  async settle(): Promise<void> {
+    const { server, by, limits } = this.#parts;
+    await untilNothing(server.reactor, () => server.succession.unsettled(), limits.restMs);
+    server.migration.report(by);
+    this.#resets = server.migration.resets;
+  }
+
+  /** Throws HandoverError ERR_HANDOVER_REFUSED when something speaks against it. */
+  requireNoObstacle(): void {
+    const obstacle = this.#parts.server.succession.obstacle(this.#parts.by);
+    if (obstacle !== null) throw refused(obstacle);
+  }
+
+  /** The device stops; its VMM is served until its DMA has ended, and waits from then on. */
+  async stop(): Promise<void> {
+    const { server, by, limits } = this.#parts;
+    let late = false;
+    const timer = server.reactor.after(limits.restMs, () => {
+      late = true;
+      server.migration.abandon();
+    });
+    try {
+      const quiet = this.#withoutDma();
+      if (quiet !== null) await server.setState(quiet, by);
+      if (late) throw busy('DMA is under way');
+      this.#stoppedAt = process.hrtime.bigint();
+      const stopped = server.setState(MigrationState.STOP_COPY, by);
+      if (stopped !== undefined) await stopped;
+    } finally {
+      timer.close();
+    }
+    const reason = server.succession.unfinished(by);
+    if (reason === null) return;
+    await untilNothing(server.reactor, () => server.succession.unfinished(by), limits.frozenMs);
+  }
+
+  /** Nobody is served any more. To the end of the hand-over nothing of the device is touched here but by {@link goOn}. */
+  freeze(): void {
+    const { server, by, listeners } = this.#parts;
+    for (const { listener } of listeners) listener.pause();
+    server.succession.freeze(by);
+    const reason = server.succession.unfinished(by);
+    if (reason !== null) throw busy(reason);
+  }
+
+  /** All that is not in the state of the device; it is frozen. */
+  record(): EncodedRecord {
+    const { server, by, listeners } = this.#parts;
+    const remains = server.succession.remains(by);
+    this.#given = remains.device;
+    return encodeRecord({
+      listeners: listeners.map(({ role, listener }) => ({ role, fd: listener.fd, path: listener.path })),
+      server: remains,
+    });
+  }
+
+  /** The device goes on here, wherever it was on its way. Rejects with why it can't. */
+  async goOn(): Promise<void> {
+    const { server, by, limits, listeners } = this.#parts;
+    if (!this.#begun) return;
+    this.#handover.end();
+    if (this.#given !== null) this.#handover.adopt([], this.#given.timers);
+    this.#given = null;
+    // A change of state that was given up ends soon; nothing else can be asked for before.
+    const until = performance.now() + limits.answerMs;
+    while (server.migration.inTransition && performance.now() < until) await aMoment(server.reactor);
+    const { state, owner } = server.migration;
+    server.migration.report(by);
+    const mine = owner === by || (owner === null && !isRunning(state));
+    if (state !== MigrationState.RUNNING && mine) await server.setState(MigrationState.RUNNING, by);
+    server.succession.thaw();
+    for (const { listener } of listeners) listener.resume();
+  }
+
+  /** Another process has the device: lets go of everything. */
+  leave(): void {
+    const { server, listeners } = this.#parts;
+    for (const { listener } of listeners) listener.release();
+    server.succession.abandon();
+  }
+
+  /** The state in which DMA ends while the device is served; null where there is none. */
+  #withoutDma(): MigrationState | null {
+    const { device, migration } = this.#parts.server;
+    if ((device.migration.flags & MigrationFlag.P2P) === 0) return null;
+    return migration.state === MigrationState.PRE_COPY
+      ? MigrationState.PRE_COPY_P2P
+      : MigrationState.RUNNING_P2P;
+  }
+}
+
+function refused(why: string): HandoverError {
+  return new HandoverError('ERR_HANDOVER_REFUSED', why);
+}

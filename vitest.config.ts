@@ -13,6 +13,9 @@ const APART = [
 // A limit ends what hangs; how fast a machine is must not decide whether a test passes.
 const shared = { testTimeout: 120_000, hookTimeout: 120_000, pool: 'forks' } as const;
 
+/** Properties are tried with the same values in each run. */
+const CHANCE = { setupFiles: ['test/setup/properties.ts'] };
+
 export default defineConfig({
   test: {
     // Much of the time is spent waiting for processes and clocks.
@@ -20,7 +23,14 @@ export default defineConfig({
     projects: [
       {
         // Loading the modules for each file anew would take longer than the tests.
-        test: { ...shared, name: 'unit', isolate: false, include: ['test/**/*.test.ts'], exclude: APART },
+        test: {
+          ...shared,
+          ...CHANCE,
+          name: 'unit',
+          isolate: false,
+          include: ['test/**/*.test.ts'],
+          exclude: APART,
+        },
       },
       { test: { ...shared, name: 'apart', include: APART } },
     ],

@@ -8,11 +8,11 @@ import {
   type TraceEvent,
 } from '../../src/trace/index.ts';
 import { rawMessage } from '../helpers/raw-client.ts';
+import { SEED } from '../helpers/seed.ts';
 import { mutate, Random, randomMessage, seeds } from '../server/fuzz-messages.ts';
 import { messageEvent } from './support.ts';
 
-const { FERRY_FUZZ_SEED, FERRY_FUZZ_COUNT } = process.env;
-const SEED = Number(FERRY_FUZZ_SEED ?? 20_261_120);
+const { FERRY_FUZZ_COUNT } = process.env;
 const COUNT = Number(FERRY_FUZZ_COUNT ?? 20_000);
 const LONGEST_PIECE = 3000;
 

@@ -1,3 +1,4 @@
+import '../../setup/properties.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {

@@ -48,11 +48,21 @@ export class Shell {
     return this.#spawn(process.execPath, [main, ...args], stdio);
   }
 
-  #spawn(command: string, args: readonly string[], stdio: readonly number[]): Running {
+  /** Starts `ferry` in a process in which another module runs before, with more in its environment. */
+  startWith(module: string, environment: Readonly<Record<string, string>>, args: readonly string[]): Running {
+    return this.#spawn(process.execPath, ['--import', module, main, ...args], [], environment);
+  }
+
+  #spawn(
+    command: string,
+    args: readonly string[],
+    stdio: readonly number[],
+    environment: Readonly<Record<string, string>> = {},
+  ): Running {
     const child = spawn(command, args, {
       cwd: this.folder,
       stdio: ['pipe', 'pipe', 'pipe', ...stdio],
-      env: { ...process.env, NO_COLOR: '1', FERRY_JOURNAL: this.path('journal') },
+      env: { ...process.env, NO_COLOR: '1', FERRY_JOURNAL: this.path('journal'), ...environment },
     });
     const running = watch(child);
     this.#running.add(running);

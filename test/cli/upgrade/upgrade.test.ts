@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fields, RawClient } from '../../helpers/raw-client.ts';
-import { lastJson, type Running, Shell } from '../ferry.ts';
+import { lastJson, Shell } from '../ferry.ts';
 
 let shell: Shell;
 /** Servers that were started by `ferry upgrade`, and not by the shell. */
@@ -79,51 +79,6 @@ describe('ferry serve --take-over', () => {
     const refused = await shell.run('serve', device, ...backend, '--take-over', shell.path('a.sock'));
     expect([refused.status, refused.stderr]).toEqual([1, expect.stringMatching(why)]);
   });
-});
-
-describe('a process that is killed', () => {
-  /** Starts the next one and kills one of the two after so many milliseconds; tells who serves the client then. */
-  async function killAfter(who: 'old' | 'new', ms: number): Promise<void> {
-    const old = await shell.serve('nvme', 'a.sock', '--ram', '64M');
-    const client = await RawClient.open(shell.path('a.sock'));
-    clients.push(client);
-    const next = shell.start(['serve', 'nvme', '--ram', '64M', '--take-over', shell.path('a.sock')]);
-    void next.sees('listening').catch(() => {});
-    await new Promise((wake) => setTimeout(wake, ms));
-    const victim = who === 'old' ? old : next;
-    victim.process.kill('SIGKILL');
-    await victim.ended;
-    await expectOneOwner(client, old, next, who);
-  }
-
-  /** The client is served by exactly one, or by nobody if the only one that had the device was killed. */
-  async function expectOneOwner(
-    client: RawClient,
-    old: Running,
-    next: Running,
-    killed: 'old' | 'new',
-  ): Promise<void> {
-    const survivor = killed === 'old' ? next : old;
-    const answered = await client
-      .request(9, fields(8n, 0, 4))
-      .then(() => true)
-      .catch(() => false);
-    const alive = await Promise.race([
-      survivor.ended.then(() => false),
-      new Promise<boolean>((resolve) => setTimeout(() => resolve(true), answered ? 0 : 3000)),
-    ]);
-    if (answered) expect(alive, 'who answers is there').toBe(true);
-    else expect(alive, 'who lives has the device').toBe(false);
-    await survivor.kill('SIGKILL');
-  }
-
-  it.each([150, 350, 550])('leaves one that has the device: the new one, after %i ms', (ms) =>
-    killAfter('new', ms),
-  );
-
-  it.each([350, 550])('leaves one that has the device or none: the old one, after %i ms', (ms) =>
-    killAfter('old', ms),
-  );
 });
 
 describe('ferry upgrade', () => {

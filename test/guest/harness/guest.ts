@@ -50,6 +50,12 @@ export interface GuestParts {
 
 /** All memory is within the 28 bits that edu reaches. */
 const MEMORY_MIB = 256;
+/**
+ * no_timer_check: early on Linux counts ticks of the timer while it spins by another clock. An emulated processor that the
+ * host stops meanwhile gets a single tick for all that it missed, and Linux panics: "IO-APIC + timer doesn't work"
+ * (timer_irq_works in arch/x86/kernel/apic/io_apic.c).
+ */
+const KERNEL_COMMAND_LINE = 'console=ttyS0 quiet no_timer_check';
 /** Emulated, on a machine that has other things to do. */
 const BOOT_TIMEOUT = 90_000;
 const COMMAND_TIMEOUT = 30_000;
@@ -198,7 +204,7 @@ function argumentsOf(
     cpr === undefined ? [] : ['-machine', 'aux-ram-share=on'],
     shared ? ['-object', `memory-backend-memfd,id=memory,size=${MEMORY_MIB}M,share=on`] : [],
     ['-qmp', `unix:${qmpPath},server=on,wait=off`],
-    ['-kernel', kernel.image, '-initrd', initramfs.path, '-append', 'console=ttyS0 quiet'],
+    ['-kernel', kernel.image, '-initrd', initramfs.path, '-append', KERNEL_COMMAND_LINE],
     devices.flatMap(attach),
     incoming === undefined
       ? []

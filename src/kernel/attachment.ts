@@ -1,36 +1,101 @@
 import { Errno } from '../errors/index.ts';
-import { DmaSpace } from './dma-space.ts';
-import { IommufdSpace } from './iommufd-space.ts';
+import type { DmaSpace } from './dma-space.ts';
+import type { Domain, Way } from './domain.ts';
+import { FileDomain } from './file-domain.ts';
+import { GroupDomain } from './group-domain.ts';
 import { KernelError } from './kernel-error.ts';
-import { KernelFile } from './kernel-file.ts';
+import type { KernelFile } from './kernel-file.ts';
 import type { DevicePlace } from './place.ts';
 import type { KernelSystem } from './system.ts';
-import { Type1Container } from './type1-container.ts';
-import { decode, encode } from './uapi/encode.ts';
-import { VfioIoctl } from './uapi/ioctls.ts';
-import { AttachIommufd, BindIommufd, GroupFlag, GroupStatus } from './uapi/structs.ts';
-
-/** How a device is reached: by its group and a container, or by its own file and iommufd. */
-export type Way = 'group' | 'cdev';
 
 /** A device that has been opened, and what it can reach. */
 export interface Attachment {
-  readonly way: Way;
+  readonly domain: Domain;
   readonly device: KernelFile;
+  /** The maps that are made for this device, in the address space of the domain. */
   readonly space: DmaSpace;
-  /** The container, which can track written pages; null with iommufd. */
-  readonly container: Type1Container | null;
   /** What the kernel said of the group before it was given a container (GroupFlag); null with iommufd. */
   readonly groupFlags: number | null;
   /** Closes what was opened for the device. Idempotent. */
   close(): void;
 }
 
-/** Opens a device in one of the ways, the newer one where the kernel has it. @throws KernelError */
-export function attach(system: KernelSystem, place: DevicePlace, way: Way | null = null): Attachment {
-  return (way ?? preferred(system, place)) === 'cdev'
-    ? attachByFile(system, place)
-    : attachByGroup(system, place);
+/** What may be chosen about how a device is opened. */
+export interface AttachOptions {
+  readonly way?: Way | null;
+  /** The address space that it is to be in; without, one of its own, or that of its group. */
+  readonly domain?: Domain | null;
+}
+
+/** A group with devices of this process. */
+interface UsedGroup {
+  readonly domain: Domain;
+  /** Their names. */
+  readonly devices: Set<string>;
+}
+
+/**
+ * The IOMMU groups that this process has, by number. The kernel gives a group once: its second device has to come by what
+ * was opened for the first.
+ */
+type UsedGroups = Map<number, UsedGroup>;
+
+const groupsOf = new WeakMap<KernelSystem, UsedGroups>();
+
+/** Opens a device, by its own file where the kernel has such files and nothing else was chosen. @throws KernelError */
+export function attach(system: KernelSystem, place: DevicePlace, options: AttachOptions = {}): Attachment {
+  const groups: UsedGroups = groupsOf.get(system) ?? new Map();
+  groupsOf.set(system, groups);
+  const domain = sharedDomain(groups, place, options) ?? newDomain(system, place, options.way ?? null);
+  try {
+    const { device, groupFlags, leave } = domain.enter(place);
+    const forget = remember(groups, place, domain);
+    let closed = false;
+    const close = (): void => {
+      if (closed) return;
+      closed = true;
+      leave();
+      forget();
+      if (domain.empty) domain.close();
+    };
+    return { domain, device, space: domain.space.beside(), groupFlags, close };
+  } catch (error) {
+    if (domain.empty) domain.close();
+    throw error;
+  }
+}
+
+/** Notes that a device is in a domain; returns what takes the note away. */
+function remember(groups: UsedGroups, { name, group }: DevicePlace, domain: Domain): () => void {
+  if (group === null) return () => {};
+  const { devices } = groups.get(group) ?? { devices: new Set() };
+  groups.set(group, { domain, devices: devices.add(name) });
+  return () => {
+    devices.delete(name);
+    if (devices.size === 0) groups.delete(group);
+  };
+}
+
+/** The domain that a device has to be in, or is wanted in; null when it may have one of its own. */
+function sharedDomain(
+  groups: UsedGroups,
+  { name, group }: DevicePlace,
+  { way = null, domain: wanted = null }: AttachOptions,
+): Domain | null {
+  const used = group === null ? undefined : groups.get(group);
+  if (used?.devices.has(name) === true) throw busy(`this process has ${name} open already`);
+  const found = used?.domain ?? wanted;
+  if (found === null) return null;
+  if ((wanted === null || found === wanted) && (way === null || way === found.way)) return found;
+  throw busy(`this process has opened the group of ${name} otherwise: close its other devices first`);
+}
+
+function busy(why: string): KernelError {
+  return new KernelError('ERR_KERNEL_BUSY', why, Errno.EBUSY);
+}
+
+function newDomain(system: KernelSystem, place: DevicePlace, way: Way | null): Domain {
+  return (way ?? preferred(system, place)) === 'cdev' ? new FileDomain(system) : new GroupDomain(system);
 }
 
 /** A device's own file is of no use without iommufd, and a kernel may lack either. */
@@ -42,100 +107,4 @@ function canOpen(system: KernelSystem, path: string): boolean {
   const fd = system.open(path);
   if (fd >= 0) system.close(fd);
   return fd >= 0;
-}
-
-function attachByGroup(system: KernelSystem, place: DevicePlace): Attachment {
-  const files: KernelFile[] = [];
-  const close = (): void => {
-    for (const file of files.toReversed()) file.close();
-  };
-  try {
-    const container = Type1Container.open(system);
-    files.push(container.file);
-    const { group, flags: groupFlags } = openGroup(system, place);
-    files.push(group);
-    const fd = new Uint8Array(4);
-    new DataView(fd.buffer).setInt32(0, container.file.fd, true);
-    group.ioctl(VfioIoctl.GROUP_SET_CONTAINER, { argument: fd });
-    container.activate();
-    const device = new KernelFile(system, deviceIn(group, place), place.name);
-    files.push(device);
-    return { way: 'group', device, container, space: new DmaSpace(system, container), groupFlags, close };
-  } catch (error) {
-    close();
-    throw error;
-  }
-}
-
-function openGroup(
-  system: KernelSystem,
-  { name, group, driver, groupMembers }: DevicePlace,
-): { group: KernelFile; flags: number } {
-  if (group === null) {
-    const why =
-      driver === null ? 'no driver is bound to it' : `the driver ${driver} does not give it to VFIO`;
-    throw notUsable(`${name} has no IOMMU group: ${why}, or there is no IOMMU; ferry doctor says more`);
-  }
-  const file = KernelFile.open(system, `/dev/vfio/${group}`, {
-    [Errno.EBUSY]: `another process has the group of ${name}: end that first`,
-    [Errno.ENOENT]: `bind ${name} to a driver of VFIO, such as vfio-pci (now: ${driver ?? 'none'})`,
-  });
-  const status = encode(GroupStatus, { argsz: GroupStatus.size, flags: 0 });
-  file.ioctl(VfioIoctl.GROUP_GET_STATUS, { argument: status });
-  const { flags } = decode(GroupStatus, status);
-  if ((flags & GroupFlag.VIABLE) !== 0) return { group: file, flags };
-  file.close();
-  const others = groupMembers.filter((each) => each !== name).join(', ');
-  throw notUsable(
-    `group ${group} can't be used: bind its other devices to vfio-pci too, or to no driver (${others})`,
-  );
-}
-
-function deviceIn(group: KernelFile, { name }: DevicePlace): number {
-  const argument = new TextEncoder().encode(`${name}\0`);
-  return group.ioctl(
-    VfioIoctl.GROUP_GET_DEVICE_FD,
-    { argument, context: { device: name } },
-    {
-      [Errno.EBUSY]: 'another process has the device',
-      [Errno.ENODEV]: 'its driver does not give it to VFIO',
-    },
-  );
-}
-
-function attachByFile(system: KernelSystem, { name, file }: DevicePlace): Attachment {
-  if (file === null) throw notUsable(`${name} has no file of its own: the kernel gives it by its group`);
-  const files: KernelFile[] = [];
-  const close = (): void => {
-    for (const each of files.toReversed()) each.close();
-  };
-  try {
-    const space = IommufdSpace.open(system);
-    files.push(space.file);
-    const opened = KernelFile.open(system, file);
-    files.push(opened);
-    const bind = { argsz: BindIommufd.size, flags: 0, iommufd: space.file.fd, outDevid: 0 };
-    opened.ioctl(
-      VfioIoctl.DEVICE_BIND_IOMMUFD,
-      { argument: encode(BindIommufd, bind) },
-      { [Errno.EBUSY]: `another process has ${name}, or its group: end that first` },
-    );
-    const attachTo = { argsz: AttachIommufd.size, flags: 0, ptId: space.id };
-    opened.ioctl(VfioIoctl.DEVICE_ATTACH_IOMMUFD_PT, { argument: encode(AttachIommufd, attachTo) });
-    return {
-      way: 'cdev',
-      device: opened,
-      container: null,
-      space: new DmaSpace(system, space),
-      groupFlags: null,
-      close,
-    };
-  } catch (error) {
-    close();
-    throw error;
-  }
-}
-
-function notUsable(why: string): KernelError {
-  return new KernelError('ERR_KERNEL_NO_DEVICE', why, Errno.ENODEV);
 }

@@ -57,6 +57,7 @@ export interface DmaCalls {
   unmapForDma(memory: DmaMemory): number;
   dup(fd: number): number;
   close(fd: number): number;
+  identify(fd: number): string | null;
 }
 
 /** Memory that is mapped for a device. */
@@ -66,9 +67,12 @@ export interface DmaMapping {
 }
 
 interface Owned extends DmaMapping {
-  /** Null while it is being mapped, and where the kernel maps the file itself. */
+  /** Null where the kernel maps the file itself. */
   readonly memory: DmaMemory | null;
-  readonly by: DmaSpace;
+  /** What it is of, and how it may be used; null when that can't be told. */
+  readonly content: string | null;
+  /** Who has mapped it: the same memory for several devices is mapped and pinned once. */
+  readonly by: Set<DmaSpace>;
 }
 
 /** What all users of one address space have in common. */
@@ -132,7 +136,7 @@ export class DmaSpace {
   /** Takes everything back that was mapped here; what can't be stays reserved for as long as the process lives. */
   unmapAll(): Promise<void> {
     return this.#shared.queue.run(async () => {
-      for (const owned of this.#ascending()) if (owned.by === this) await this.#unmap(owned).catch(() => {});
+      for (const owned of this.#ascending()) if (owned.by.has(this)) await this.#unmap(owned).catch(() => {});
     });
   }
 
@@ -141,32 +145,51 @@ export class DmaSpace {
   }
 
   async #map(wanted: DmaRequest): Promise<DmaMapping> {
-    const request = this.#reserve(wanted);
+    const request = { offset: 0n, readable: true, writable: true, ...wanted };
+    this.#require(request);
+    if (request.fd < 0) throw notMapped(request, -request.fd);
+    const { iova, size } = request;
+    const content = this.#contentOf(request);
+    const same = this.#shared.mappings.get(iova);
+    if (same?.size === size && same.content === content && content !== null && !same.by.has(this)) {
+      same.by.add(this);
+    } else {
+      this.#requireFree(request);
+      const memory = await this.#mapNew(request);
+      this.#shared.mappings.set(iova, { iova, size, memory, content, by: new Set([this]) });
+    }
+    return { iova, size };
+  }
+
+  /** The memory that was mapped; null when the file was, as it is. */
+  async #mapNew(request: Required<DmaRequest>): Promise<DmaMemory | null> {
     const byFile = this.#shared.mapsFiles ? this.iommu.mapFile(request) : null;
-    if (byFile !== null && this.#isMapped(request, await this.#call(byFile))) return request;
+    if (byFile !== null && this.#isMapped(request, await this.#call(byFile))) return null;
     const memory = this.#memoryFor(request);
-    return this.#settle(request, memory, await this.#call(this.iommu.mapMemory(request), memory));
+    const result = await this.#call(this.iommu.mapMemory(request), memory);
+    if (result >= 0) return memory;
+    this.#calls.unmapForDma(memory);
+    throw notMapped(request, -result);
   }
 
   async #unmap(owned: Owned): Promise<void> {
+    if (owned.by.size > 1) {
+      owned.by.delete(this);
+      return;
+    }
     const call = this.iommu.unmap(owned.iova, owned.size);
     this.#giveUp(owned, call, await this.#call(call));
   }
 
-  /** Checks a request, and keeps its place. */
-  #reserve(wanted: DmaRequest): Required<DmaRequest> {
-    const request = { offset: 0n, readable: true, writable: true, ...wanted };
-    this.#require(request);
-    const { iova, size } = request;
-    if (request.fd < 0) throw this.#failed(request, -request.fd);
-    this.#shared.mappings.set(iova, { iova, size, memory: null, by: this });
-    return request;
+  #contentOf({ fd, offset, readable, writable }: Required<DmaRequest>): string | null {
+    const file = this.#calls.identify(fd);
+    return file === null ? null : `${file} ${offset} ${readable} ${writable}`;
   }
 
   /** Whether a file was mapped as it is. A kernel that can't is not asked again. */
   #isMapped(request: Required<DmaRequest>, result: number): boolean {
     if (result === 0) return true;
-    if (result !== -Errno.ENOTTY) throw this.#failed(request, -result);
+    if (result !== -Errno.ENOTTY) throw notMapped(request, -result);
     this.#shared.mapsFiles = false;
     return false;
   }
@@ -175,23 +198,13 @@ export class DmaSpace {
     const { fd, offset, size } = request;
     const access = (request.readable ? READ : 0) | (request.writable ? WRITE : 0);
     const memory = this.#calls.mapForDma(fd, offset, Number(size), access);
-    if (typeof memory === 'number') throw this.#failed(request, -memory);
+    if (typeof memory === 'number') throw notMapped(request, -memory);
     return memory;
-  }
-
-  #settle(request: Required<DmaRequest>, memory: DmaMemory, result: number): DmaMapping {
-    const { iova, size } = request;
-    if (result < 0) {
-      this.#calls.unmapForDma(memory);
-      throw this.#failed(request, -result);
-    }
-    this.#shared.mappings.set(iova, { iova, size, memory, by: this });
-    return { iova, size };
   }
 
   #ownedAt({ iova, size }: DmaMapping): Owned {
     const owned = this.#shared.mappings.get(iova);
-    if (owned?.size === size) return owned;
+    if (owned?.size === size && owned.by.has(this)) return owned;
     const context = { iova, size };
     throw new KernelError(
       'ERR_KERNEL_ARGUMENT',
@@ -219,34 +232,38 @@ export class DmaSpace {
   }
 
   #require({ iova, size, offset, readable, writable }: Required<DmaRequest>): void {
-    const fail = (why: string, errno: number): never => {
-      throw new KernelError('ERR_KERNEL_ARGUMENT', `${hex(iova)}: ${why}`, errno, { iova, size });
+    const fail = (why: string, errno: number = Errno.EINVAL): never => {
+      throw refused({ iova, size }, why, errno);
     };
-    if (!readable && !writable) fail('the device could neither read nor write it', Errno.EINVAL);
-    if (iova < 0n || size <= 0n || offset < 0n || iova + size > SPACE)
-      fail('no range of addresses', Errno.EINVAL);
+    if (!readable && !writable) fail('the device could neither read nor write it');
+    if (iova < 0n || size <= 0n || offset < 0n || iova + size > SPACE) fail('no range of addresses');
     if (size > BigInt(Number.MAX_SAFE_INTEGER)) fail('too large', Errno.EFBIG);
     const page = smallest(this.iommu.pageSizes);
     if (iova % page !== 0n || size % page !== 0n || offset % page !== 0n) {
-      fail(`not a multiple of the page size, ${page} bytes`, Errno.EINVAL);
-    }
-    for (const each of this.#shared.mappings.values()) {
-      if (iova < each.iova + each.size && each.iova < iova + size)
-        fail('overlaps what is mapped', Errno.EEXIST);
+      fail(`not a multiple of the page size, ${page} bytes`);
     }
     const ranges = this.iommu.ranges();
     if (ranges === null || ranges.some(({ start, last }) => iova >= start && iova + size - 1n <= last))
       return;
-    fail('the IOMMU has no such addresses: they are reserved, or too high', Errno.EINVAL);
+    fail('the IOMMU has no such addresses: they are reserved, or too high');
   }
 
-  /** The place is free again. */
-  #failed({ iova, size }: DmaRequest, errno: number): KernelError {
-    this.#shared.mappings.delete(iova);
-    const locked = errno === Errno.ENOMEM ? ': raise the limit of locked memory (ulimit -l)' : '';
-    const message = `the IOMMU did not map ${size} bytes at ${hex(iova)}${locked}`;
-    return new KernelError('ERR_KERNEL', message, errno, { iova, size });
+  #requireFree({ iova, size }: DmaMapping): void {
+    for (const each of this.#shared.mappings.values()) {
+      if (iova < each.iova + each.size && each.iova < iova + size)
+        throw refused({ iova, size }, 'overlaps what is mapped', Errno.EEXIST);
+    }
   }
+}
+
+function refused({ iova, size }: DmaMapping, why: string, errno: number): KernelError {
+  return new KernelError('ERR_KERNEL_ARGUMENT', `${hex(iova)}: ${why}`, errno, { iova, size });
+}
+
+function notMapped({ iova, size }: DmaMapping, errno: number): KernelError {
+  const locked = errno === Errno.ENOMEM ? ': raise the limit of locked memory (ulimit -l)' : '';
+  const message = `the IOMMU did not map ${size} bytes at ${hex(iova)}${locked}`;
+  return new KernelError('ERR_KERNEL', message, errno, { iova, size });
 }
 
 function pointerTo(memory: DmaMemory | undefined, at: number | undefined) {

@@ -1,7 +1,7 @@
-export type { Way } from './attachment.ts';
 export type { DataSession, KernelPrecopyInfo } from './data-session.ts';
 export { mergeRanges } from './dma-logging.ts';
 export { type DmaMapping, type DmaRequest, DmaSpace, type IovaRange } from './dma-space.ts';
+export type { Way } from './domain.ts';
 export type { IrqAction, IrqData } from './interrupts.ts';
 export { KernelDevice, type OpenOptions } from './kernel-device.ts';
 export { KernelError, type KernelErrorCode, KernelStateError } from './kernel-error.ts';

@@ -19,19 +19,21 @@ import {
   PROTOCOL_MINOR,
 } from '../protocol/index.ts';
 import { RESET_STATE, stateName } from '../states/index.ts';
-import { type Attachment, attach, type Way } from './attachment.ts';
+import { type Attachment, attach } from './attachment.ts';
 import type { KernelPrecopyInfo } from './data-session.ts';
 import { describeDevice } from './describe.ts';
 import { infoOf } from './device-info.ts';
 import { KernelDmaLogging } from './dma-logging.ts';
 import type { DmaMapping, DmaSpace } from './dma-space.ts';
+import type { Way } from './domain.ts';
 import { KernelFeatures } from './features.ts';
 import { KernelInterrupts } from './interrupts.ts';
-import { callFailed, KernelError } from './kernel-error.ts';
+import { KernelError } from './kernel-error.ts';
 import { type KernelReport, reportOf } from './kernel-report.ts';
 import { KernelMigration } from './migration.ts';
 import { type DevicePlace, findDevice, nameOf } from './place.ts';
 import { KernelRegions } from './regions.ts';
+import { resetFailed } from './reset-error.ts';
 import type { Sysfs } from './sysfs.ts';
 import { type KernelSystem, kernelSystem } from './system.ts';
 import type { Type1Container } from './type1-container.ts';
@@ -41,14 +43,16 @@ import { VfioIoctl } from './uapi/ioctls.ts';
 export interface OpenOptions {
   /** By its group, or by its own file with iommufd; the latter where the kernel has it. */
   readonly way?: Way | null;
+  /**
+   * Another device of this process, with which it is to share one address space: what is mapped for one of them both
+   * reach, and the same memory is pinned once. Devices of one IOMMU group always do.
+   */
+  readonly beside?: KernelDevice;
   /** The system calls; those of this machine. */
   readonly system?: KernelSystem;
   /** The files of /sys. */
   readonly sysfs?: Sysfs;
 }
-
-/** What a driver answers that has no reset. */
-const CANT_RESET: ReadonlySet<number> = new Set([Errno.ENOTTY, Errno.EINVAL]);
 
 /** No extension of vfio-user is agreed with a kernel. */
 const { agreed: AGREEMENT } = negotiate(
@@ -98,7 +102,9 @@ export class KernelDevice implements MovableDevice {
   static async open(address: string, options: OpenOptions = {}): Promise<KernelDevice> {
     const place = findDevice(address, options.sysfs);
     const system = options.system ?? kernelSystem();
-    const attachment = attach(system, place, options.way);
+    const { way = null, beside } = options;
+    const domain = beside === undefined ? null : beside.#attachment.domain;
+    const attachment = attach(system, place, { way, domain });
     try {
       // Asked first of all: drivers may know themselves only from then on (mtty takes no SET_IRQS before).
       return new KernelDevice(system, place, attachment, infoOf(attachment.device));
@@ -120,7 +126,7 @@ export class KernelDevice implements MovableDevice {
 
   /** The container, which can track what all its devices write; null with iommufd. */
   get container(): Type1Container | null {
-    return this.#attachment.container;
+    return this.#attachment.domain.container;
   }
 
   /** Whether a reset may work: not every driver that can says so (mtty). */
@@ -214,8 +220,7 @@ export class KernelDevice implements MovableDevice {
     // Not every driver that can be asked says so in the flags of the device (mtty).
     const { device } = this.#attachment;
     const result = await this.migration.endingSession(() => device.tryLater(VfioIoctl.DEVICE_RESET));
-    if (CANT_RESET.has(-result)) throw this.#notResettable(-result);
-    if (result < 0) throw callFailed('VFIO_DEVICE_RESET', -result, { device: this.path });
+    if (result < 0) throw resetFailed(this.place, -result);
     if (this.migration.flags() === null) return { rung: 'reset', state: null };
     const state = await this.migration.state();
     if (state === RESET_STATE) return { rung: 'reset', state };
@@ -284,14 +289,6 @@ export class KernelDevice implements MovableDevice {
   async dispose(): Promise<void> {
     await this.space.unmapAll();
     this.close();
-  }
-
-  #notResettable(errno: number): KernelError {
-    const { driver, bus } = this.place;
-    const next =
-      bus === 'mdev' ? 'remove it and create it again' : 'unbind it from its driver and bind it again';
-    const message = `the driver ${driver ?? '(none)'} can't reset ${this.path}: ${next}`;
-    return new KernelError('ERR_KERNEL_LACKS', message, errno);
   }
 }
 

@@ -83,6 +83,11 @@ export class KernelStateError extends RefusalError {
   }
 }
 
+/** A device that can't be opened as it is. */
+export function notUsable(why: string): KernelError {
+  return new KernelError('ERR_KERNEL_NO_DEVICE', why, Errno.ENODEV);
+}
+
 /** What is asked for, or null where the kernel says EINVAL: there is no such thing. */
 export function orNull<T>(ask: () => T): T | null {
   try {

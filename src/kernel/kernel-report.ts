@@ -1,5 +1,6 @@
-import type { Attachment, Way } from './attachment.ts';
+import type { Attachment } from './attachment.ts';
 import type { KernelDmaLogging } from './dma-logging.ts';
+import type { Way } from './domain.ts';
 import type { KernelDevice } from './kernel-device.ts';
 
 /** What there is to know of a device of the kernel besides what every device tells. */
@@ -22,7 +23,7 @@ export interface KernelReport {
 /** Asks for it without changing the device. */
 export async function reportOf(
   device: KernelDevice,
-  { way, groupFlags }: Attachment,
+  { domain: { way }, groupFlags }: Attachment,
   logging: KernelDmaLogging,
 ): Promise<KernelReport> {
   const { name, bus, driver, group, groupMembers } = device.place;

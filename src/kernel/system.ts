@@ -1,4 +1,4 @@
-import { constants, openSync, readSync, writeSync } from 'node:fs';
+import { constants, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { Errno } from '../errors/index.ts';
 import { loadNative, type Native } from '../native/index.ts';
 
@@ -33,11 +33,26 @@ export type KernelSystem = Pick<
   readNow(fd: number, into: Uint8Array): number;
   /** write(2). */
   writeNow(fd: number, from: Uint8Array): number;
+  /** Which file a descriptor is of: the same for all of one file; null for none. */
+  identify(fd: number): string | null;
 };
 
-/** The kernel of this machine. */
-export function kernelSystem(native: Native = loadNative()): KernelSystem {
-  return { ...native, open: openFile, readNow, writeNow };
+let system: KernelSystem | null = null;
+
+/** The kernel of this machine; one object for all, since it goes by that which devices are opened by one process. */
+export function kernelSystem(): KernelSystem {
+  system ??= { ...loadNative(), open: openFile, readNow, writeNow, identify };
+  return system;
+}
+
+function identify(fd: number): string | null {
+  try {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch (error) {
+    if (error instanceof Error && 'errno' in error) return null;
+    throw error;
+  }
 }
 
 const openFile = (path: string): number => attempt(() => openSync(path, constants.O_RDWR));

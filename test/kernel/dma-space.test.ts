@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../src/errors/index.ts';
-import { mergeRanges } from '../../src/kernel/index.ts';
-import type { FakeDevice, FakeKernel } from './fake-kernel.ts';
+import { KernelDevice, mergeRanges, type OpenOptions } from '../../src/kernel/index.ts';
+import { type FakeDevice, FakeKernel, type FakeKernelOptions } from './fake-kernel.ts';
 import { opened } from './opened.ts';
 
 const PAGE = 4096n;
@@ -88,6 +88,75 @@ describe('memory that the kernel does not map', () => {
     const request = { iova: IOVA, size: PAGE, fd: kernel.memfd(4096) };
     const results = await Promise.allSettled([device.space.map(request), device.space.map(request)]);
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+  });
+});
+
+/** A kernel with two devices in one group, and one in a group of its own. */
+function groupOfTwo(options: FakeKernelOptions) {
+  const kernel = new FakeKernel(options);
+  const [one, two, other] = ['0000:00:05.0', '0000:00:05.1', '0000:00:06.0'].map((name, i) =>
+    kernel.add(name, {}, i === 2 ? 1 : 0),
+  );
+  if (one === undefined || two === undefined || other === undefined) throw new Error('no devices');
+  const open = (name: string, more: OpenOptions = {}): Promise<KernelDevice> =>
+    KernelDevice.open(name, { system: kernel, sysfs: kernel.sysfs, ...more });
+  return { kernel, fakes: [one, two, other] as const, open };
+}
+
+describe.each(WAYS)('several devices of one process, by %s', (_, options) => {
+  it('of one group reach the same memory, which is mapped once for all of them', async () => {
+    const { kernel, fakes, open } = groupOfTwo(options);
+    const [a, b] = [await open(fakes[0].name), await open(fakes[1].name)];
+    const request = { iova: IOVA, size: PAGE, fd: kernel.memfd(4096) };
+    const mine = await a.space.map(request);
+    expect(kernel.dmaWrite(fakes[1], IOVA, 1)).toBe(true);
+    await b.space.map(request);
+    await expect(b.space.map({ ...request, fd: kernel.memfd(4096) })).rejects.toMatchObject({
+      errno: Errno.EEXIST,
+    });
+    await a.space.unmap(mine);
+    expect(kernel.dmaWrite(fakes[0], IOVA, 1)).toBe(true);
+    await expect(a.space.unmap(mine)).rejects.toMatchObject({ code: 'ERR_KERNEL_ARGUMENT' });
+    await b.dispose();
+    expect(kernel.dmaWrite(fakes[0], IOVA, 1)).toBe(false);
+    await a.dispose();
+    expect([...kernel.files.values()].every(({ kind }) => kind === 'memory')).toBe(true);
+  });
+
+  it('lose only what they have mapped themselves when they are disposed of', async () => {
+    const { kernel, fakes, open } = groupOfTwo(options);
+    const [a, b] = [await open(fakes[0].name), await open(fakes[1].name)];
+    await a.space.map({ iova: IOVA, size: PAGE, fd: kernel.memfd(4096) });
+    await b.space.map({ iova: IOVA + PAGE, size: PAGE, fd: kernel.memfd(4096) });
+    await a.dispose();
+    expect([0n, PAGE].map((at) => kernel.dmaWrite(fakes[1], IOVA + at, 1))).toEqual([false, true]);
+    await b.dispose();
+  });
+
+  it('of several groups have memory of their own, or share it when told so', async () => {
+    const { kernel, fakes, open } = groupOfTwo(options);
+    const a = await open(fakes[0].name);
+    const alone = await open(fakes[2].name);
+    await a.space.map({ iova: IOVA, size: PAGE, fd: kernel.memfd(4096) });
+    expect(kernel.dmaWrite(fakes[2], IOVA, 1)).toBe(false);
+    await expect(open(fakes[1].name, { beside: alone })).rejects.toMatchObject({
+      ...{ code: 'ERR_KERNEL_BUSY', message: expect.stringContaining('otherwise') },
+    });
+    await alone.dispose();
+    const beside = await open(fakes[2].name, { beside: a });
+    await a.space.map({ iova: IOVA + PAGE, size: PAGE, fd: kernel.memfd(4096) });
+    expect(kernel.dmaWrite(fakes[2], IOVA + PAGE, 1)).toBe(true);
+    await a.dispose();
+    await beside.dispose();
+    expect([...kernel.files.values()].every(({ kind }) => kind === 'memory')).toBe(true);
+  });
+
+  it('are opened once each', async () => {
+    const { fakes, open } = groupOfTwo(options);
+    const a = await open(fakes[0].name);
+    await expect(open(fakes[0].name)).rejects.toMatchObject({ code: 'ERR_KERNEL_BUSY' });
+    a.close();
+    (await open(fakes[0].name)).close();
   });
 });
 

@@ -1,13 +1,8 @@
 import { Errno } from '../../src/errors/index.ts';
 import type { DmaMemory } from '../../src/native/index.ts';
-import {
-  type FakeDevice,
-  type FakeFile,
-  type FakeKernel,
-  FakeMemory,
-  REGION_SHIFT,
-  sizeOf,
-} from './fake-kernel.ts';
+import type { FakeDevice, FakeFile } from './fake-files.ts';
+import { containerIoctl, fillBitmap, iommuIoctl } from './fake-iommu-ioctl.ts';
+import { type FakeKernel, REGION_SHIFT, sizeOf } from './fake-kernel.ts';
 
 /** Numbers as in linux/vfio.h and linux/iommufd.h: nothing of Ferry's declarations is used. */
 const [GET, SET, PROBE] = [0x1_0000, 0x2_0000, 0x4_0000];
@@ -33,7 +28,7 @@ export function deviceIoctl(
     case 'group':
       return groupIoctl(kernel, file.group, number, view, argument);
     case 'iommu':
-      return iommuIoctl(kernel, request & 0xff, view, pointee);
+      return iommuIoctl(kernel, file, request & 0xff, view, pointee);
     case 'device':
       return ofDevice(kernel, file.device, number, view, pointee);
     case 'session':
@@ -54,133 +49,12 @@ function groupIoctl(
   if (number === 4) {
     const container = kernel.files.get(view.getInt32(0, true));
     if (container?.kind !== 'container') return -Errno.EBADF;
-    container.groups.push(group);
+    joinContainer(kernel, container.groups, group);
   }
   if (number !== 6) return 0;
   const name = new TextDecoder().decode(argument.subarray(0, argument.indexOf(0)));
   const device = kernel.devices.find((each) => each.name === name && each.group === group);
   return device === undefined ? -Errno.ENODEV : kernel.file({ kind: 'device', device });
-}
-
-function containerIoctl(
-  kernel: FakeKernel,
-  container: Extract<FakeFile, { kind: 'container' }>,
-  number: number,
-  view: DataView,
-  pointee: Uint8Array | DmaMemory | null,
-): number {
-  const devices = kernel.devices.filter(({ group }) => container.groups.includes(group));
-  switch (number) {
-    case 12:
-      return type1Info(view);
-    case 13:
-      return map(kernel, devices, [16, 24], view.getUint32(4, true), view, pointee);
-    case 14:
-      return unmap(kernel, devices, [8, 16], view);
-    case 17:
-      return dirtyPages(container, devices, view, pointee);
-    default:
-      return 0;
-  }
-}
-
-/** Page sizes of 4 KiB up, and all addresses below 2^39 but those of MSI. */
-function type1Info(view: DataView): number {
-  view.setUint32(4, 3, true);
-  view.setBigUint64(8, 0xffff_f000n, true);
-  view.setUint32(16, 24, true);
-  view.setUint16(24, 1, true);
-  view.setUint32(28, 0, true);
-  view.setUint32(32, 2, true);
-  const ranges = [0n, 0xfedf_ffffn, 0xfef0_0000n, (1n << 39n) - 1n];
-  ranges.forEach((value, i) => {
-    view.setBigUint64(40 + 8 * i, value, true);
-  });
-  view.setUint32(0, 72, true);
-  return 0;
-}
-
-type At = readonly [iova: number, size: number];
-
-function map(
-  kernel: FakeKernel,
-  devices: readonly FakeDevice[],
-  [iovaAt, sizeAt]: At,
-  flags: number,
-  view: DataView,
-  pointee: unknown,
-): number {
-  if (kernel.options.mapFails !== undefined) return -kernel.options.mapFails;
-  if (!(pointee instanceof FakeMemory)) return -Errno.EFAULT;
-  const [iova, size] = [view.getBigUint64(iovaAt, true), view.getBigUint64(sizeAt, true)];
-  for (const device of devices) device.maps.set(iova, { size, memory: pointee, flags });
-  return 0;
-}
-
-function unmap(
-  kernel: FakeKernel,
-  devices: readonly FakeDevice[],
-  [iovaAt, sizeAt]: At,
-  view: DataView,
-): number {
-  if (kernel.options.unmapFails !== undefined) return -kernel.options.unmapFails;
-  const iova = view.getBigUint64(iovaAt, true);
-  if (!devices.some((device) => device.maps.delete(iova))) view.setBigUint64(sizeAt, 0n, true);
-  return 0;
-}
-
-function dirtyPages(
-  container: Extract<FakeFile, { kind: 'container' }>,
-  devices: readonly FakeDevice[],
-  view: DataView,
-  pointee: unknown,
-): number {
-  const flags = view.getUint32(4, true);
-  if (flags === 1) container.tracking = true;
-  if (flags === 2) container.tracking = false;
-  if (flags !== 4) return 0;
-  if (!container.tracking || !(pointee instanceof Uint8Array)) return -Errno.EINVAL;
-  fill(devices, view.getBigUint64(8, true), view.getBigUint64(24, true), pointee);
-  return 0;
-}
-
-function fill(devices: readonly FakeDevice[], iova: bigint, pageSize: bigint, bitmap: Uint8Array): void {
-  for (const { driver } of devices) {
-    for (const written of driver.dirty) {
-      const page = Number((written - iova) / pageSize);
-      if (page < 0 || page >= 8 * bitmap.length) continue;
-      bitmap[page >> 3] = (bitmap[page >> 3] ?? 0) | (1 << (page & 7));
-      driver.dirty.delete(written);
-    }
-  }
-}
-
-function iommuIoctl(kernel: FakeKernel, number: number, view: DataView, pointee: unknown): number {
-  const { devices } = kernel;
-  switch (number) {
-    case 0x81:
-      view.setUint32(8, 5, true);
-      return 0;
-    case 0x84: {
-      if (!(pointee instanceof Uint8Array)) return -Errno.EFAULT;
-      new DataView(pointee.buffer).setBigUint64(8, (1n << 48n) - 1n, true);
-      view.setUint32(8, 1, true);
-      return 0;
-    }
-    case 0x85:
-      return map(kernel, devices, [32, 24], view.getUint32(4, true), view, pointee);
-    case 0x86:
-      return unmap(kernel, devices, [8, 16], view);
-    case 0x8f: {
-      if (kernel.options.mapsFiles !== true) return -Errno.ENOTTY;
-      const [start, length] = [16, 24].map((at) => Number(view.getBigUint64(at, true)));
-      const file = kernel.bytesOf(view.getInt32(12, true));
-      const bytes = file.subarray(start, (start ?? 0) + (length ?? 0));
-      return map(kernel, devices, [32, 24], view.getUint32(4, true), view, new FakeMemory(bytes));
-    }
-    default:
-      return -Errno.ENOTTY;
-  }
 }
 
 function ofDevice(
@@ -205,13 +79,35 @@ function ofDevice(
     case 17:
       return feature(kernel, device, view, pointee);
     case 18:
-      view.setUint32(12, 1, true);
-      return 0;
+      return bind(kernel, device, view);
     case 19:
       return 0;
     default:
       return -Errno.ENOTTY;
   }
+}
+
+/** What is mapped in a container, the devices of a group that joins it reach as well. */
+function joinContainer(kernel: FakeKernel, groups: number[], group: number): void {
+  const present = kernel.devices.find((each) => groups.includes(each.group));
+  groups.push(group);
+  for (const device of kernel.devices) {
+    if (device.group !== group) continue;
+    device.maps.clear();
+    for (const [iova, map] of present?.maps ?? []) device.maps.set(iova, map);
+  }
+}
+
+/** All devices of a group have to be in the same iommufd: the kernel gives the group's DMA to one owner. */
+function bind(kernel: FakeKernel, device: FakeDevice, view: DataView): number {
+  const fd = view.getInt32(8, true);
+  if (kernel.files.get(fd)?.kind !== 'iommu') return -Errno.EBADF;
+  const others = kernel.devices.filter(({ group }) => group === device.group);
+  const taken = others.some(({ iommufd }) => iommufd !== null && iommufd !== fd && kernel.files.has(iommufd));
+  if (taken) return -Errno.EBUSY;
+  device.iommufd = fd;
+  view.setUint32(12, 1, true);
+  return 0;
 }
 
 function regionInfo(device: FakeDevice, view: DataView): number {
@@ -303,7 +199,7 @@ function carryOut(
     case 8:
       if (driver.options.logging === 'no report') return -Errno.EOPNOTSUPP;
       if (driver.logged === null || !(pointee instanceof Uint8Array)) return -Errno.EINVAL;
-      fill([device], view.getBigUint64(8, true), view.getBigUint64(24, true), pointee);
+      fillBitmap([device], view.getBigUint64(8, true), view.getBigUint64(24, true), pointee);
       return 0;
     case 9:
       view.setBigUint64(8, 96n, true);

@@ -3,6 +3,9 @@ import type { KernelSystem, Sysfs } from '../../src/kernel/index.ts';
 import type { DmaMemory } from '../../src/native/index.ts';
 import { deviceIoctl } from './fake-device-ioctl.ts';
 import { FakeDriver, type FakeDriverOptions, type FakeSession } from './fake-driver.ts';
+import { type FakeDevice, type FakeFile, FakeMemory, type FakeRegion } from './fake-files.ts';
+
+export type { FakeDevice } from './fake-files.ts';
 
 /** What a fake kernel has besides devices. */
 export interface FakeKernelOptions {
@@ -18,48 +21,6 @@ export interface FakeKernelOptions {
   readonly notViable?: readonly number[];
 }
 
-/** Memory that was mapped for DMA: whoever reaches it after it was given up has found a hole. */
-export class FakeMemory {
-  given = true;
-  readonly bytes: Uint8Array;
-
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes;
-  }
-}
-
-/** A device of the fake kernel. */
-export interface FakeDevice {
-  readonly name: string;
-  readonly group: number;
-  readonly driver: FakeDriver;
-  /** Regions beyond the UART and its configuration space, by index: a v1 region. */
-  readonly regions: Map<number, FakeRegion>;
-  /** Every DEVICE_SET_IRQS: flags, index, start, count and what followed. */
-  readonly irqs: (readonly [flags: number, index: number, start: number, count: number, content: string])[];
-  readonly maps: Map<bigint, { size: bigint; memory: FakeMemory; flags: number }>;
-}
-
-/** A region whose accesses are functions. */
-export interface FakeRegion {
-  readonly size: number;
-  /** The capability "type", if it has one. */
-  readonly kind?: { readonly type: number; readonly subtype: number };
-  read(offset: number, into: Uint8Array): number;
-  write(offset: number, from: Uint8Array): number;
-}
-
-export type FakeFile =
-  | { readonly kind: 'container'; readonly groups: number[]; tracking: boolean }
-  | { readonly kind: 'iommu' }
-  | { readonly kind: 'group'; readonly group: number }
-  | { readonly kind: 'device'; readonly device: FakeDevice }
-  | { readonly kind: 'session'; readonly device: FakeDevice; readonly session: FakeSession }
-  | { readonly kind: 'memory'; readonly bytes: Uint8Array }
-  /** A file of the machine, as a client sends one. */
-  | { readonly kind: 'foreign' }
-  | { readonly kind: 'eventfd' };
-
 const FIRST_FD = 100;
 /** A region's index is in the upper bits of the position, as vfio-pci and mtty have it. */
 export const REGION_SHIFT = 40n;
@@ -71,6 +32,7 @@ export class FakeKernel implements KernelSystem {
   readonly files = new Map<number, FakeFile>();
   /** Every call by name, in order. */
   readonly calls: string[] = [];
+  readonly #identities = new Map<FakeFile, string>();
   #next = FIRST_FD;
 
   constructor(options: FakeKernelOptions = {}) {
@@ -80,7 +42,7 @@ export class FakeKernel implements KernelSystem {
   /** Adds a device in a group of its own, or in `group`. */
   add(name: string, options: FakeDriverOptions = {}, group = this.devices.length): FakeDevice {
     const driver = new FakeDriver(options);
-    const device = { name, group, driver, regions: new Map(), irqs: [], maps: new Map() };
+    const device = { name, group, driver, regions: new Map(), irqs: [], maps: new Map(), iommufd: null };
     this.devices.push(device);
     return device;
   }
@@ -95,8 +57,9 @@ export class FakeKernel implements KernelSystem {
       links.set(`${folder}/iommu_group`, String(group));
       links.set(`${folder}/driver`, 'vfio_mdev');
       if (this.options.iommufd === true) {
-        lists.set(`${folder}/vfio-dev`, [`vfio${group}`]);
-        links.set(`/sys/class/vfio-dev/vfio${group}/device`, name);
+        const file = `vfio${this.devices.findIndex((each) => each.name === name)}`;
+        lists.set(`${folder}/vfio-dev`, [file]);
+        links.set(`/sys/class/vfio-dev/${file}/device`, name);
       }
       const members = `/sys/kernel/iommu_groups/${group}/devices`;
       lists.set(members, [...(lists.get(members) ?? []), name]);
@@ -145,7 +108,7 @@ export class FakeKernel implements KernelSystem {
     if (path === '/dev/vfio/vfio') return this.file({ kind: 'container', groups: [], tracking: false });
     if (path === '/dev/iommu' && this.options.iommufd === true) return this.file({ kind: 'iommu' });
     if (group !== undefined) return this.#openGroup(Number(group));
-    const device = this.devices.find((each) => each.group === Number(cdev));
+    const device = this.devices[Number(cdev ?? -1)];
     return device === undefined ? -Errno.ENOENT : this.file({ kind: 'device', device });
   }
 
@@ -156,6 +119,13 @@ export class FakeKernel implements KernelSystem {
   dup(fd: number): number {
     const file = this.files.get(fd);
     return this.file(file ?? { kind: 'foreign' });
+  }
+
+  identify(fd: number): string | null {
+    const file = this.files.get(fd);
+    if (file?.kind !== 'memory') return null;
+    this.#identities.set(file, this.#identities.get(file) ?? `file ${fd}`);
+    return this.#identities.get(file) ?? null;
   }
 
   ioctl(

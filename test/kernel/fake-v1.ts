@@ -1,5 +1,5 @@
 import { Errno } from '../../src/errors/index.ts';
-import type { FakeRegion } from './fake-kernel.ts';
+import type { FakeRegion } from './fake-files.ts';
 
 /** linux/vfio.h of Linux 5.8, struct vfio_device_migration_info. */
 const [DEVICE_STATE, PENDING, DATA_OFFSET, DATA_SIZE] = [0, 8, 16, 24];

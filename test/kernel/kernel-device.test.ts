@@ -55,15 +55,17 @@ describe('a name', () => {
 });
 
 describe('opening', () => {
-  it('is refused while another has the group, and leaves nothing open', async () => {
-    const { kernel, device } = await opened();
-    const before = kernel.files.size;
+  it('is refused while another process has the group, and leaves nothing open', async () => {
+    const kernel = new FakeKernel();
+    kernel.add(UUID);
+    const others = kernel.open('/dev/vfio/0');
     const where = { system: kernel, sysfs: kernel.sysfs };
     await expect(KernelDevice.open(UUID, where)).rejects.toMatchObject({
       ...{ code: 'ERR_KERNEL_BUSY', errno: Errno.EBUSY, message: expect.stringContaining('another process') },
     });
-    expect(kernel.files.size).toBe(before);
-    device.close();
+    expect([...kernel.files.keys()]).toEqual([others]);
+    kernel.close(others);
+    (await KernelDevice.open(UUID, where)).close();
     expect(kernel.files.size).toBe(0);
   });
 

@@ -2,7 +2,7 @@
 /*
  * The load of the bench: a vfio-user client that measures one thing and prints one line of JSON.
  *
- *   client SOCKET --read4 N            N synchronous reads of 4 bytes: µs per round trip (10 % more first, to warm up)
+ *   client SOCKET --read4 N            N synchronous reads of 4 bytes: µs per round trip (10 %, at most 4000, more first, to warm up)
  *   client SOCKET --pipeline DEPTH     DEPTH reads per send (--count messages in all): ns per message
  *   client SOCKET --mig-read B SIZE    MIG_DATA_READ of SIZE bytes until B bytes or the end of the data: GB/s
  *   client SOCKET --mig-write B SIZE   MIG_DATA_WRITE in pieces of SIZE: GB/s
@@ -27,7 +27,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { PAYLOAD_READ4 = sizeof(struct region_access) + 4, MAX_PUTS = 8 };
+enum { PAYLOAD_READ4 = sizeof(struct region_access) + 4, MAX_PUTS = 8, WARM_UP = 4000 };
 enum { CMD_DMA_READ = 11, CMD_DMA_WRITE = 12, CMD_RESET = 13 };
 
 enum mode { MODE_NONE, MODE_READ4, MODE_PIPELINE, MODE_MIG_READ, MODE_MIG_WRITE, MODE_DOORBELL };
@@ -83,15 +83,15 @@ static void read_once(const struct options *o, uint16_t id) {
 }
 
 static void measure_read4(const struct options *o) {
-    uint64_t warm_up = o->n / 10, *ns = allocate(o->n * sizeof *ns);
-    for (uint64_t i = 0; i < warm_up; i++)
+    uint64_t warm_up = o->n < WARM_UP * 10 ? o->n / 10 : WARM_UP, done = 0, *ns = allocate(o->n * sizeof *ns);
+    for (uint64_t i = 0; i < warm_up && !enough; i++)
         read_once(o, (uint16_t)i);
-    for (uint64_t i = 0; i < o->n; i++) {
+    while (done < o->n && !enough) {
         uint64_t start = now_ns();
-        read_once(o, (uint16_t)i);
-        ns[i] = now_ns() - start;
+        read_once(o, (uint16_t)done);
+        ns[done++] = now_ns() - start;
     }
-    print_latencies("read4", ns, o->n);
+    print_latencies("read4", ns, done);
     free(ns);
 }
 
@@ -354,16 +354,16 @@ static void measure_doorbell(const struct options *o) {
                   {o->offset, o->region, 4},
                   (uint32_t)o->value};
     int interrupt = prepare_doorbell(o);
-    uint64_t warm_up = o->n / 10, *ns = allocate(o->n * sizeof *ns);
-    for (uint64_t i = 0; i < warm_up + o->n; i++) {
+    uint64_t warm_up = o->n < WARM_UP * 10 ? o->n / 10 : WARM_UP, done = 0, *ns = allocate(o->n * sizeof *ns);
+    for (uint64_t i = 0; done < o->n && !enough; i++) {
         struct iovec iov = {&doorbell, sizeof doorbell};
         uint64_t start = now_ns();
         send_all(connection, &iov, 1);
         wait_for_interrupt(interrupt);
         if (i >= warm_up)
-            ns[i - warm_up] = now_ns() - start;
+            ns[done++] = now_ns() - start;
     }
-    print_latencies("doorbell-irq", ns, o->n);
+    print_latencies("doorbell-irq", ns, done);
     close(interrupt);
     free(ns);
 }
@@ -457,6 +457,7 @@ int main(int argc, char **argv) {
     struct options o = parse(argc, argv);
     crc32_setup();
     alarm((unsigned)o.timeout);
+    end_on_sigterm();
     pin_to_cpu(o.cpu);
     spin = o.spin;
     connection = connect_to(o.socket);

@@ -211,8 +211,11 @@ static uint64_t finish(uint8_t opcode, uint16_t *ids) {
     return count;
 }
 
-/* Does `n` operations, `depth` at a time, on the page that `next` says; their times go to `ns` unless that is NULL. */
-static void run(uint8_t opcode, uint64_t n, uint64_t depth, uint64_t (*next)(void), uint64_t *ns) {
+/*
+ * Does `n` operations, `depth` at a time, on the page that `next` says; their times go to `ns` unless that is NULL.
+ * Returns how many were done: fewer when it was told to end.
+ */
+static uint64_t run(uint8_t opcode, uint64_t n, uint64_t depth, uint64_t (*next)(void), uint64_t *ns) {
     uint16_t ids[ENTRIES];
     uint64_t begun = n < depth ? n : depth, done = 0;
     for (uint64_t i = 0; i < begun; i++)
@@ -220,6 +223,8 @@ static void run(uint8_t opcode, uint64_t n, uint64_t depth, uint64_t (*next)(voi
     ring_for(ids, begun);
     while (done < n) {
         uint64_t count = finish(opcode, ids), now = now_ns(), again = 0;
+        if (enough)
+            n = begun;
         for (uint64_t i = 0; i < count; i++) {
             if (ns != NULL)
                 ns[done] = now - rung[ids[i]];
@@ -233,6 +238,7 @@ static void run(uint8_t opcode, uint64_t n, uint64_t depth, uint64_t (*next)(voi
         if (again > 0)
             ring_for(ids, again);
     }
+    return done;
 }
 
 static uint64_t pages, sequence;
@@ -252,14 +258,15 @@ static void measure(const struct options *o) {
     run(NVM_WRITE, pages, 32, next_page, NULL);
     double cpu = cpu_seconds();
     uint64_t start = now_ns();
-    run(o->opcode, o->n, o->depth, random_page, ns);
+    uint64_t done = run(o->opcode, o->n, o->depth, random_page, ns);
     double seconds = (double)(now_ns() - start) / NS_PER_S;
     cpu = cpu_seconds() - cpu;
     run(NVM_READ, 1000, 32, random_page, NULL);
-    qsort(ns, o->n, sizeof *ns, compare_u64);
-    printf("{\"mode\":\"nvme\",\"depth\":%llu,\"count\":%llu,\"iops\":%.1f,\"p50\":%.3f,\"p99\":%.3f,\"clientBusy\":%.2f}\n",
-           (unsigned long long)o->depth, (unsigned long long)o->n, (double)o->n / seconds, (double)ns[o->n / 2] / 1e3,
-           (double)ns[o->n * 99 / 100] / 1e3, cpu / seconds);
+    qsort(ns, done, sizeof *ns, compare_u64);
+    printf("{\"mode\":\"nvme\",\"depth\":%llu,\"count\":%llu,\"iops\":%.1f,\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f,"
+           "\"clientBusy\":%.2f}\n",
+           (unsigned long long)o->depth, (unsigned long long)done, (double)done / seconds, (double)ns[done / 2] / 1e3,
+           (double)ns[done * 99 / 100] / 1e3, (double)ns[done - 1] / 1e3, cpu / seconds);
     free(ns);
 }
 
@@ -298,6 +305,7 @@ static struct options parse(int argc, char **argv) {
 int main(int argc, char **argv) {
     struct options o = parse(argc, argv);
     alarm((unsigned)o.timeout);
+    end_on_sigterm();
     pin_to_cpu(o.cpu);
     connection = connect_to(o.socket);
     negotiate();

@@ -5,6 +5,7 @@
 
 #include "common.h"
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -21,6 +22,16 @@ struct __attribute__((packed)) dma_map {
 
 static int connection;
 static bool spin;
+
+/* SIGTERM ends a load early, which then prints its figures. */
+static volatile sig_atomic_t enough;
+static void has_enough(int number) { enough = number; }
+
+static inline void end_on_sigterm(void) {
+    struct sigaction action = {.sa_handler = has_enough, .sa_flags = SA_RESTART};
+    if (sigaction(SIGTERM, &action, NULL) != 0)
+        die("sigaction: %s", strerror(errno));
+}
 
 static inline int connect_to(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -87,13 +98,15 @@ static inline int compare_u64(const void *a, const void *b) {
 
 static inline void print_latencies(const char *mode, uint64_t *ns, uint64_t n) {
     double sum = 0;
+    if (n == 0)
+        die("ended before anything was measured");
     qsort(ns, n, sizeof *ns, compare_u64);
     for (uint64_t i = 0; i < n; i++)
         sum += (double)ns[i];
     printf("{\"mode\":\"%s\",\"count\":%llu,\"unit\":\"us\",\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"min\":%.3f,"
-           "\"mean\":%.3f}\n",
+           "\"max\":%.3f,\"mean\":%.3f}\n",
            mode, (unsigned long long)n, (double)ns[n / 2] / 1e3, (double)ns[n * 9 / 10] / 1e3,
-           (double)ns[n * 99 / 100] / 1e3, (double)ns[0] / 1e3, sum / (double)n / 1e3);
+           (double)ns[n * 99 / 100] / 1e3, (double)ns[0] / 1e3, (double)ns[n - 1] / 1e3, sum / (double)n / 1e3);
 }
 
 static inline void write_register(uint32_t region, uint64_t offset, uint64_t value, uint32_t size) {

@@ -5,29 +5,25 @@ import {
   Feature,
   FeatureFlag,
   features,
-  MigrationData,
-  migDataRead,
-  migDataWrite,
   RegionIndex,
   regionRead,
   regionWrite,
   type Version,
 } from '../protocol/index.ts';
-import { MigrationFlag, type MigrationState } from '../states/index.ts';
+import { MigrationFlag, MigrationState } from '../states/index.ts';
 import type { Backend } from './backend.ts';
 import { ProxyError } from './proxy-error.ts';
 
-/** A message to libvfio-user must not be larger than the pieces in which a socket gives it back (its issue 306). */
-const MAX_WRITE = 32 * 1024;
-/** The most that one answer with state may have, in bytes. */
-const MAX_READ = 1024 * 1024;
+/** The payload of a request that has none. */
+const NOTHING = new Uint8Array(0);
 
-/** Whether a back end can hand its state over, and take one. */
-export async function canMigrate(backend: Backend): Promise<boolean> {
+/** How a back end migrates: bits of MigrationFlag; 0 when it can't hand its state over, nor take one. */
+export async function migrationFlags(backend: Backend): Promise<number> {
   const reply = await backend.ask(Command.DEVICE_FEATURE, feature(FeatureFlag.GET | Feature.MIGRATION, 8));
-  if (reply.errno !== 0) return false;
+  if (reply.errno !== 0) return 0;
   const { data } = deviceFeature.reply.decode(reply.payload);
-  return (features.MIGRATION.get.reply.decode(data).flags & BigInt(MigrationFlag.STOP_COPY)) !== 0n;
+  const flags = Number(features.MIGRATION.get.reply.decode(data).flags & 0xffff_ffffn);
+  return (flags & MigrationFlag.STOP_COPY) === 0 ? 0 : flags;
 }
 
 /** The migration state. @throws ProxyError */
@@ -45,36 +41,21 @@ export async function setState(backend: Backend, deviceState: MigrationState): P
   await backend.require(Command.DEVICE_FEATURE, deviceFeature.request.encode({ argsz, flags, data }));
 }
 
-/** Carries the whole state over; returns its bytes. Both sides work at the same time. @throws ProxyError */
-export async function copyState(from: Backend, to: Backend, maxRead: number): Promise<number> {
-  const size = Math.min(maxRead, MAX_READ);
-  let bytes = 0;
-  let next = readState(from, size);
-  for (;;) {
-    const data = await next;
-    if (data.length === 0) return bytes;
-    next = readState(from, size);
-    // If the write fails, nobody waits for this read any more.
-    next.catch(() => {});
-    await writeState(to, data);
-    bytes += data.length;
-  }
+/** Resets the device. @throws ProxyError */
+export async function reset(backend: Backend): Promise<void> {
+  await backend.require(Command.DEVICE_RESET, NOTHING);
 }
 
-async function readState(from: Backend, size: number): Promise<Uint8Array> {
-  const request = migDataRead.request.encode({ argsz: MigrationData.size + size, size });
-  const { data } = migDataRead.reply.decode(await from.require(Command.MIG_DATA_READ, request));
-  if (data.length <= size) return data;
-  throw new ProxyError('ERR_BACKEND', `${from.path} has given ${data.length} bytes of state, not ${size}`);
-}
-
-async function writeState(to: Backend, data: Uint8Array): Promise<void> {
-  for (let at = 0; at < data.length; at += MAX_WRITE) {
-    const piece = data.subarray(at, at + MAX_WRITE);
-    const argsz = MigrationData.size + piece.length;
-    const request = migDataWrite.request.encode({ argsz, data: piece });
-    await to.require(Command.MIG_DATA_WRITE, request);
-  }
+/** What a back end has taken of a state, when a swap to it failed, is thrown away; returns its migration state. */
+export async function forgetHalfState(backend: Backend): Promise<number> {
+  const state = await stateOf(backend);
+  if (state !== MigrationState.RESUMING && state !== MigrationState.ERROR) return state;
+  await reset(backend);
+  const after = await stateOf(backend);
+  if (after !== MigrationState.RESUMING) return after;
+  // libvfio-user resets the device and leaves the state where it is.
+  await setState(backend, MigrationState.STOP);
+  return MigrationState.STOP;
 }
 
 /** Reads the configuration space. @throws ProxyError */
@@ -106,5 +87,5 @@ export function transferLimit(one: Version, other: Version): number {
 }
 
 function feature(flags: number, data: number): Uint8Array {
-  return deviceFeature.request.encode({ argsz: 8 + data, flags, data: new Uint8Array(0) });
+  return deviceFeature.request.encode({ argsz: 8 + data, flags, data: NOTHING });
 }

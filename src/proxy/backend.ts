@@ -15,7 +15,7 @@ export interface BackendReply {
 /** Who is told what comes from a back end that the proxy has not asked for itself. */
 export interface BackendEvents {
   message(from: Backend, message: IncomingMessage): void;
-  handled(): void;
+  handled(backend: Backend): void;
   ended(backend: Backend, reason: FerryError): void;
 }
 
@@ -26,10 +26,15 @@ export interface BackendOptions {
   readonly path: string;
   /** How long one answer to the proxy itself may take, in milliseconds. */
   readonly timeoutMs: number;
+  /** A message id that no request of a client to this back end has, and that `isOurs` does not know either. */
+  readonly freeId: (isOurs: (id: number) => boolean) => number;
   readonly events: BackendEvents;
 }
 
 interface Call {
+  readonly command: number;
+  /** Nobody waits for its answer any more. */
+  readonly abandoned: boolean;
   readonly settle: (reply: BackendReply) => void;
   readonly fail: (error: FerryError) => void;
 }
@@ -41,15 +46,16 @@ export class Backend {
   readonly #native: Native;
   readonly #reactor: Reactor;
   readonly #timeoutMs: number;
+  readonly #freeId: BackendOptions['freeId'];
   readonly #calls = new Map<number, Call>();
-  #nextId = 0;
 
   /** Connects. @throws TransportError ERR_SOCKET, ERR_SOCKET_PATH */
-  constructor({ native, reactor, path, timeoutMs, events }: BackendOptions) {
+  constructor({ native, reactor, path, timeoutMs, freeId, events }: BackendOptions) {
     this.path = path;
     this.#native = native;
     this.#reactor = reactor;
     this.#timeoutMs = timeoutMs;
+    this.#freeId = freeId;
     const fd = connect(native, path);
     this.link = new Link({
       ...{ native, reactor, fd },
@@ -57,7 +63,7 @@ export class Backend {
         message: (message) => {
           if (!this.#takes(message)) events.message(this, message);
         },
-        handled: () => events.handled(),
+        handled: () => events.handled(this),
         ended: (reason) => {
           this.#failAll(reason);
           events.ended(this, reason);
@@ -66,22 +72,26 @@ export class Backend {
     });
   }
 
+  /** Whether a request of the proxy's own has this id and awaits its answer: a client's has to wait. */
+  uses(id: number): boolean {
+    return this.#calls.size > 0 && this.#calls.has(id) && this.#calls.get(id)?.abandoned === false;
+  }
+
   /**
-   * Asks for something, while nothing that a client has asked is unanswered. `fds` stay the caller's. An answer that
-   * comes too late is dropped with the connection, which is of no use to anybody then.
+   * Asks for something, also while requests of a client are unanswered. `fds` stay the caller's. An answer that comes too
+   * late is dropped.
    * @throws ProxyError ERR_BACKEND; TransportError when the connection ends
    */
   ask(command: number, payload: Uint8Array, fds: readonly number[] = []): Promise<BackendReply> {
     return new Promise((resolve, reject) => {
       if (this.link.closed) return reject(this.#gone(command));
-      const id = this.#nextId;
-      this.#nextId = (id + 1) & 0xffff;
+      const id = this.#freeId((taken) => this.#calls.has(taken));
       const timer = this.#reactor.after(this.#timeoutMs, () => {
         // Its answer may still come, and is nobody else's.
-        this.#calls.set(id, ABANDONED);
+        this.#calls.set(id, { command, abandoned: true, settle: () => {}, fail: () => {} });
         reject(this.#late(command));
       });
-      this.#calls.set(id, call(timer, resolve, reject));
+      this.#calls.set(id, call(command, timer, resolve, reject));
       const carried = fds.map((fd) => this.#native.dup(fd));
       this.link.send({ id, command, flags: MessageType.COMMAND }, payload, carried);
       this.link.flush();
@@ -92,7 +102,13 @@ export class Backend {
   async require(command: number, payload: Uint8Array, fds: readonly number[] = []): Promise<Uint8Array> {
     const reply = await this.ask(command, payload, fds);
     if (reply.errno === 0) return reply.payload;
-    throw this.#refused(command, reply.errno);
+    throw this.refusal(command, reply.errno);
+  }
+
+  /** The error that a refusal with `errno` is. */
+  refusal(command: number, errno: number): ProxyError {
+    const what = `${this.path} refused ${commandName(command)}: ${errnoName(errno)}`;
+    return new ProxyError('ERR_BACKEND', what, this.#context(command), { errno });
   }
 
   /** Ends the connection; what was asked fails. Idempotent. */
@@ -104,7 +120,7 @@ export class Backend {
   #takes(message: IncomingMessage): boolean {
     if (!message.isReply || this.#calls.size === 0) return false;
     const found = this.#calls.get(message.id);
-    if (found === undefined) return false;
+    if (found === undefined || found.command !== message.command) return false;
     this.#calls.delete(message.id);
     const errno = message.failed ? message.error || 1 : 0;
     found.settle({ errno, payload: message.payload().slice() });
@@ -126,20 +142,15 @@ export class Backend {
     return new ProxyError('ERR_BACKEND', what, this.#context(command));
   }
 
-  #refused(command: number, errno: number): ProxyError {
-    const what = `${this.path} refused ${commandName(command)}: ${errnoName(errno)}`;
-    return new ProxyError('ERR_BACKEND', what, this.#context(command), { errno });
-  }
-
   #context(command: number) {
     return { path: this.path, command: commandName(command) };
   }
 }
 
-const ABANDONED: Call = { settle: () => {}, fail: () => {} };
-
-function call(timer: Closeable, resolve: Call['settle'], reject: Call['fail']): Call {
+function call(command: number, timer: Closeable, resolve: Call['settle'], reject: Call['fail']): Call {
   return {
+    command,
+    abandoned: false,
     settle: (reply) => {
       timer.close();
       resolve(reply);

@@ -2,11 +2,13 @@ import { FerryError } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
 import {
   Command,
+  deviceGetRegionInfo,
   FEATURE_MASK,
   Feature,
   FeatureFlag,
   FeatureHead,
   features,
+  RegionIndex,
   type Version,
   version,
 } from '../protocol/index.ts';
@@ -14,6 +16,9 @@ import { MigrationState } from '../states/index.ts';
 import { ConfigShadow } from './config-shadow.ts';
 import { DmaTable } from './dma-table.ts';
 import { IrqTable } from './irq-table.ts';
+
+/** Configuration space has no more bytes than this (PCI Express). */
+const MAX_CONFIGURATION = 4096;
 
 /** A request whose success changes what is recorded. */
 export interface Note {
@@ -47,6 +52,8 @@ export class ClientRecord {
   promised: Version | null = null;
   /** What can't be put at another back end, and why; null when everything can. */
   obstacle: string | null = null;
+  /** How often the client has reset the device. */
+  resets = 0;
   #loggingDma = false;
   #driving = false;
   readonly #native: Native;
@@ -62,6 +69,16 @@ export class ClientRecord {
     if (this.obstacle !== null) return this.obstacle;
     if (this.#loggingDma) return 'the client has DMA logging started, which would be lost';
     return this.#driving ? 'the client migrates the device itself' : null;
+  }
+
+  /** Bytes of configuration space, as the client was told; 0 when it has not asked. */
+  get configurationSize(): number {
+    for (const { command, reply } of this.infos.values()) {
+      if (command !== Command.DEVICE_GET_REGION_INFO) continue;
+      const { index, size } = deviceGetRegionInfo.reply.decode(reply);
+      if (index === RegionIndex.CONFIG) return size < MAX_CONFIGURATION ? Number(size) : MAX_CONFIGURATION;
+    }
+    return 0;
   }
 
   /** Takes down a request that is on its way. */
@@ -116,6 +133,7 @@ export class ClientRecord {
         this.#featureSet(payload);
         break;
       case Command.DEVICE_RESET:
+        this.resets += 1;
         this.#driving = false;
         this.#loggingDma = false;
         break;

@@ -4,8 +4,10 @@ import { DEFAULT_SPIN_US, type RelayTap } from '../relay/index.ts';
 import { type Closeable, EventLoopReactor, listen, type Reactor } from '../transport/index.ts';
 import { Backend } from './backend.ts';
 import { ProxyError } from './proxy-error.ts';
-import { type Loss, Session } from './session.ts';
-import { Swap, type SwapReport } from './swap.ts';
+import { Session } from './session.ts';
+import type { Loss } from './session-options.ts';
+import { Swap } from './swap.ts';
+import type { SwapReport } from './swap-steps.ts';
 
 /** Where a proxy listens, and what it stands before. */
 export interface ProxyOptions {
@@ -210,9 +212,10 @@ export class DeviceProxy implements Closeable {
       new Backend({
         ...{ native: this.#native, reactor: this.#reactor, path },
         timeoutMs: this.#options.timeoutMs ?? 2_000,
+        freeId: (isOurs) => session.freeId(isOurs),
         events: {
           message: (from, message) => session.fromBackend(from, message),
-          handled: () => session.handled('server'),
+          handled: (backend) => session.backendHandled(backend),
           ended: (backend, reason) => session.backendEnded(backend, reason),
         },
       });

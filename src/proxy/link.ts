@@ -16,6 +16,8 @@ export const MAX_RELAYED_XFER_SIZE = 1024 * 1024;
 const MAX_MESSAGE = MAX_RELAYED_XFER_SIZE + MESSAGE_OVERHEAD;
 /** Unsent bytes that the kernel keeps for a slow reader, so that a large message takes few turns. */
 const SEND_BUFFER = 4 * 1024 * 1024;
+/** poll(2): the peer has closed its end (poll.h). */
+const POLLHUP = 0x10;
 /** Up to so many bytes a loop beats a subarray and set. */
 const SMALL = 64;
 
@@ -81,6 +83,12 @@ export class Link {
   /** Whether the connection is over. */
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** Whether the peer has closed its end, which is noticed late when it is not read. */
+  get hungUp(): boolean {
+    const polled = Int32Array.of(this.#fd, 0, 0);
+    return this.#closed || (this.#native.poll(polled, 1, 0) > 0 && ((polled[2] ?? 0) & POLLHUP) !== 0);
   }
 
   /** Whether the peer does not take what it is sent. */

@@ -1,97 +1,63 @@
 import { Errno, type FerryError } from '../errors/index.ts';
-import type { Native } from '../native/index.ts';
-import { encodeHeader, HEADER_SIZE, MessageType } from '../protocol/index.ts';
-import { type RelayTap, type Side, Spin } from '../relay/index.ts';
-import { type Closeable, HeldMessages, IncomingMessage, type Reactor } from '../transport/index.ts';
+import { HEADER_SIZE } from '../protocol/index.ts';
+import { Spin } from '../relay/index.ts';
+import type { IncomingMessage } from '../transport/index.ts';
 import type { Backend } from './backend.ts';
 import type { ClientRecord } from './client-record.ts';
-import { Link } from './link.ts';
+import { ClientSide } from './client-side.ts';
+import { Follower } from './follower.ts';
+import type { Link } from './link.ts';
 import { Observer } from './observer.ts';
-import { Unanswered, type UnansweredRequest } from './unanswered.ts';
-
-/** A back end that has gone, and what it has left undone. */
-export interface Loss {
-  readonly path: string;
-  readonly reason: string;
-  /** When, in milliseconds since 1970. */
-  readonly atMs: number;
-  /** Requests that it had not answered and that the next one is asked. */
-  readonly repeated: number;
-  /** Requests that it had not answered and that were answered with EIO. */
-  readonly failed: number;
-}
-
-/** What a session is made of. */
-export interface SessionOptions {
-  readonly native: Native;
-  readonly reactor: Reactor;
-  /** The client's socket; the session's from now on. */
-  readonly fd: number;
-  /** Whether regions stay mappable, which rules out a swap. */
-  readonly mmap: boolean;
-  /** How long a client may wait for an answer while there is no back end, in milliseconds. */
-  readonly holdLimitMs: number;
-  readonly tap: RelayTap | null;
-  /** How long to look for an answer on the other socket before going to sleep, in microseconds; 0 never does. */
-  readonly spinMicroseconds: number;
-  /** The client has gone. */
-  readonly ended: (reason: FerryError) => void;
-  /** The back end has gone; the client is kept. */
-  readonly lost: (loss: Loss) => void;
-}
-
-/** How often it looks whether a client has waited too long, in milliseconds. */
-const LOOK_MS = 50;
-/** How long one session may keep the thread to itself while its messages follow each other, in milliseconds. */
-const BUDGET_MS = 0.5;
-/** poll(2): the peer has closed its end (poll.h). */
-const POLLHUP = 0x10;
+import { isOwnMigration } from './own-migration.ts';
+import type { SessionOptions } from './session-options.ts';
+import { Unanswered } from './unanswered.ts';
+import { WaitingCommands } from './waiting-commands.ts';
+import { WithoutBackend } from './without-backend.ts';
 
 /**
  * One client of a proxy and its back end. Messages pass with their ids, in order; what another back end would have to be
  * told is recorded. The client's commands can be held while its back end is exchanged; replies pass all the same.
  */
 export class Session {
-  /** Posted writes that were dropped because there was no back end for too long. */
-  droppedWrites = 0;
   readonly #options: SessionOptions;
-  readonly #client: Link;
+  readonly #client: ClientSide;
   readonly #observer: Observer;
   /** What the client has asked its back end. */
   readonly #toBackend = new Unanswered();
   /** What back ends have asked the client. */
   readonly #toClient = new Unanswered();
-  readonly #held = new HeldMessages();
-  readonly #replayed = new IncomingMessage();
-  readonly #spin: Spin;
-  #waiting: (() => void)[] = [];
-  #clock: Closeable | null = null;
+  readonly #waiting: WaitingCommands;
+  readonly #without: WithoutBackend;
+  readonly #follower: Follower;
+  #watchers: (() => void)[] = [];
   #backend: Backend | null;
   /** Whose requests reach the client: the back end's, or those of the one that takes its place. */
   #asker: Backend | null;
-  /** Answers are being looked for already. */
-  #following = false;
   #frozen = false;
-  #expired = false;
+  #migrationReserved = false;
   #closed = false;
 
   constructor(options: SessionOptions, connect: (session: Session) => Backend) {
+    const { native, reactor, fd, tap, holdLimitMs, mmap } = options;
     this.#options = options;
-    this.#spin = new Spin(options.spinMicroseconds);
-    this.#observer = new Observer(options.native, options.mmap);
-    this.#client = new Link({
-      ...{ native: options.native, reactor: options.reactor, fd: options.fd },
-      events: {
-        message: (message) => this.#fromClient(message),
-        handled: () => this.handled('client'),
-        ended: (reason) => this.#ended(reason),
+    this.#follower = new Follower(new Spin(options.spinMicroseconds), (link) => this.#across(link));
+    this.#observer = new Observer(native, mmap);
+    this.#waiting = new WaitingCommands({ native, reactor, limitMs: holdLimitMs });
+    this.#client = new ClientSide({
+      ...{ native, reactor, fd, tap },
+      message: (message) => this.#fromClient(message),
+      handled: () => this.#handled(this.#client.link),
+      ended: (reason) => {
+        this.close();
+        options.ended(reason);
       },
     });
+    this.#without = new WithoutBackend(this.#client, this.#observer, this.#waiting);
     try {
       this.#backend = connect(this);
       this.#asker = this.#backend;
     } catch (error) {
-      this.#client.close();
+      this.#client.link.close();
       throw error;
     }
   }
@@ -113,7 +79,12 @@ export class Session {
 
   /** Commands of the client that wait. */
   get heldCommands(): number {
-    return this.#held.length;
+    return this.#waiting.length;
+  }
+
+  /** Posted writes of the client that were dropped for want of a back end. */
+  get droppedWrites(): number {
+    return this.#without.droppedWrites;
   }
 
   /** Requests of the client that its back end has not answered. */
@@ -128,10 +99,17 @@ export class Session {
 
   /** Whether the client has closed its end, which is noticed late when it is not read. */
   get hungUp(): boolean {
-    const polled = Int32Array.of(this.#options.fd, 0, 0);
-    return (
-      this.#closed || (this.#options.native.poll(polled, 1, 0) > 0 && ((polled[2] ?? 0) & POLLHUP) !== 0)
-    );
+    return this.#closed || this.#client.link.hungUp;
+  }
+
+  /** A message id for a request of the proxy's own, see {@link Unanswered.freeId}. */
+  freeId(isTaken: (id: number) => boolean): number {
+    return this.#toBackend.freeId(isTaken);
+  }
+
+  /** Whether the client is told EBUSY when it begins to migrate the device itself, which the proxy does meanwhile. */
+  reserveMigration(reserved: boolean): void {
+    this.#migrationReserved = reserved;
   }
 
   /** From now on the client's commands wait. */
@@ -142,7 +120,7 @@ export class Session {
   /** Commands go on, to whatever back end there is now. */
   thaw(): void {
     this.#frozen = false;
-    this.#releaseHeld();
+    this.#release();
     this.flush();
   }
 
@@ -155,16 +133,14 @@ export class Session {
   replaceBackend(backend: Backend): void {
     this.#backend = backend;
     this.#asker = backend;
-    this.#expired = false;
-    this.#clock?.close();
-    this.#clock = null;
+    this.#without.end();
   }
 
   /** Settles when something has been answered or has ended, or after `ms`. */
   change(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = this.#options.reactor.after(ms, resolve);
-      this.#waiting.push(() => {
+      this.#watchers.push(() => {
         timer.close();
         resolve();
       });
@@ -178,10 +154,15 @@ export class Session {
     } else if (from !== this.#asker) {
       from.link.replyError(message, Errno.EBUSY);
     } else {
-      if (!message.noReply) this.#note(this.#toClient, message);
-      this.#tap('server', message);
+      if (!message.noReply) note(this.#toClient, message);
       this.#client.forward(message);
     }
+  }
+
+  /** All that had arrived from a back end was handled. */
+  backendHandled(backend: Backend): void {
+    if (this.#waiting.length > 0 && !this.#frozen) this.#release();
+    this.#handled(backend.link);
   }
 
   /** The connection of a back end has ended. */
@@ -189,8 +170,10 @@ export class Session {
     if (this.#asker === backend) this.#asker = null;
     if (backend === this.#backend && !this.#closed) {
       this.#backend = null;
-      const counts = this.#takeBack();
-      this.#clock ??= this.#options.reactor.every(LOOK_MS, () => this.#look());
+      const counts = this.#without.begin(this.#toBackend, () => {
+        this.#readClient();
+        this.flush();
+      });
       this.#options.lost({ path: backend.path, reason: reason.message, atMs: Date.now(), ...counts });
       this.flush();
     }
@@ -199,70 +182,46 @@ export class Session {
 
   /** Sends what was put on the sockets; who does not take it stops the other. */
   flush(): void {
-    this.#client.flush();
-    this.#asker?.link.flush();
+    const client = this.#client.link;
+    client.flush();
+    if (this.#asker !== this.#backend) this.#asker?.link.flush();
     const backend = this.#backend?.link;
-    if (this.#held.full) this.#client.pause();
+    if (this.#waiting.full) client.pause();
     if (backend === undefined) return;
     backend.flush();
-    if (this.#client.backedUp) stopUntilDrained(backend, this.#client, () => backend.resume());
-    if (backend.backedUp) stopUntilDrained(this.#client, backend, () => this.#readClient());
-  }
-
-  /** What has come from one side was passed on: it goes out, and what follows from it is looked for. */
-  handled(from: Side): void {
-    this.flush();
-    if (!this.#following && !this.#frozen) this.#follow(from);
+    if (client.backedUp) stopUntilDrained(backend, client, () => backend.resume());
+    if (backend.backedUp) stopUntilDrained(client, backend, () => this.#readClient());
   }
 
   /** Ends the session with both connections. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#clock?.close();
-    this.#client.close();
+    this.#waiting.unwatch();
+    this.#client.link.close();
     this.#backend?.close();
-    for (const { fds } of this.#held.takeAll()) for (const fd of fds) this.#options.native.close(fd);
+    this.#waiting.giveUp(() => {});
     this.#observer.close();
     this.#tell();
   }
 
-  /** Sleeping and being woken up costs more than a message does: answers, and what follows them, often come soon. */
-  #follow(from: Side): void {
-    const end = performance.now() + BUDGET_MS;
-    this.#following = true;
-    for (
-      let next = this.#across(from);
-      next !== null;
-      next = this.#across(next === this.#client ? 'client' : 'server')
-    ) {
-      const link = next;
-      const result = this.#spin.wait(() => link.look(), end);
-      if (result === -Errno.EAGAIN) break;
-      link.take(result);
-    }
-    this.#following = false;
+  /** What has come from one side was passed on: it goes out, and what follows from it is looked for. */
+  #handled(link: Link): void {
+    this.flush();
+    if (!this.#frozen) this.#follower.follow(link);
   }
 
-  /** Where something is to be expected when something has come from `from`. */
-  #across(from: Side): Link | null {
+  /** Where something is to be expected when something has come from `link`. */
+  #across(link: Link): Link | null {
     if (this.#closed || this.#frozen) return null;
-    if (from === 'server') return this.#client;
+    if (link !== this.#client.link) return this.#client.link;
     return this.#toBackend.count > 0 ? (this.#backend?.link ?? null) : null;
   }
 
-  #ended(reason: FerryError): void {
-    this.#options.tap?.ended('client', { kind: 'end of stream' }, performance.now());
-    this.close();
-    this.#options.ended(reason);
-  }
-
   #fromClient(message: IncomingMessage): void {
-    this.#tap('client', message);
     if (message.isReply) this.#replyOfClient(message);
-    else if (this.#backend === null) this.#withoutBackend(message);
-    else if (this.#frozen || this.#held.length > 0) this.#held.push(message, HEADER_SIZE);
-    else this.#pass(this.#backend, message);
+    else if (this.#backend === null) this.#without.take(message);
+    else if (this.#waiting.length > 0 || !this.#passes(this.#backend, message)) this.#waiting.push(message);
   }
 
   /** A reply to a back end that has gone meanwhile is nobody's. */
@@ -272,114 +231,48 @@ export class Session {
     if (this.#toClient.count === 0) this.#tell();
   }
 
-  #pass(backend: Backend, message: IncomingMessage): void {
+  /** Passes a command on, unless it has to wait: then false. */
+  #passes(backend: Backend, message: IncomingMessage): boolean {
+    if (this.#frozen || backend.uses(message.id)) return false;
+    if (this.#migrationReserved && isOwnMigration(message)) {
+      this.#client.refuse(message, Errno.EBUSY);
+      return true;
+    }
     const own = this.#observer.answer(message);
-    if (own !== null) return this.#replyTo(message, own);
+    if (own !== null) {
+      this.#client.reply(message, own);
+      return true;
+    }
     const changed = this.#observer.request(message);
-    if (!message.noReply) this.#note(this.#toBackend, message);
+    if (!message.noReply) note(this.#toBackend, message);
     if (changed === null) backend.link.forward(message);
     else backend.link.send(message, changed, message.takeFds());
+    return true;
   }
 
   #answer(message: IncomingMessage): void {
     const changed = this.#observer.reply(message);
-    if (changed === null) {
-      this.#tap('server', message);
-      this.#client.forward(message);
-    } else {
-      this.#replyTo(message, changed);
-    }
+    if (changed === null) this.#client.forward(message);
+    else this.#client.reply({ id: message.id, command: message.command, noReply: false }, changed);
     if (this.#toBackend.count === 0) this.#tell();
   }
 
-  #note(table: Unanswered, { id, command, bytes, start, end }: IncomingMessage): void {
-    table.add(id, command, bytes, start - HEADER_SIZE, end);
-  }
-
-  #replyTo(
-    { id, command, noReply }: Pick<IncomingMessage, 'id' | 'command' | 'noReply'>,
-    payload: Uint8Array,
-  ): void {
-    if (noReply) return;
-    const { tap } = this.#options;
-    this.#client.reply({ id, command }, payload);
-    if (tap === null) return;
-    const size = HEADER_SIZE + payload.length;
-    const header = encodeHeader({ messageId: id, command, size, flags: MessageType.REPLY, error: 0 });
-    tap.passed('server', Buffer.concat([header, payload]), [], performance.now());
-  }
-
-  /** What is recorded is answered; the rest waits for the next back end, for a time. */
-  #withoutBackend(message: IncomingMessage): void {
-    const own = this.#observer.answer(message) ?? this.#observer.withoutBackend(message);
-    if (own !== null) this.#replyTo(message, own);
-    else if (this.#expired) this.#refuse(message);
-    else this.#held.push(message, HEADER_SIZE);
-  }
-
-  #refuse(message: Pick<IncomingMessage, 'id' | 'command' | 'noReply'>): void {
-    if (message.noReply) this.droppedWrites += 1;
-    else this.#client.replyError(message, Errno.EIO);
-  }
-
-  /** What a back end that has gone has not answered comes before all that waits. */
-  #takeBack(): { repeated: number; failed: number } {
-    let repeated = 0;
-    let failed = 0;
-    for (const request of this.#toBackend.takeAll().reverse()) {
-      const recorded = this.#observer.unanswered(request.id);
-      if (recorded !== null) this.#replyTo({ ...request, noReply: false }, recorded);
-      else if (this.#keep(request)) repeated += 1;
-      else failed += 1;
-    }
-    return { repeated, failed };
-  }
-
-  #keep({ id, command, bytes }: UnansweredRequest): boolean {
-    if (bytes === null) this.#client.replyError({ id, command }, Errno.EIO);
-    else this.#held.unshift({ bytes, fds: [], since: performance.now(), owed: true });
-    return bytes !== null;
-  }
-
-  #releaseHeld(): void {
-    while (!this.#frozen && this.#backend !== null) {
-      const held = this.#held.shift();
-      if (held === undefined) break;
-      const { bytes } = held;
-      this.#replayed.point(bytes, new DataView(bytes.buffer), 0, bytes.length, held.fds);
-      this.#pass(this.#backend, this.#replayed);
-      for (const fd of this.#replayed.takeFds()) this.#options.native.close(fd);
-    }
+  #release(): void {
+    this.#waiting.release((message) => this.#backend !== null && this.#passes(this.#backend, message));
     this.#readClient();
   }
 
   #readClient(): void {
-    if (!this.#held.full) this.#client.resume();
-  }
-
-  /** Nobody waits longer than a VMM does: what waits for a back end gets EIO. */
-  #look(): void {
-    const since = this.#held.owedSince;
-    if (since === null || performance.now() - since <= this.#options.holdLimitMs) return;
-    this.#expired = true;
-    for (const { bytes, fds } of this.#held.takeAll()) {
-      for (const fd of fds) this.#options.native.close(fd);
-      this.#replayed.point(bytes, new DataView(bytes.buffer), 0, bytes.length, []);
-      this.#refuse(this.#replayed);
-    }
-    this.#readClient();
-    this.flush();
+    if (!this.#waiting.full) this.#client.link.resume();
   }
 
   #tell(): void {
-    for (const run of this.#waiting.splice(0)) run();
+    for (const run of this.#watchers.splice(0)) run();
   }
+}
 
-  #tap(from: Side, { bytes, start, end, fds }: IncomingMessage): void {
-    const { tap } = this.#options;
-    if (tap === null) return;
-    tap.passed(from, bytes.subarray(start - HEADER_SIZE, end), fds, performance.now());
-  }
+function note(table: Unanswered, { id, command, bytes, start, end }: IncomingMessage): void {
+  table.add(id, command, bytes, start - HEADER_SIZE, end);
 }
 
 function stopUntilDrained(reader: Link, slow: Link, resume: () => void): void {

@@ -25,6 +25,7 @@ export class Unanswered {
   readonly #kept = new Uint8Array(KEPT * KEPT_BYTES);
   #next = 0;
   #count = 0;
+  #newest = 0;
 
   /** How many there are. */
   get count(): number {
@@ -35,6 +36,7 @@ export class Unanswered {
   add(id: number, command: number, bytes: Uint8Array, start: number, end: number): void {
     if (this.#commands[id] === 0) this.#count += 1;
     this.#commands[id] = 1 + command;
+    this.#newest = id;
     const order = this.#next;
     this.#next += 1;
     this.#order[id] = order;
@@ -43,6 +45,15 @@ export class Unanswered {
     if (size > KEPT_BYTES) return;
     const at = (order % KEPT) * KEPT_BYTES;
     for (let i = 0; i < size; i += 1) this.#kept[at + i] = bytes[start + i] ?? 0;
+  }
+
+  /** An id that no request has, that `isTaken` does not know, and that is far from the next ones of who counts up. */
+  freeId(isTaken: (id: number) => boolean): number {
+    let id = (this.#newest + IDS / 2) % IDS;
+    for (let tried = 0; tried < IDS && (this.#commands[id] !== 0 || isTaken(id)); tried += 1) {
+      id = (id + 1) % IDS;
+    }
+    return id;
   }
 
   /** The answer has come; false when nothing with this id was asked. */

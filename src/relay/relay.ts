@@ -5,7 +5,7 @@ import type { Closeable, Reactor, SocketPort } from '../transport/index.ts';
 import { Flow, READ_SIZE } from './flow.ts';
 import type { FlowEnd, RelayTap } from './relay-tap.ts';
 import { across, type Side } from './side.ts';
-import { DEFAULT_SPIN_US, Spin } from './spin.ts';
+import { DEFAULT_SPIN_US, Spin, type Watched } from './spin.ts';
 
 /** What a relay is made of. */
 export interface RelayOptions {
@@ -57,6 +57,7 @@ export class Relay implements Closeable {
   readonly #ports = new Map<Side, SocketPort>();
   readonly #fds: Readonly<Record<Side, Int32Array>>;
   readonly #spin: Spin;
+  readonly #watched: Readonly<Record<Side, Watched>>;
   /** What comes is being passed on: an answer may be waited for a little. */
   #busy = false;
   /** The sides of whose end the tap has been told. */
@@ -72,6 +73,7 @@ export class Relay implements Closeable {
     this.#sockets = { client, server };
     this.#flows = { client: new Flow(native, client, server), server: new Flow(native, server, client) };
     this.#fds = { client: fdArray(), server: fdArray() };
+    this.#watched = { client: this.#watch('client'), server: this.#watch('server') };
     this.#spin = new Spin(options.spinMicroseconds ?? DEFAULT_SPIN_US);
     try {
       for (const side of ['client', 'server'] as const) this.#open(reactor, side);
@@ -98,6 +100,12 @@ export class Relay implements Closeable {
       else flow.releaseFds();
     }
     this.#ended();
+  }
+
+  /** What can be received from `side` without waiting. */
+  #watch(side: Side): Watched {
+    const [fd, { buffer }, fds] = [this.#sockets[side], this.#flows[side], this.#fds[side]];
+    return { look: () => this.#native.receive(fd, buffer, 0, READ_SIZE, fds, 0) };
   }
 
   #open(reactor: Reactor, side: Side): void {
@@ -131,10 +139,7 @@ export class Relay implements Closeable {
     const end = performance.now() + BUDGET_MS;
     this.#busy = true;
     for (let side = first; !this.#closed && this.#flows[side].reading; side = across(side)) {
-      const flow = this.#flows[side];
-      const look = (): number =>
-        this.#native.receive(this.#sockets[side], flow.buffer, 0, READ_SIZE, this.#fds[side], 0);
-      const result = this.#spin.wait(look, end);
+      const result = this.#spin.wait(this.#watched[side], end);
       if (result === -Errno.EAGAIN) break;
       this.#received(side, result);
     }

@@ -8,6 +8,12 @@ const PATIENCE = 4;
 const MIN_REST = 4;
 const MAX_REST = 512;
 
+/** Where something is looked for. */
+export interface Watched {
+  /** Takes what is there: a positive count, 0 at the end, or a negated errno, of which EAGAIN means nothing yet. */
+  look(): number;
+}
+
 /** Looks for something again and again, briefly, and less often the less that pays: as native/channel.c does. */
 export class Spin {
   readonly #milliseconds: number;
@@ -20,19 +26,19 @@ export class Spin {
     this.#milliseconds = microseconds / 1000;
   }
 
-  /** What `look` finds before `end` (performance.now()), or -EAGAIN. */
-  wait(look: () => number, end: number): number {
+  /** What is found before `end` (performance.now()), or -EAGAIN. */
+  wait(watched: Watched, end: number): number {
     if (this.#milliseconds === 0) return -Errno.EAGAIN;
     if (this.#resting > 0) {
       this.#resting -= 1;
       return -Errno.EAGAIN;
     }
     // What is there already says nothing about spinning.
-    let result = look();
+    let result = watched.look();
     if (result !== -Errno.EAGAIN) return result;
     const start = performance.now();
     const last = Math.min(end, start + this.#milliseconds);
-    while (result === -Errno.EAGAIN && performance.now() < last) result = look();
+    while (result === -Errno.EAGAIN && performance.now() < last) result = watched.look();
     if (result === -Errno.EAGAIN) this.#failed();
     else this.#paid();
     return result;

@@ -8,9 +8,15 @@ import { DeviceProxy, type ProxyOptions } from '../../src/proxy/index.ts';
 import { fields, RawClient } from '../helpers/raw-client.ts';
 import { serveForTest } from '../helpers/served.ts';
 import { TestDevice } from '../helpers/test-device.ts';
+import { PatientReactor } from './patient-reactor.ts';
 import { Saboteur } from './saboteur.ts';
 
 const native = loadNative();
+
+/** For whatever is waited for: long, because the machine may be busy. */
+export const SOON = { timeout: 20_000, interval: 5 };
+/** What an answer to the proxy may take, in milliseconds of a clock that stands still. */
+const TIMEOUT_MS = 2_000;
 
 const CONFIG = 7;
 const MSIX = 2;
@@ -41,7 +47,7 @@ export class Back {
 
   /** Nobody is connected and it has no memory of a guest. */
   async expectLeft(): Promise<void> {
-    await expect.poll(() => this.served.server.main).toBeNull();
+    await expect.poll(() => this.served.server.main, SOON).toBeNull();
     expect(this.served.server.memory.mapCount).toBe(0);
     expect(this.served.server.eventfds.count(MSIX)).toBe(0);
   }
@@ -61,6 +67,7 @@ export class Bench {
   readonly old = new Back(join(this.folder, 'old.sock'));
   readonly fresh = new Back(join(this.folder, 'new.sock'));
   readonly reported: FerryError[] = [];
+  readonly reactor = new PatientReactor(TIMEOUT_MS);
   readonly proxy: DeviceProxy;
   readonly memory = native.memfd('guest', PAGE, true);
   readonly eventfd = native.eventfd(0);
@@ -71,7 +78,8 @@ export class Bench {
     this.proxy = new DeviceProxy({
       listen: path,
       backend: direct ? this.old.served.socketPath : this.old.path,
-      timeoutMs: 300,
+      timeoutMs: TIMEOUT_MS,
+      reactor: this.reactor,
       report: (error) => this.reported.push(error),
       ...options,
     });
@@ -135,7 +143,7 @@ export class Bench {
     const done = await this.read(0, Register.DMA_DONE);
     await this.write(0, Register.DMA_ADDRESS, IOVA);
     await this.write(0, Register.DMA_LENGTH, text.length);
-    await expect.poll(() => this.read(0, Register.DMA_DONE)).toBe(done + 1);
+    await expect.poll(() => this.read(0, Register.DMA_DONE), SOON).toBe(done + 1);
     expect(native.eventfdRead(this.eventfd)).toBe(1);
     const read = await this.ask(9, fields(0n, 2, text.length));
     expect(read.subarray(16).toString()).toBe(text);

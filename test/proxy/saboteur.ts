@@ -4,8 +4,8 @@ import { RawClient, type RawMessage, rawMessage } from '../helpers/raw-client.ts
 
 const native = loadNative();
 
-/** How a request is ill served: an errno, no answer at all, or the connection is ended. */
-export type Sabotage = 'refuse' | 'hang' | 'close' | 'lie';
+/** How a request is ill served: an errno, no answer at all, or the connection is ended; `wait`: not before the release. */
+export type Sabotage = 'refuse' | 'hang' | 'close' | 'lie' | 'wait';
 
 /** Which request of a connection is ill served: the `nth` with this command, from 1. */
 export interface Target {
@@ -27,6 +27,10 @@ export class Saboteur {
   seen: number[] = [];
   /** From now on: null, nothing. */
   target: Target | null = null;
+  /** A request was left without an answer. */
+  swallowed = false;
+  /** Passes on what waits; null while nothing does. */
+  release: (() => void) | null = null;
   readonly #server: string;
   readonly #listener: number;
   readonly #watch: WatchHandle;
@@ -84,10 +88,15 @@ export class Saboteur {
       return pass(message, far);
     }
     if (target.how === 'close') return this.cut();
+    if (target.how === 'wait') {
+      this.release = () => pass(message, far);
+      return;
+    }
     if (target.how === 'lie') {
       // The server's own answer has another id, which nobody waits for.
       far.send(rawMessage(0xffff, message.command, message.payload, message.flags));
     }
+    this.swallowed = target.how === 'hang';
     if (target.how !== 'hang')
       near.send(rawMessage(message.id, message.command, Buffer.alloc(0), ERROR_REPLY, EIO));
     for (const fd of message.fds) native.close(fd);

@@ -22,7 +22,7 @@ function lookedIn(spin: Spin, waits: number): number {
   for (let i = 0; i < waits; i += 1) {
     const looks = looker();
     // In no time: it looks once, in vain.
-    spin.wait(looks.look, 0);
+    spin.wait(looks, 0);
     if (looks.count > 0) times += 1;
   }
   return times;
@@ -31,15 +31,15 @@ function lookedIn(spin: Spin, waits: number): number {
 describe('a spin', () => {
   it('returns what it finds', () => {
     let left = 3;
-    expect(new Spin(1_000_000).wait(() => (left-- > 0 ? -Errno.EAGAIN : 42), NEVER)).toBe(42);
+    expect(new Spin(1_000_000).wait({ look: () => (left-- > 0 ? -Errno.EAGAIN : 42) }, NEVER)).toBe(42);
   });
 
   it('ends in time', () => {
-    const { look } = looker();
+    const looks = looker();
     const start = performance.now();
-    expect(new Spin(500).wait(look, NEVER)).toBe(-Errno.EAGAIN);
+    expect(new Spin(500).wait(looks, NEVER)).toBe(-Errno.EAGAIN);
     expect(performance.now() - start).toBeGreaterThanOrEqual(0.5);
-    expect(new Spin(1e9).wait(look, performance.now() + 1)).toBe(-Errno.EAGAIN);
+    expect(new Spin(1e9).wait(looks, performance.now() + 1)).toBe(-Errno.EAGAIN);
   });
 
   it('rests longer and longer while it brings nothing, and not when it does', () => {
@@ -52,7 +52,7 @@ describe('a spin', () => {
     expect(lookedIn(spin, 32)).toBe(0);
     // One that pays ends the rests.
     let looks = 0;
-    expect(spin.wait(() => (looks++ === 0 ? -Errno.EAGAIN : 7), NEVER)).toBe(7);
+    expect(spin.wait({ look: () => (looks++ === 0 ? -Errno.EAGAIN : 7) }, NEVER)).toBe(7);
     expect(lookedIn(spin, 4)).toBe(4);
   });
 

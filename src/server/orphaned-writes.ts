@@ -1,9 +1,17 @@
 import { FerryError } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
-import { Command, encodeHeader, HEADER_SIZE, HeaderFlag, regionWrite } from '../protocol/index.ts';
+import {
+  Command,
+  encodeHeader,
+  HEADER_SIZE,
+  HeaderFlag,
+  RegionAccess,
+  regionWrite,
+} from '../protocol/index.ts';
 import { type HeldMessage, IncomingMessage } from '../transport/index.ts';
 import type { Ring } from './doorbells.ts';
 import { handlerFor } from './handlers/index.ts';
+import { isV1Access } from './handlers/v1-region.ts';
 import type { ServedConnection } from './served-connection.ts';
 import { deviceFailed } from './server-error.ts';
 
@@ -30,7 +38,7 @@ export class OrphanedWrites {
   adopt(from: ServedConnection, commands: readonly HeldMessage[]): void {
     for (const { bytes, fds } of commands) {
       for (const fd of fds) this.#native.close(fd);
-      if (isWrite(bytes)) this.#waiting.push(() => carryOut(from, bytes));
+      if (isDeviceWrite(from, bytes)) this.#waiting.push(() => carryOut(from, bytes));
     }
   }
 
@@ -84,9 +92,12 @@ function postedWrite({ region, offset, data }: Ring): Uint8Array {
   return bytes;
 }
 
-function isWrite(bytes: Uint8Array): boolean {
-  const { command } = point(bytes);
-  return command === Command.REGION_WRITE || command === Command.REGION_WRITE_MULTI;
+/** Whether a command writes to the device; a migration that the sender drove through the region of v1 is over with it. */
+function isDeviceWrite(from: ServedConnection, bytes: Uint8Array): boolean {
+  const message = point(bytes);
+  if (message.command === Command.REGION_WRITE_MULTI) return true;
+  if (message.command !== Command.REGION_WRITE || message.length < RegionAccess.size) return false;
+  return !isV1Access(from, message);
 }
 
 function point(bytes: Uint8Array): IncomingMessage {

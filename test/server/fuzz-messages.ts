@@ -41,13 +41,15 @@ const PROBE = 0x4_0000;
 /** Proposals that differ in what they allow. */
 export const proposals: readonly (string | null)[] = [
   '{"capabilities":{"max_msg_fds":16,"write_multiple":true,"ferry":{"inspect":true,"precopy_info":true}}}',
+  '{"capabilities":{"max_msg_fds":16,"ferry":{"claim":true,"reconnection":true,"switchover":true,"inspect":true,"configuration":0}}}',
   '{"capabilities":{"max_msg_fds":1,"twin_socket":{"supported":true},"ferry":{"inspect":true}}}',
   '{"capabilities":{"max_data_xfer_size":1,"max_msg_fds":0,"write_multiple":true}}',
   '{"capabilities":{"max_data_xfer_size":16777216,"ferry":{"precopy_info":true}}}',
   null,
 ];
 
-type Seed = readonly [command: number, payload: Buffer];
+/** A command with a payload. */
+export type Seed = readonly [command: number, payload: Buffer];
 
 const states = [1, 2, 3, 4, 5, 6, 7].map((state): Seed => [16, fields(16, SET | 2, state, 0xffff_ffff)]);
 
@@ -101,6 +103,21 @@ export const seeds: readonly Seed[] = [
   [18, fields(8 + 64, 64, Buffer.alloc(64))],
   [0xfe01, fields(24, 0)],
   [0xfe02, fields(65_536, 0)],
+  ...[0, 1, 1, 2, 3, 3].map((operation): Seed => [0xfe03, fields(72, 0, operation, 0, 1n, 1n, 2n)]),
+  [0xfe03, fields(72, 1, 3, 0, 9n, 0n, 0n)],
+  ...[0, 1, 2, 3].map((operation): Seed => [0xfe04, fields(4096, 0, operation, 0)]),
+  ...[0, 1, 2, 3].map((operation): Seed => [0xfe05, fields(16, 0, operation, 0, 4n)]),
+];
+
+const V1_REGION = 9;
+
+/** The same for the migration region of v1: its registers, and a piece of data behind them. */
+export const v1Seeds: readonly Seed[] = [
+  ...[0, 1, 2, 3, 4].map((state): Seed => [10, fields(0n, V1_REGION, 4, state)]),
+  ...[0n, 8n, 16n, 24n].map((offset): Seed => [9, fields(offset, V1_REGION, offset === 0n ? 4 : 8)]),
+  [9, fields(4096n, V1_REGION, 4096)],
+  [10, fields(24n, V1_REGION, 8, 4096n)],
+  [10, fields(4096n, V1_REGION, 64, Buffer.alloc(64, 0x46))],
 ];
 
 /** Numbers at which things break. */
@@ -108,10 +125,33 @@ const edges = [
   0, 1, 2, 7, 8, 15, 16, 0xff, 0xfff, 0x1000, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_fff0, 0xffff_ffff,
 ];
 
+/** Values that a member of JSON may have instead of its own. */
+const jsonValues: readonly string[] = [
+  ...['0', '-1', '1', '16', '1e3', '0.5', '1e999', '4294967295', '4294967296', '18446744073709551616'],
+  ...['null', 'true', '"16"', '""', '[]', '{}', '{"supported":true}', '[[[[[[[[', '\ud800', '"\\u0000"', ''],
+];
+
+/** Version data with one value, or one character, that is another. */
+export function spoiltJson(random: Random, json: string): string {
+  const values = [...json.matchAll(/:(-?[\d.]+|true|false|null|"[^"]*")/g)];
+  if (values.length === 0 || random.once(4)) {
+    const at = random.below(json.length);
+    return (
+      json.slice(0, at) +
+      random.pick(['', '{', '}', ',', '"', '\0', '\u00ff']) +
+      json.slice(at + random.below(3))
+    );
+  }
+  const { index, 0: found } = random.pick(values);
+  return `${json.slice(0, index)}:${random.pick(jsonValues)}${json.slice(index + found.length)}`;
+}
+
 /** One message: a valid one, one with mistakes, or noise. */
-export function randomMessage(random: Random): Buffer {
+export function randomMessage(random: Random, more: readonly Seed[] = []): Buffer {
   if (random.once(400)) return Buffer.from(Array.from({ length: random.below(64) }, () => random.below(256)));
-  const [command, payload] = random.pick(random.once(5) ? states : seeds);
+  const [command, payload] = random.pick(
+    more.length > 0 && random.once(3) ? more : random.once(5) ? states : seeds,
+  );
   const flags = random.once(6) ? 0x10 : 0;
   let message = rawMessage(random.below(0x1_0000), command, payload, flags);
   for (let changes = random.pick([0, 1, 1, 1, 2, 4]); changes > 0; changes -= 1)

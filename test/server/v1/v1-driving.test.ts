@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Errno } from '../../../src/errors/index.ts';
-import type { RawClient } from '../../helpers/raw-client.ts';
+import { fields, type RawClient } from '../../helpers/raw-client.ts';
 import * as v1 from './v1-driver.ts';
 import { v1Servers } from './v1-servers.ts';
 
@@ -39,6 +39,22 @@ describe('who may drive', () => {
     const next = await running.control();
     expect(await v1.setState(next, 0b001)).toBe(0);
     expect(server.hold.active).toBe(false);
+  });
+
+  it('is not who has left with a change of state still unread: the next one drives', async () => {
+    const { main, control, served: running, server } = await withContent();
+    expect(await v1.setState(control, 0b010)).toBe(0);
+    // The first write waits for the end of the hold, and the change of state behind it.
+    main.post(10, fields(4n, 0, 4, 1));
+    main.post(10, fields(0n, v1.REGION, 4, 0b011));
+    await expect.poll(() => server.main?.connection.heldSince ?? null).not.toBe(null);
+    main.close();
+    await expect.poll(() => server.main).toBe(null);
+    expect(await v1.setState(control, 0b001)).toBe(0);
+    const next = await running.main();
+    expect(await v1.getState(next)).toBe(0b001);
+    expect((await control.request(13)).error).toBe(0);
+    expect(await v1.setState(next, 0b011)).toBe(0);
   });
 
   it('holds a VMM on leaving the running states over the control socket, not over its own', async () => {

@@ -6,6 +6,7 @@ import { appendFileSync, readFileSync, renameSync } from 'node:fs';
 import { Kind, MAGIC } from '../../../dist/handover/layout.js';
 import { Verdict, VerdictWord } from '../../../dist/handover/verdict.js';
 import { loadNative } from '../../../dist/native/index.js';
+import { DeviceServer } from '../../../dist/server/index.js';
 import { Succession } from '../../../dist/server/succession.js';
 
 const { FERRY_POINTS: points = '', FERRY_STOP_AT: stopAt = '' } = process.env;
@@ -14,11 +15,17 @@ const kinds = new Map(Object.entries(Kind).map(([name, kind]) => [kind, name]));
 const verdicts = new Map(Object.entries(Verdict).map(([name, verdict]) => [verdict, name]));
 /** How often each of them was said. */
 const said = new Map();
-let role = 'taker';
+/** The socket on which this process gives its device away. */
+let giving = -1;
+/** Whether it has come to the point from which on it may have the device, or not any more. */
+let decides = false;
+/** What only rehearses within this process is no hand-over. */
+const rehearsals = new WeakSet();
 
 function reach(point) {
-  appendFileSync(points, `${role} ${point}\n`);
-  if (wanted() !== `${role} ${point}`) return;
+  const whole = `${giving < 0 ? 'taker' : 'giver'} ${point}`;
+  appendFileSync(points, `${whole}\n`);
+  if (wanted() !== whole) return;
   renameSync(stopAt, `${stopAt}.reached`);
   process.kill(process.pid, 'SIGSTOP');
 }
@@ -45,14 +52,28 @@ function messageAt(bytes, offset) {
   return view.getUint32(0, true) === MAGIC ? kinds.get(view.getUint16(4, true)) : undefined;
 }
 
+/** Whether it is said to another process. */
+function leaves(fd, name, bytes) {
+  if (name !== 'HELLO') return fd === giving || peer(fd) !== process.pid;
+  if (Buffer.from(bytes).includes('rehearsal')) return false;
+  giving = fd;
+  decides = false;
+  said.clear();
+  return true;
+}
+
+/** Who has made a pair of sockets. */
+function peer(fd) {
+  const credentials = new Int32Array(3);
+  native.peerCredentials(fd, credentials);
+  return credentials[0];
+}
+
 const { send } = native;
 native.send = (fd, bytes, offset, ...rest) => {
   const name = messageAt(bytes, offset);
-  if (name === undefined) return send(fd, bytes, offset, ...rest);
-  if (name === 'HELLO') {
-    role = 'giver';
-    said.clear();
-  }
+  if (name === undefined || !leaves(fd, name, bytes)) return send(fd, bytes, offset, ...rest);
+  if (name === 'OK' || name === 'STATE') decides = true;
   const count = (said.get(name) ?? 0) + 1;
   said.set(name, count);
   return around(count > 1 ? `${name} ${count}` : name, () => send(fd, bytes, offset, ...rest));
@@ -61,13 +82,20 @@ native.send = (fd, bytes, offset, ...rest) => {
 const { change } = VerdictWord.prototype;
 VerdictWord.prototype.change = function (from, to) {
   // What is tried in vain changes nothing.
-  if (this.value !== from) return change.call(this, from, to);
+  if (!decides || this.value !== from) return change.call(this, from, to);
   return around(`the device is ${verdicts.get(to)}`, () => change.call(this, from, to));
+};
+
+const { accept } = DeviceServer.prototype;
+DeviceServer.prototype.accept = function (...args) {
+  if (this.device.identity.kind === 'rehearsal') rehearsals.add(this.succession);
+  return accept.apply(this, args);
 };
 
 for (const what of ['thaw', 'abandon']) {
   const act = Succession.prototype[what];
   Succession.prototype[what] = function () {
-    around(what, () => act.call(this));
+    if (!decides || rehearsals.has(this)) act.call(this);
+    else around(what, () => act.call(this));
   };
 }

@@ -17,14 +17,10 @@ describe('sharing the loop', () => {
     const second = pump(other[1], { onReceive: () => sendText(other[0], 'again') });
     echo();
     sendText(other[0], 'first');
-    let turns = 0;
     // Without a budget the first of these would never come.
-    for (const end = performance.now() + 100; performance.now() < end; turns++) {
+    for (let turns = 0; turns < 10 || received <= 100 || second.results.length <= 10; turns++) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
-    expect(received).toBeGreaterThan(100);
-    expect(second.results.length).toBeGreaterThan(10);
-    expect(turns).toBeGreaterThan(3);
     native.pumpClose(handle);
     native.pumpClose(second.handle);
     closeAll([...flood, ...other]);
@@ -81,8 +77,8 @@ describe('sharing the loop', () => {
     const ends = pair();
     let waited = Number.POSITIVE_INFINITY;
     const { handle } = pump(ends[1], {
-      spinUs: 500_000,
-      budgetUs: 1_000_000,
+      spinUs: 5_000_000,
+      budgetUs: 10_000_000,
       onReceive: () => {
         const start = performance.now();
         setImmediate(() => {
@@ -92,7 +88,7 @@ describe('sharing the loop', () => {
     });
     sendText(ends[0], 'a');
     await until(() => waited < Number.POSITIVE_INFINITY);
-    expect(waited).toBeLessThan(250);
+    expect(waited).toBeLessThan(2500);
     native.pumpClose(handle);
     closeAll(ends);
   });

@@ -5,7 +5,7 @@ import { loadNative } from '../../src/native/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { fields, type RawClient, rawMessage } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
-import { comes } from './held-device.ts';
+import { waits } from './held-device.ts';
 import { getState, setState } from './migration-driver.ts';
 import { testServers } from './test-servers.ts';
 import { until } from './until.ts';
@@ -101,7 +101,7 @@ describe('a reset by Initiate FLR', () => {
     expect([device.resets, await valueAt(main)]).toEqual([0, 99]);
   });
 
-  it('comes by REGION_WRITE_MULTI as well, after the last of its writes', async () => {
+  it('waits by REGION_WRITE_MULTI as well, after the last of its writes', async () => {
     const { device, main } = await started();
     const one = (offset: bigint, region: number, count: number, data: bigint) =>
       fields(offset, region, count, data);
@@ -142,7 +142,7 @@ describe('a reset by Initiate FLR', () => {
     await setState(control, STOP);
     expect((await main.request(WRITE, config(0x3cn, 0x0b))).error).toBe(0);
     const id = main.post(WRITE, flr);
-    expect(await comes(main, id)).toBe(false);
+    expect(await waits(main, id)).toBe(true);
     expect(device.resets).toBe(0);
     await setState(control, RUNNING);
     expect((await main.reply(id)).error).toBe(0);
@@ -153,7 +153,7 @@ describe('a reset by Initiate FLR', () => {
     const { device, main, control } = await started();
     await setState(control, STOP);
     const id = main.post(MULTI, Buffer.concat([fields(1n), fields(DEVICE_CONTROL, 7, 2, BigInt(FLR))]));
-    expect(await comes(main, id)).toBe(false);
+    expect(await waits(main, id)).toBe(true);
     await setState(control, RUNNING);
     expect((await main.reply(id)).error).toBe(0);
     expect(device.resets).toBe(1);

@@ -26,14 +26,15 @@ export const write = (value: number, offset = 0n): Buffer => fields(offset, 0, 4
 /** The payload of a REGION_READ of BAR 0. */
 export const read = fields(0n, 0, 4);
 
-/** Whether the reply with this id comes while a hold lasts. */
-export function comes(client: RawClient, id: number): Promise<boolean> {
-  return client.receives((message) => message.id === id, 25);
+/** Whether the reply with this id stays away while a hold lasts. */
+export async function waits(client: RawClient, id: number): Promise<boolean> {
+  return !(await client.receives((message) => message.id === id, 25));
 }
 
-/** Whether this command is answered while a hold lasts. */
+/** Whether this command is answered, however slow the machine is. */
 export function isServed(client: RawClient, command: number, payload: Buffer): Promise<boolean> {
-  return comes(client, client.post(command, payload));
+  const id = client.post(command, payload);
+  return client.receives((message) => message.id === id, 10_000);
 }
 
 /** The first register in a reply to a read. */

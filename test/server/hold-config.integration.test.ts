@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { MigrationState } from '../../src/states/index.ts';
 import { fields } from '../helpers/raw-client.ts';
 import { TestDevice } from '../helpers/test-device.ts';
-import { comes, isServed, read, valueIn } from './held-device.ts';
+import { isServed, read, valueIn, waits } from './held-device.ts';
 import { loadState, saveState, setState } from './migration-driver.ts';
 import { testServers } from './test-servers.ts';
 
@@ -29,9 +29,9 @@ describe('the configuration space of a held device', () => {
     const { main, control } = await world(new TestDevice());
     await saveState(control);
     const id = main.post(9, configRead);
-    expect(await comes(main, id)).toBe(false);
+    expect(await waits(main, id)).toBe(true);
     await setState(control, STOP);
-    expect(await comes(main, id)).toBe(false);
+    expect(await waits(main, id)).toBe(true);
     await setState(control, RUNNING);
     expect(await main.reply(id)).toMatchObject({ error: 0 });
   });
@@ -42,11 +42,11 @@ describe('the configuration space of a held device', () => {
     const state = await saveState(source.control);
     await setState(control, RESUMING);
     const early = main.post(10, configWrite(5));
-    expect(await comes(main, early)).toBe(false);
+    expect(await waits(main, early)).toBe(true);
     await loadState(control, state);
     await setState(control, STOP);
-    // What was parked stays in its place, whatever comes after it.
-    expect(await comes(main, early)).toBe(false);
+    // What was parked stays in its place, whatever waits after it.
+    expect(await waits(main, early)).toBe(true);
     await setState(control, RUNNING);
     expect(await main.reply(early)).toMatchObject({ error: 0 });
   });
@@ -57,7 +57,7 @@ describe('the configuration space of a held device', () => {
     await loadState(control, await saveState(source.control));
     await setState(control, STOP);
     expect(await main.request(10, configWrite(6))).toMatchObject({ error: 0 });
-    expect(await isServed(main, 9, read)).toBe(false);
+    expect(await waits(main, main.post(9, read))).toBe(true);
   });
 
   it('is answered in STOP again after a reset, for then the state is here', async () => {

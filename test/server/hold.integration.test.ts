@@ -6,7 +6,7 @@ import { fields } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
 import { TestDevice } from '../helpers/test-device.ts';
 import { readRegister } from './dma-device.ts';
-import { comes, isServed, Recorder, read, valueIn, write } from './held-device.ts';
+import { isServed, Recorder, read, valueIn, waits, write } from './held-device.ts';
 import { getState, loadState, postState, readData, saveState, setState } from './migration-driver.ts';
 import { ScriptedMigration } from './scripted-migration.ts';
 import { testServers } from './test-servers.ts';
@@ -68,7 +68,7 @@ describe('what a VMM does while its device is held', () => {
     await setState(control, STOP);
     const access = main.post(9, read);
     const info = main.post(4, fields(16, 0, 0, 0));
-    expect(await comes(main, info)).toBe(false);
+    expect(await waits(main, info)).toBe(true);
     await setState(control, RUNNING);
     expect((await main.next()).id).toBe(access);
     expect((await main.next()).id).toBe(info);
@@ -97,7 +97,7 @@ describe('a hold', () => {
       const id = main.post(9, read);
       for (const state of states) {
         expect(await setState(control, state)).toBe(0);
-        expect(await comes(main, id)).toBe(false);
+        expect(await waits(main, id)).toBe(true);
       }
       expect(await setState(control, end)).toBe(0);
       expect(await main.reply(id)).toMatchObject({ error: 0 });
@@ -114,7 +114,7 @@ describe('a hold', () => {
     expect(await getState(control)).toBe(RUNNING);
     const id = main.post(9, read);
     server.device.interrupts.raise(1);
-    expect(await comes(main, id)).toBe(false);
+    expect(await waits(main, id)).toBe(true);
     expect(native.eventfdRead(eventfd)).toBeLessThan(0);
     expect(await setState(control, RUNNING)).toBe(0);
     expect(await main.reply(id)).toMatchObject({ error: 0 });
@@ -128,7 +128,7 @@ describe('a hold', () => {
     await control.request(13);
     expect(await setState(control, 8)).toBe(EINVAL);
     expect(await setState(control, 0)).toBe(EINVAL);
-    expect(await isServed(main, 9, read)).toBe(false);
+    expect(await waits(main, main.post(9, read))).toBe(true);
   });
 
   it('begins when a controller moves a device on that its VMM has left stopped', async () => {
@@ -140,7 +140,7 @@ describe('a hold', () => {
     expect(await setState(control, STOP_COPY)).toBe(0);
     const next = await served.main();
     const id = next.post(9, read);
-    expect(await comes(next, id)).toBe(false);
+    expect(await waits(next, id)).toBe(true);
     expect(await setState(control, RUNNING)).toBe(0);
     expect(await next.reply(id)).toMatchObject({ error: 0 });
   });
@@ -148,14 +148,14 @@ describe('a hold', () => {
   it('tells its length, the longest, and how many there were', async () => {
     const { control, server } = await world(new TestDevice());
     await setState(control, STOP);
-    await settle(30);
+    await settle(300);
     expect(server.hold.report()).toMatchObject({ active: true, count: 1 });
     await setState(control, RUNNING);
     await setState(control, STOP);
     await setState(control, RUNNING);
     const { lengthMs, longestMs, ...rest } = server.hold.report();
     expect(rest).toEqual({ active: false, count: 2, expired: false, droppedWrites: 0 });
-    expect(longestMs).toBeGreaterThanOrEqual(29);
+    expect(longestMs).toBeGreaterThanOrEqual(299);
     expect(lengthMs).toBeLessThan(longestMs);
   });
 });
@@ -194,7 +194,7 @@ describe('a device that is slow or fails on the way', () => {
     const { device, main, control } = await world(new Scripted());
     await setState(control, STOP);
     const id = main.post(9, read);
-    expect(await comes(main, id)).toBe(false);
+    expect(await waits(main, id)).toBe(true);
     device.script.outcomes = ['ok', 'ok', 'fail'];
     expect(await setState(control, PRE_COPY)).toBe(EPROTO);
     expect(await getState(control)).toBe(RUNNING);
@@ -211,7 +211,7 @@ describe('a device that is slow or fails on the way', () => {
     expect(performance.now() - start).toBeGreaterThanOrEqual(55);
     expect(await getState(control)).toBe(RUNNING_P2P);
     expect(await setState(control, STOP)).toBe(EBUSY);
-    expect(await comes(main, id)).toBe(false);
+    expect(await waits(main, id)).toBe(true);
     device.script.settle('ok');
     expect(await main.reply(id)).toMatchObject({ error: 0 });
     expect(await getState(control)).toBe(RUNNING);
@@ -222,7 +222,7 @@ describe('a device that is slow or fails on the way', () => {
     device.script.outcomes = ['wait'];
     const change = postState(control, STOP);
     const after = control.post(9, fields(0n, CONFIG, 4));
-    expect(await comes(control, after)).toBe(false);
+    expect(await waits(control, after)).toBe(true);
     expect(await readRegister(main, 0)).toBe(0x600df00d);
     expect(await getState(await served.control())).toBe(RUNNING);
     device.script.settle('ok');

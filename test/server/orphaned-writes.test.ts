@@ -3,7 +3,7 @@ import { MigrationState } from '../../src/states/index.ts';
 import { fields } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
 import { readRegister } from './dma-device.ts';
-import { comes, Recorder, read, write } from './held-device.ts';
+import { Recorder, read, waits, write } from './held-device.ts';
 import { setState } from './migration-driver.ts';
 import { testServers } from './test-servers.ts';
 import { until } from './until.ts';
@@ -65,7 +65,7 @@ describe('what a VMM wrote before it went away', () => {
     device.start();
     const reset = main.post(13);
     main.post(10, write(2), POSTED);
-    expect(await comes(main, reset)).toBe(false);
+    expect(await waits(main, reset)).toBe(true);
     main.close();
     await until(() => server.main === null);
     expect(device.written).toEqual([1]);

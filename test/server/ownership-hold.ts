@@ -12,7 +12,12 @@ const { EBUSY } = Errno;
 
 /** Whether a register read of the VMM waits. */
 async function isHeld(world: World): Promise<boolean> {
-  return !(await world.answers(await world.vmm()));
+  return !(await world.answers(await world.vmm(), 25));
+}
+
+/** Whether a register read of the VMM is answered, however slow the machine is. */
+async function isServed(world: World): Promise<boolean> {
+  return world.answers(await world.vmm(), 10_000);
 }
 
 async function held(world: World, event: () => Promise<unknown>): Promise<void> {
@@ -52,7 +57,7 @@ export const hold: Flow = {
     'begins',
     async (world) => {
       await world.set(PRE_COPY);
-      expect(await isHeld(world)).toBe(false);
+      expect(await isServed(world)).toBe(true);
       await world.set(STOP);
       expect(await isHeld(world)).toBe(true);
     },
@@ -69,7 +74,7 @@ export const hold: Flow = {
     async (world) => {
       await world.set(STOP);
       await world.set(RUNNING);
-      expect(await isHeld(world)).toBe(false);
+      expect(await isServed(world)).toBe(true);
       expect(world.server.hold.active).toBe(false);
     },
   ],
@@ -79,7 +84,7 @@ export const hold: Flow = {
       const other = await another(world);
       await other.loadFrom(world);
       await other.set(RUNNING);
-      expect(await isHeld(other)).toBe(false);
+      expect(await isServed(other)).toBe(true);
       expect(await isHeld(world)).toBe(true);
     },
   ],

@@ -149,10 +149,10 @@ export class World {
     return Math.max(0, native.eventfdRead(this.eventfd));
   }
 
-  /** Whether a register read is answered now. */
-  async answers(client: RawClient): Promise<boolean> {
+  /** Whether a register read is answered within `ms`. */
+  async answers(client: RawClient, ms: number): Promise<boolean> {
     const id = client.post(9, fields(0n, 0, 4));
-    return client.receives((message) => message.id === id, 25);
+    return client.receives((message) => message.id === id, ms);
   }
 
   /** Posts a change of the state by the controller. */

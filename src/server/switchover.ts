@@ -17,7 +17,12 @@ export interface Shield {
 /** As many DMA_WRITE messages are on the way at once. */
 const LANES = 32;
 /** Bytes of a page. */
-const PAGE = 4096n;
+const PAGE = 4096;
+/**
+ * Pages that one message touches at most: it has all bytes between the first and the last, and is still one message
+ * (MessageDmaPort cuts at 32 KiB).
+ */
+const SPAN = 8;
 
 /**
  * What a device does for a VMM that moves the guest's memory by itself and knows nothing of the device, as QEMU does: its
@@ -76,35 +81,43 @@ export class Switchover<Party extends object> {
   }
 
   /**
-   * Writes the first byte of each page of the DMA log to where it is, by message: a VMM that logs only its own writes
-   * logs that. Only while neither the guest nor the device runs: otherwise a write of theirs could be undone. Returns how
-   * many pages that were. @throws ServerError when DMA is not logged; rejects with what the VMM refuses.
+   * Writes the first byte at least of each page of the DMA log to where it is, by message: a VMM that logs only its own writes
+   * logs that. Pages that lie side by side take one message. Only while neither the guest nor the device runs: otherwise a
+   * write of theirs could be undone. Returns how many pages that were. @throws ServerError when DMA is not logged; rejects
+   * with what the VMM refuses.
    */
   async touch(): Promise<number> {
     if (this.#memory.dirtyLog.pageSize === null)
       throw new ServerError('ERR_WRONG_STATE', 'DMA is not logged');
-    const pages = this.#writtenPages();
+    const spans = this.#writtenSpans();
     let next = 0;
     const lane = async (): Promise<void> => {
-      for (let page = pages[next++]; page !== undefined; page = pages[next++]) await this.#rewrite(page);
+      for (let span = spans[next++]; span !== undefined; span = spans[next++]) await this.#rewrite(span);
     };
-    await Promise.all(Array.from({ length: Math.min(LANES, pages.length) }, lane));
-    return pages.length;
+    await Promise.all(Array.from({ length: Math.min(LANES, spans.length) }, lane));
+    return spans.reduce((sum, { pages }) => sum + pages, 0);
   }
 
   /** Pages that have gone, or that only messages reach, are the VMM's business alone. */
-  #writtenPages(): readonly bigint[] {
-    const pages: bigint[] = [];
+  #writtenSpans(): readonly PageSpan[] {
+    const spans: { readonly address: bigint; pages: number }[] = [];
     this.#memory.dirtyLog.forEachRun((iova, length) => {
-      for (let at = iova; at < iova + length; at += PAGE) if (this.#isMapped(at)) pages.push(at);
+      for (let at = iova; at < iova + length; at += BigInt(PAGE)) {
+        if (!this.#isMapped(at, 1)) continue;
+        const last = spans.at(-1);
+        const follows = last !== undefined && last.address + BigInt(last.pages * PAGE) === at;
+        if (follows && last.pages < SPAN && this.#isMapped(at - BigInt(PAGE), PAGE)) last.pages += 1;
+        else spans.push({ address: at, pages: 1 });
+      }
     });
-    return pages;
+    return spans;
   }
 
-  #isMapped(page: bigint): boolean {
+  #isMapped(iova: bigint, length: number): boolean {
     try {
       return (
-        this.#memory.reach(page, 1, 'write') === 'direct' && this.#memory.reach(page, 1, 'read') === 'direct'
+        this.#memory.reach(iova, length, 'write') === 'direct' &&
+        this.#memory.reach(iova, length, 'read') === 'direct'
       );
     } catch (error) {
       if (error instanceof DmaError) return false;
@@ -112,11 +125,17 @@ export class Switchover<Party extends object> {
     }
   }
 
-  async #rewrite(page: bigint): Promise<void> {
-    const byte = new Uint8Array(1);
-    this.#memory.readSync(page, byte);
+  async #rewrite({ address, pages }: PageSpan): Promise<void> {
+    const bytes = new Uint8Array((pages - 1) * PAGE + 1);
+    this.#memory.readSync(address, bytes);
     const { port } = this.#memory;
     if (port === null) throw new ServerError('ERR_DMA_FAILED', 'no VMM is connected');
-    await port.write(page, byte);
+    await port.write(address, bytes);
   }
+}
+
+/** Pages that lie side by side. */
+interface PageSpan {
+  readonly address: bigint;
+  readonly pages: number;
 }

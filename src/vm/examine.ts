@@ -1,7 +1,7 @@
 import { type Attached, countAnonymous, readAttached } from './machine/attached.ts';
 import { type Ecam, findEcam } from './machine/ecam.ts';
 import { type Machine, readMachine } from './machine/machine.ts';
-import { carryOut, read, save, type VmSequence } from './step.ts';
+import { read, save, type VmSequence } from './step.ts';
 import { VmError } from './vm-error.ts';
 
 /** Which side of a migration a VM is to be. */
@@ -154,7 +154,7 @@ function* tryMonitor(): VmSequence<Reach> {
   }
 }
 
-/** Connects to the gdb stub; a machine that waits has nothing to be read yet. */
+/** Connects to the gdb stub, and stays connected: that is not to be waited for later. What waits has nothing to be read yet. */
 function* tryStub(): VmSequence<Reach> {
   try {
     yield* read(0n, 1);
@@ -162,7 +162,5 @@ function* tryStub(): VmSequence<Reach> {
   } catch (error) {
     if (!(error instanceof VmError)) throw error;
     return { ecam: null, reasons: error.code === 'ERR_VM_COMMAND' ? [] : [error.message] };
-  } finally {
-    yield* carryOut({ do: 'detach' });
   }
 }

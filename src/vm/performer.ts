@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DeviceClient, SwitchoverStatus } from '../client/index.ts';
@@ -10,6 +10,7 @@ import {
   type PhysicalRange,
   type PhysicalWrite,
   type SwitchoverOf,
+  type VmOutcome,
   type VmReply,
   type VmSequence,
   type VmStep,
@@ -72,9 +73,27 @@ export class VmPerformer {
           bytes: await this.#client(step.device).read(RegionIndex.CONFIG, 0, CONFIG_BYTES),
         };
       case 'pause':
-        await sleep(step.ms);
-        return DONE;
+        return { kind: 'paused', ms: await this.#pause(step.ms, step.event) };
+      case 'together':
+        return {
+          kind: 'outcomes',
+          outcomes: await Promise.all(step.steps.map((each) => this.#outcome(each))),
+        };
     }
+  }
+
+  async #outcome(step: VmStep): Promise<VmOutcome> {
+    try {
+      return { is: 'reply', reply: await this.perform(step) };
+    } catch (error) {
+      return { is: 'failure', error };
+    }
+  }
+
+  async #pause(ms: number, event: string | null): Promise<number> {
+    const started = performance.now();
+    await (event === null ? sleep(ms) : this.#options.monitor.next(event, ms));
+    return performance.now() - started;
   }
 
   /** Lets go of the gdb stub. Idempotent. */
@@ -82,16 +101,19 @@ export class VmPerformer {
     await this.#detach();
   }
 
-  /** QEMU writes a file; who else could read it has no way into its directory. */
+  /**
+   * QEMU writes a file; who else could read it has no way into its directory. It is small and was written just now: to read
+   * it here takes less than to have another thread do it.
+   */
   async #save({ address, length }: PhysicalRange): Promise<Uint8Array> {
     const { monitor, folder } = this.#options;
     this.#saved += 1;
     const filename = join(folder, `memory-${this.#saved}`);
     try {
       await monitor.execute('pmemsave', { val: Number(address), size: length, filename });
-      return await readFile(filename);
+      return readFileSync(filename);
     } finally {
-      await rm(filename, { force: true });
+      rmSync(filename, { force: true });
     }
   }
 

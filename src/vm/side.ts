@@ -110,11 +110,12 @@ async function open(side: VmSide, options: VmSideOptions): Promise<Opened> {
   const clients: DeviceClient[] = [];
   const monitor = await QmpClient.connect(monitorPath, { timeoutMs });
   let folder: PrivateFolder | null = null;
+  let performer: VmPerformer | null = null;
   try {
     for (const { path } of devices)
       clients.push(await DeviceClient.connect(findControlSocket(resolve(path)), { timeoutMs }));
     folder = await makeFolder(monitorPath, options.scratch ?? null);
-    const performer = new VmPerformer({ monitor, gdbPath, clients, folder: folder.path, timeoutMs });
+    performer = new VmPerformer({ monitor, gdbPath, clients, folder: folder.path, timeoutMs });
     const examined = await performer.run(
       examine(
         side,
@@ -125,6 +126,7 @@ async function open(side: VmSide, options: VmSideOptions): Promise<Opened> {
     requireNone(side, monitorPath, [...examined.reasons, ...reasons]);
     return { monitor, clients, folder, performer, examined, timeoutMs, notes };
   } catch (error) {
+    await performer?.close();
     monitor.close();
     for (const client of clients) client.close();
     await folder?.remove();

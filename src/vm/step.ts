@@ -32,8 +32,10 @@ export type VmStep =
   /** The servers of devices, by their numbers. All at once. */
   | { readonly do: 'switchover'; readonly requests: readonly SwitchoverOf[] }
   | { readonly do: 'configuration'; readonly device: number }
-  /** Let so many milliseconds pass. */
-  | { readonly do: 'pause'; readonly ms: number };
+  /** Let so many milliseconds pass; or fewer, when the monitor tells of this event, or has since that was last waited for. */
+  | { readonly do: 'pause'; readonly ms: number; readonly event: string | null }
+  /** Several of these, all at once. */
+  | { readonly do: 'together'; readonly steps: readonly VmStep[] };
 
 /** What came of a step that succeeded. One that failed is thrown into the sequence. */
 export type VmReply =
@@ -41,7 +43,15 @@ export type VmReply =
   | { readonly kind: 'value'; readonly value: unknown }
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   | { readonly kind: 'pieces'; readonly pieces: readonly Uint8Array[] }
-  | { readonly kind: 'statuses'; readonly statuses: readonly SwitchoverStatus[] };
+  | { readonly kind: 'statuses'; readonly statuses: readonly SwitchoverStatus[] }
+  /** How long it was, in milliseconds. */
+  | { readonly kind: 'paused'; readonly ms: number }
+  | { readonly kind: 'outcomes'; readonly outcomes: readonly VmOutcome[] };
+
+/** What came of one of several steps. */
+export type VmOutcome =
+  | { readonly is: 'reply'; readonly reply: VmReply }
+  | { readonly is: 'failure'; readonly error: unknown };
 
 /** A part of a sequence: yields steps, is given replies, returns a T. It knows no sockets, clocks or files. */
 export type VmSequence<T> = Generator<VmStep, T, VmReply>;
@@ -98,18 +108,6 @@ export function* carryOut(step: VmStep): VmSequence<void> {
   yield* perform(step, 'done');
 }
 
-/** How often something that is waited for is looked at, in milliseconds. */
-const PERIOD_MS = 2;
-
-/** Looks until `look` gives something else than null, for so many milliseconds at most; then null. */
-export function* until<T>(ms: number, look: () => VmSequence<T | null>): VmSequence<T | null> {
-  for (let left = ms; ; left -= PERIOD_MS) {
-    const found = yield* look();
-    if (found !== null || left <= 0) return found;
-    yield* carryOut({ do: 'pause', ms: PERIOD_MS });
-  }
-}
-
 /** Carries out a sequence, step by step; a step that fails is thrown into it. */
 export async function conductVm<T>(
   sequence: VmSequence<T>,
@@ -129,7 +127,8 @@ export async function conductVm<T>(
   return turn.value;
 }
 
-function* perform<K extends VmReply['kind']>(
+/** Carries out a step that is answered with `kind`. */
+export function* perform<K extends VmReply['kind']>(
   step: VmStep,
   kind: K,
 ): VmSequence<Extract<VmReply, { kind: K }>> {

@@ -45,13 +45,13 @@ afterEach(() => {
   for (const client of clients.splice(0)) client.close();
 });
 
-/** A device with a VMM that has given it an INTx eventfd and two pages of memory, and a controller. */
-async function line() {
+/** A device with a VMM that has given it an INTx eventfd and a few pages of memory, and a controller. */
+async function line(pages = 4) {
   const made = await world(new Line());
   const eventfd = native.eventfd(0);
-  const guest = native.memfd('guest', 4 * PAGE, true);
+  const guest = native.memfd('guest', pages * PAGE, true);
   await made.main.request(8, fields(20, 0x24, 0, 0, 1), [eventfd]);
-  await made.main.request(2, fields(32, 3, 0n, BASE, BigInt(4 * PAGE)), [guest]);
+  await made.main.request(2, fields(32, 3, 0n, BASE, BigInt(pages * PAGE)), [guest]);
   const control = await DeviceClient.connect(made.served.controlPath);
   clients.push(control);
   const signals = (): number => {
@@ -162,6 +162,27 @@ describe('pages that are touched', () => {
       [Number(BASE) + 2 * PAGE, [7]],
     ]);
     expect(server.memory.dirtyLog.pageSize).toBe(BigInt(PAGE));
+  });
+
+  it('take one message for up to 8 that lie side by side', async () => {
+    const { device, controller, main } = await line(16);
+    await controller.startDmaLogging(BigInt(PAGE), []);
+    for (let page = 0; page < 10; page += 1)
+      await device.put(BASE + BigInt(page * PAGE), Uint8Array.of(page + 1));
+    await controller.setMigrationState(STOP_COPY);
+    const touching = controller.switchover({ do: 'TOUCH' });
+    const seen: [number, number, number | undefined][] = [];
+    for (let i = 0; i < 2; i += 1) {
+      const message = await main.next(isCommand);
+      const { address, data } = dmaOf(message);
+      seen.push([address, data.length, data.at(-1)]);
+      await answerDma(main, new Uint8Array(Number(BASE) + 16 * PAGE), message);
+    }
+    expect(await touching).toMatchObject({ pages: 10 });
+    expect(seen.sort(([a], [b]) => a - b)).toEqual([
+      [Number(BASE), 7 * PAGE + 1, 8],
+      [Number(BASE) + 8 * PAGE, PAGE + 1, 10],
+    ]);
   });
 
   it('are refused while the device runs, and without a log', async () => {

@@ -1,5 +1,5 @@
 import type { SwitchoverRequest, SwitchoverStatus } from '../../src/client/index.ts';
-import type { VmReply, VmSequence, VmStep } from '../../src/vm/step.ts';
+import type { VmOutcome, VmReply, VmSequence, VmStep } from '../../src/vm/step.ts';
 import { VmError } from '../../src/vm/vm-error.ts';
 
 /** What a fake QEMU answers to a command; a function is asked each time, an Error is thrown. */
@@ -65,7 +65,17 @@ export class FakeVm {
         this.detached += 1;
         return { kind: 'done' };
       case 'pause':
-        return { kind: 'done' };
+        return { kind: 'paused', ms: step.ms };
+      case 'together':
+        return { kind: 'outcomes', outcomes: step.steps.map((each) => this.#outcome(each)) };
+    }
+  }
+
+  #outcome(step: VmStep): VmOutcome {
+    try {
+      return { is: 'reply', reply: this.#perform(step) };
+    } catch (error) {
+      return { is: 'failure', error };
     }
   }
 

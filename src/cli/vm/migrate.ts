@@ -56,9 +56,12 @@ Examples:
   ferry vm migrate --qmp a.qmp disk.sock nic.sock --to tcp:far.example:4711 --tls-cert a.pem --tls-key a.key --tls-ca ca.pem
 ${EXIT_CODES_HELP}`;
 
-/** When nothing is said, a blackout of 100 ms is aimed at; after so many rounds in vain, what the engine does. */
-const AIM = 100;
-const ROUNDS_TO_AIM = 3;
+/**
+ * When nothing is said, a blackout of 100 ms is aimed at: this is for what is left to move, and QEMU's own part takes about
+ * as long. After so many rounds in vain, what the engine does.
+ */
+const AIM = 60;
+const ROUNDS_TO_AIM = 5;
 const GROUP_SIZE = 16;
 /** Stopping a VM, and reading what its VMM keeps, is one hook of the engine, in milliseconds. */
 const HOOK_TIMEOUT = 15_000;
@@ -75,7 +78,7 @@ export function vmMigrateCommand(): Command {
     .option('--bandwidth <bytes>', 'bytes per second at most, such as 100M', parseBytes)
     .option(
       '--downtime-limit <ms>',
-      'how long the VM may stand still (default: 100, after 3 rounds 300)',
+      'how long the VM may stand still (default: 60, after 5 rounds 300)',
       wholeNumber(1),
     )
     .option('--max-iterations <number>', 'rounds of pre-copy at most (default: 30)', wholeNumber(1))

@@ -1,6 +1,8 @@
 import { member, textIn } from '../json.ts';
-import { qmp, until, type VmSequence } from '../step.ts';
+import { qmp, type VmSequence } from '../step.ts';
+import { both } from '../together.ts';
 import { VmError } from '../vm-error.ts';
+import { untilMigration } from '../waiting.ts';
 
 /** Has a QEMU that was started with `-incoming defer` wait for the VM, which is not to run by itself when it is there. */
 export function* startIncoming(path: string): VmSequence<void> {
@@ -12,15 +14,14 @@ export function* startIncoming(path: string): VmSequence<void> {
 
 /** Waits until the VM is there, and stopped. */
 export function* awaitLoaded(timeoutMs: number): VmSequence<void> {
-  const loaded = yield* until(timeoutMs, function* () {
-    const answer = yield* qmp('query-migrate');
+  const loaded = yield* untilMigration(timeoutMs, function* () {
+    const [answer, vm] = yield* both(qmp('query-migrate'), qmp('query-status'));
     const status = textIn(answer, 'status') ?? 'none';
     if (status === 'failed' || status === 'cancelled') {
       const reason = textIn(answer, 'error-desc') ?? 'it gave no reason';
       throw new VmError('ERR_VM_MIGRATION', `QEMU could not take the VM: ${reason}`);
     }
     if (status !== 'completed') return null;
-    const vm = yield* qmp('query-status');
     if (member(vm, 'running') === true)
       throw new VmError('ERR_VM_MIGRATION', 'the VM runs before it was told to');
     return member(vm, 'status') === 'inmigrate' ? null : true;
@@ -28,11 +29,9 @@ export function* awaitLoaded(timeoutMs: number): VmSequence<void> {
   if (loaded === null) throw new VmError('ERR_VM_TIMEOUT', `QEMU did not load the VM in ${timeoutMs} ms`);
 }
 
-/** Has the VM run. */
+/** Has the VM run. One that runs already goes on. */
 export function* runVm(): VmSequence<void> {
-  const runs = function* (): VmSequence<boolean> {
-    return member(yield* qmp('query-status'), 'running') === true;
-  };
-  if (!(yield* runs())) yield* qmp('cont');
-  if (!(yield* runs())) throw new VmError('ERR_VM_COMMAND', 'the VM does not run although it was told to');
+  yield* qmp('cont');
+  if (member(yield* qmp('query-status'), 'running') !== true)
+    throw new VmError('ERR_VM_COMMAND', 'the VM does not run although it was told to');
 }

@@ -1,10 +1,11 @@
 import { ecamAddress, findEcam, type Peek } from '../machine/ecam.ts';
-import { CONFIG_BYTES } from '../performer.ts';
 import type { DeviceRecord, VmRecord } from '../record.ts';
 import { msixTableOf } from '../registers.ts';
 import { carryOut, read, readAll, type VmSequence, writeAll } from '../step.ts';
+import { all } from '../together.ts';
 import { VmError } from '../vm-error.ts';
 import { type ReplayWrite, replayList } from './replay-list.ts';
+import { setupSpans } from './setup-spans.ts';
 
 /** What {@link replay} has done. */
 export interface Replayed {
@@ -19,7 +20,7 @@ export interface Replayed {
 export function* replay(record: VmRecord): VmSequence<Replayed> {
   yield* requireSameEcam(record);
   const places = record.devices.map((device) => ecamAddress(record.ecam, device));
-  const own = yield* readAll(places.map((address) => ({ address, length: CONFIG_BYTES })));
+  const own = yield* all(record.devices.map(({ config }, i) => readOwn(places[i] ?? 0n, config)));
   const writes = record.devices.flatMap((device, i) =>
     placed(own[i] ?? new Uint8Array(0), device, places[i] ?? 0n),
   );
@@ -46,6 +47,20 @@ function* requireSameEcam({ ecam, hostBridge }: VmRecord): VmSequence<void> {
     'ERR_VM_REPLAY',
     `configuration space is not at ${where} at the destination, as it was at the source`,
   );
+}
+
+/**
+ * What of a configuration space tells which device it is, and what is set up in it; the rest is as at the source. Each word
+ * that is read through QEMU may take a round trip to the device's server.
+ */
+function* readOwn(at: bigint, wanted: Uint8Array): VmSequence<Uint8Array> {
+  const spans = setupSpans(wanted);
+  const pieces = yield* readAll(
+    spans.map(({ offset, length }) => ({ address: at + BigInt(offset), length })),
+  );
+  const own = Uint8Array.from(wanted);
+  for (const [i, { offset }] of spans.entries()) own.set(pieces[i] ?? [], offset);
+  return own;
 }
 
 /** A write, and whose register it is. */

@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { EndInspection, MigrationEnd, MigrationHooks } from '../../engine/index.ts';
 import { MigrationState } from '../../states/index.ts';
+import { BufferPool } from '../buffer-pool.ts';
 import { textIn } from '../json.ts';
 import type { VmPerformer } from '../performer.ts';
 import { decodeRecord, type VmRecord } from '../record.ts';
@@ -35,6 +36,7 @@ export class VmTarget implements MigrationEnd {
   readonly name: string;
   readonly #options: VmTargetOptions;
   readonly #frames: FrameReader;
+  readonly #pool = new BufferPool();
   #state: MigrationState | null = null;
   #socket: Socket | null = null;
   /** QEMU has closed its end. */
@@ -157,7 +159,16 @@ export class VmTarget implements MigrationEnd {
     if (this.#state !== RESUMING) throw new VmError('ERR_VM_MIGRATION', 'QEMU does not wait for a VM');
     this.#broken ??= this.#hungUp;
     this.#socket ??= this.#connect();
-    if (this.#broken === null) this.#socket.write(piece.slice());
+    if (this.#broken === null) this.#copyTo(this.#socket, piece);
+  }
+
+  #copyTo(socket: Socket, piece: Uint8Array): void {
+    for (let at = 0; at < piece.length; at += this.#pool.size) {
+      const part = piece.subarray(at, at + this.#pool.size);
+      const buffer = this.#pool.take();
+      buffer.set(part);
+      socket.write(buffer.subarray(0, part.length), () => this.#pool.give(buffer));
+    }
   }
 
   #drained(socket: Socket): Promise<void> {

@@ -1,4 +1,5 @@
 import type { VmSequence } from '../step.ts';
+import { both } from '../together.ts';
 import type { PciAddress } from './attached.ts';
 
 /**
@@ -24,8 +25,7 @@ export type Peek = (address: bigint, length: number) => VmSequence<Uint8Array | 
 /** Finds it: the host bridge has to be there, and has to say that it is there. Null: nowhere. */
 export function* findEcam(peek: Peek, candidates: readonly bigint[] = CANDIDATES): VmSequence<Ecam | null> {
   for (const base of candidates) {
-    const identity = yield* peek(base, 4);
-    const pointer = yield* peek(base + PCIEXBAR_AT, 8);
+    const [identity, pointer] = yield* both(peek(base, 4), peek(base + PCIEXBAR_AT, 8));
     if (identity === null || pointer === null) continue;
     const hostBridge = new DataView(identity.buffer, identity.byteOffset).getUint32(0, true);
     const told = new DataView(pointer.buffer, pointer.byteOffset).getBigUint64(0, true);

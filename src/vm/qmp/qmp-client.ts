@@ -13,6 +13,8 @@ export interface QmpOptions {
 export interface QmpEvent {
   readonly name: string;
   readonly data: unknown;
+  /** When it happened, in milliseconds since 1970 by the clock of QEMU's host; null when it does not say. */
+  readonly atMs: number | null;
 }
 
 /** Who waits for an answer. */
@@ -35,6 +37,11 @@ export class QmpClient {
   #ended: VmError | null = null;
   /** Told of each event. */
   onEvent: (event: QmpEvent) => void = () => {};
+  /** When each event happened last. */
+  readonly #times = new Map<string, number>();
+  /** Events that have come since somebody waited for one of that name. */
+  readonly #unseen = new Set<string>();
+  #awaited: { readonly event: string; readonly done: () => void } | null = null;
 
   private constructor(path: string, socket: Socket, { timeoutMs }: QmpOptions) {
     this.path = path;
@@ -64,6 +71,11 @@ export class QmpClient {
     return this.#ended;
   }
 
+  /** When an event of that name happened last (see {@link QmpEvent}); null: none has, or it did not say. */
+  timeOf(event: string): number | null {
+    return this.#times.get(event) ?? null;
+  }
+
   /** Executes a command; what it returns. Rejects with VmError, ERR_VM_COMMAND with the reason of QEMU. */
   execute(command: string, args: object | null = null, timeoutMs = this.#timeoutMs): Promise<unknown> {
     if (this.#ended !== null) return Promise.reject(this.#ended);
@@ -75,6 +87,24 @@ export class QmpClient {
       }, timeoutMs);
       this.#waiting.set(id, { command, resolve, reject, timer });
       this.#socket.write(encodeCommand(id, command, args));
+    });
+  }
+
+  /**
+   * Until the monitor tells of an event, or has since it was last waited for, or the connection ends; at most so many
+   * milliseconds. For one caller at a time.
+   */
+  next(event: string, ms: number): Promise<void> {
+    if (this.#unseen.delete(event) || this.#ended !== null) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#awaited = null;
+        this.#unseen.delete(event);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      this.#awaited = { event, done };
     });
   }
 
@@ -111,8 +141,15 @@ export class QmpClient {
 
   #take(message: QmpMessage): void {
     if (message.is === 'greeting') this.#greeted?.();
-    else if (message.is === 'event') this.onEvent({ name: message.name, data: message.data });
+    else if (message.is === 'event') this.#heard(message);
     else this.#answer(message);
+  }
+
+  #heard({ name, data, atMs }: QmpEvent): void {
+    if (atMs !== null) this.#times.set(name, atMs);
+    this.#unseen.add(name);
+    if (this.#awaited?.event === name) this.#awaited.done();
+    this.onEvent({ name, data, atMs });
   }
 
   #answer(message: Extract<QmpMessage, { is: 'return' | 'error' }>): void {
@@ -132,6 +169,7 @@ export class QmpClient {
     this.#ended = why;
     this.#socket.destroy();
     this.#greeted?.();
+    this.#awaited?.done();
     for (const { reject, timer } of this.#waiting.values()) {
       clearTimeout(timer);
       reject(why);

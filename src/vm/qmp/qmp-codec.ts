@@ -1,4 +1,4 @@
-import { member, textIn } from '../json.ts';
+import { countIn, member, textIn } from '../json.ts';
 import { VmError } from '../vm-error.ts';
 
 /** No line of a monitor is longer, in bytes: query-pci of a big machine has a few hundred KiB. */
@@ -9,7 +9,13 @@ export type QmpMessage =
   | { readonly is: 'greeting' }
   | { readonly is: 'return'; readonly id: number | null; readonly value: unknown }
   | { readonly is: 'error'; readonly id: number | null; readonly kind: string; readonly text: string }
-  | { readonly is: 'event'; readonly name: string; readonly data: unknown };
+  | {
+      readonly is: 'event';
+      readonly name: string;
+      readonly data: unknown;
+      /** When it happened, in milliseconds since 1970 by the clock of QEMU's host; null when it does not say. */
+      readonly atMs: number | null;
+    };
 
 /** Cuts what a monitor sends into its lines, which are messages. Keeps no more than one line. */
 export class QmpDecoder {
@@ -64,7 +70,12 @@ function parse(line: string): QmpMessage {
   }
   const name = textIn(json, 'event');
   if (name === null) throw strange(`${quoted(line)} is neither an answer nor an event`);
-  return { is: 'event', name, data: member(json, 'data') };
+  return { is: 'event', name, data: member(json, 'data'), atMs: timeIn(member(json, 'timestamp')) };
+}
+
+function timeIn(timestamp: unknown): number | null {
+  const [seconds, microseconds] = [countIn(timestamp, 'seconds'), countIn(timestamp, 'microseconds')];
+  return seconds === null || microseconds === null ? null : seconds * 1000 + microseconds / 1000;
 }
 
 function idOf(json: unknown): number | null {

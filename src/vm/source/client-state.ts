@@ -1,40 +1,98 @@
-import { readPciAddresses } from '../machine/attached.ts';
+import { setupWrites } from '../../engine/index.ts';
+import { FerryError } from '../../errors/index.ts';
+import { type PciAddress, readPciAddresses } from '../machine/attached.ts';
 import { type Ecam, ecamAddress } from '../machine/ecam.ts';
 import { CONFIG_BYTES } from '../performer.ts';
 import type { DeviceRecord, VmRecord } from '../record.ts';
 import { msixTableOf } from '../registers.ts';
-import { type PhysicalRange, saveAll, type VmSequence } from '../step.ts';
+import { configuration, qmp, save, type VmSequence } from '../step.ts';
+import { all, both } from '../together.ts';
 import { VmError } from '../vm-error.ts';
 
 /**
- * What QEMU keeps of the devices, read while the VM stands still and their servers still answer. Each read of configuration
- * space also waits for the posted writes of the guest that went before it.
+ * Of which devices QEMU and the servers, which see all that the guest writes, agree on what is set up in configuration
+ * space. Reading it through QEMU takes a round trip to the server for each word, so it is not done while the VM stands still
+ * if it need not be. The guest may run: then one that it is writing to at this moment is not among them.
  */
-export function* readClientState(ecam: Ecam, ids: readonly string[]): VmSequence<VmRecord> {
+export function* compareViews(ecam: Ecam, ids: readonly string[]): VmSequence<readonly boolean[]> {
+  const places = yield* placesOf(ids);
+  return yield* all(places.map((place, device) => isAlike(ecamAddress(ecam.base, place), device)));
+}
+
+function* isAlike(address: bigint, device: number): VmSequence<boolean> {
+  const own = yield* save(address, CONFIG_BYTES);
+  const view = yield* configuration(device);
+  try {
+    const there = setupWrites(own, view, 0);
+    return setupWrites(own, own, 0).every(
+      ({ bytes }, i) => Buffer.compare(bytes, there[i]?.bytes ?? NONE) === 0,
+    );
+  } catch (error) {
+    if (error instanceof FerryError) return false;
+    throw error;
+  }
+}
+
+const NONE = new Uint8Array(0);
+
+/**
+ * What QEMU keeps of the devices, read while the VM stands still and their servers still answer. `alike` says whose
+ * configuration space may be asked of the server.
+ */
+export function* readClientState(
+  ecam: Ecam,
+  ids: readonly string[],
+  alike: readonly boolean[],
+): VmSequence<VmRecord> {
+  const views = ids.map((_, device) => (alike[device] === true ? configuration(device) : nothing()));
+  const [places, configs] = yield* both(placesOf(ids), all(views));
+  const devices = yield* all(
+    places.map((place, i) => readDevice(ids[i] ?? '', ecamAddress(ecam.base, place), configs[i] ?? null)),
+  );
+  return {
+    ecam: ecam.base,
+    hostBridge: ecam.hostBridge,
+    devices: devices.map((device, i) => ({ ...(places[i] ?? NOWHERE), ...device })),
+  };
+}
+
+const NOWHERE: PciAddress = { bus: 0, slot: 0, function: 0 };
+
+function* placesOf(ids: readonly string[]): VmSequence<readonly PciAddress[]> {
   const addresses = yield* readPciAddresses();
-  const places = ids.map((id) => {
+  return ids.map((id) => {
     const place = addresses.get(id);
     if (place === undefined) throw new VmError('ERR_VM_REFUSED', `${id} is on no bus of the VM`);
     return place;
   });
-  const configs = yield* saveAll(
-    places.map((place) => ({ address: ecamAddress(ecam.base, place), length: CONFIG_BYTES })),
-  );
-  const ranges = configs.map((config, i) => tableRange(ids[i] ?? '', config));
-  const tables = yield* saveAll(ranges.filter((range) => range !== null));
-  let next = 0;
-  const devices = places.map((place, i): DeviceRecord => {
-    const msixTable = ranges[i] === null ? null : (tables[next++] ?? null);
-    return { ...place, config: configs[i] ?? new Uint8Array(0), msixTable };
-  });
-  return { ecam: ecam.base, hostBridge: ecam.hostBridge, devices };
+}
+
+// biome-ignore lint/correctness/useYield: a sequence that has nothing to ask
+function* nothing(): VmSequence<null> {
+  return null;
+}
+
+type DeviceState = Pick<DeviceRecord, 'config' | 'msixTable'>;
+
+function* readDevice(id: string, address: bigint, view: Uint8Array | null): VmSequence<DeviceState> {
+  if (view === null) {
+    const config = yield* save(address, CONFIG_BYTES);
+    return { config, msixTable: yield* readTable(id, config) };
+  }
+  const [msixTable] = yield* both(readTable(id, view), passWrites(address));
+  return { config: view, msixTable };
+}
+
+/** The guest's writes to a BAR are posted. A read of configuration space through QEMU is answered after them. */
+function* passWrites(address: bigint): VmSequence<void> {
+  yield* qmp('pmemsave', { val: Number(address), size: 4, filename: '/dev/null' });
 }
 
 /** A device whose BARs are off has a table that nobody has enabled; otherwise it could not be carried over. */
-function tableRange(id: string, config: Uint8Array): PhysicalRange | null {
+function* readTable(id: string, config: Uint8Array): VmSequence<Uint8Array | null> {
   const table = msixTableOf(config);
   if (table === null) return null;
-  if (table.address !== null) return { address: table.address, length: table.length };
+  if (table.address !== null) return yield* save(table.address, table.length);
   if (!table.enabled) return null;
   throw new VmError('ERR_VM_REFUSED', `the MSI-X table of ${id} can't be read: its memory BARs are off`);
 }

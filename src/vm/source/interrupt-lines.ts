@@ -1,7 +1,8 @@
 import type { SwitchoverRequest } from '../../client/index.ts';
 import { type DeviceByte, plainByteOf } from '../registers.ts';
-import { configuration, qmp, save, switchover, switchoverAll, until, type VmSequence } from '../step.ts';
+import { configuration, qmp, save, switchover, switchoverAll, type VmSequence } from '../step.ts';
 import { VmError } from '../vm-error.ts';
+import { until } from '../waiting.ts';
 
 /** How long a line may take to be deasserted, in milliseconds: by the guest, which has other things to do; by QEMU. */
 const GUEST_MS = 100;

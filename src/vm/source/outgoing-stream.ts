@@ -1,35 +1,44 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { join } from 'node:path';
-import { VmError } from '../vm-error.ts';
+import { check, loadNative, type WatchHandle } from '../../native/index.ts';
+import { BufferPool } from '../buffer-pool.ts';
 
 /** While nobody reads, QEMU is not let further ahead than this, in bytes. */
 const AHEAD = 8 * 1024 * 1024;
 /** While QEMU is to stop, it has to be able to finish what it is at, in bytes: it looks up every 50 ms. */
 const AHEAD_STOPPING = 256 * 1024 * 1024;
+/** Anybody who gets into the directory, which is QEMU's and ours alone, may connect: QEMU may have another account. */
+const MODE = 0o666;
+
+/** What has arrived at once, as far as it was not taken. */
+interface Piece {
+  readonly buffer: Uint8Array;
+  from: number;
+  readonly to: number;
+}
 
 /** What QEMU sends, over a UNIX socket that it connects to. */
 export class OutgoingStream {
   readonly path: string;
-  readonly #server: Server;
+  readonly #pool = new BufferPool();
+  readonly #native = loadNative();
+  readonly #listener: number;
+  #watch: WatchHandle | null = null;
   #socket: Socket | null = null;
-  #pieces: Uint8Array[] = [];
+  #pieces: Piece[] = [];
   #length = 0;
   #limit = AHEAD;
   #ended = false;
   #wake: (() => void) | null = null;
 
-  private constructor(path: string) {
-    this.path = path;
-    this.#server = createServer((socket) => this.#accept(socket));
-  }
-
-  /** Listens in a folder. */
-  static open(folder: string): Promise<OutgoingStream> {
-    const stream = new OutgoingStream(join(folder, 'outgoing.sock'));
-    return new Promise((resolve, reject) => {
-      stream.#server.once('error', reject);
-      stream.#server.listen(stream.path, () => resolve(stream));
-    });
+  /** Listens in a folder. @throws NativeError */
+  constructor(folder: string) {
+    this.path = join(folder, 'outgoing.sock');
+    this.#listener = check(this.#native.listen(this.path, MODE, 1), 'listen', { path: this.path });
+    this.#watch = check(
+      this.#native.watchStart(this.#listener, () => this.#accept()),
+      'watchStart',
+    );
   }
 
   /** QEMU has closed it. */
@@ -48,44 +57,69 @@ export class OutgoingStream {
     this.#socket?.resume();
   }
 
-  /** The next piece of at most `most` bytes; null when none comes in so many milliseconds, or when there is no more. */
+  /**
+   * The next piece of at most `most` bytes, valid until the next call; null when none comes in so many milliseconds, or
+   * when there is no more.
+   */
   async take(most: number, ms: number): Promise<Uint8Array | null> {
+    this.#giveBack();
     if (this.#length === 0 && !this.#ended) await this.#arrival(ms);
     const [first] = this.#pieces;
     if (first === undefined) return null;
-    const piece = first.subarray(0, most);
-    if (piece.length === first.length) this.#pieces.shift();
-    else this.#pieces[0] = first.subarray(most);
-    this.#length -= piece.length;
+    const { buffer, from, to } = first;
+    first.from = Math.min(to, from + most);
+    this.#length -= first.from - from;
     if (this.#length < this.#limit / 2) this.#socket?.resume();
-    return piece;
+    return buffer.subarray(from, first.from);
   }
 
   /** Hangs up; QEMU's migration fails if it goes on. Idempotent. */
   close(): void {
-    this.#server.close();
+    this.#stopListening();
     this.#socket?.destroy();
     this.#finish();
   }
 
-  #accept(socket: Socket): void {
-    if (this.#socket !== null) {
-      socket.destroy(new VmError('ERR_VM_PROTOCOL', 'QEMU has connected already'));
-      return;
-    }
-    this.#socket = socket;
-    this.#server.close();
+  /** What was taken last has been used. */
+  #giveBack(): void {
+    const [first] = this.#pieces;
+    if (first === undefined || first.from < first.to) return;
+    this.#pieces.shift();
+    this.#pool.give(first.buffer);
+  }
+
+  #accept(): void {
+    const fd = this.#native.accept(this.#listener);
+    if (fd < 0) return;
+    this.#stopListening();
+    const onread = {
+      buffer: () => this.#pool.take(),
+      callback: (length: number, buffer: Uint8Array) => this.#arrived(buffer, length),
+    };
+    // Not a literal: the types don't know that the constructor takes it too (lib/net.js).
+    const options = { fd, onread };
+    const socket = new Socket(options);
     socket.on('error', () => this.#finish());
     socket.on('close', () => this.#finish());
     socket.on('end', () => this.#finish());
-    socket.on('data', (piece: Uint8Array) => this.#arrived(piece));
+    socket.resume();
+    this.#socket = socket;
   }
 
-  #arrived(piece: Uint8Array): void {
-    this.#pieces.push(piece);
-    this.#length += piece.length;
-    if (this.#length >= this.#limit) this.#socket?.pause();
+  /** QEMU connects once. */
+  #stopListening(): void {
+    if (this.#watch === null) return;
+    this.#native.watchClose(this.#watch);
+    this.#native.close(this.#listener);
+    this.#watch = null;
+  }
+
+  /** False: no more for now. */
+  #arrived(buffer: Uint8Array, length: number): boolean {
+    this.#pieces.push({ buffer, from: 0, to: length });
+    this.#length += length;
     this.#wake?.();
+    return this.#length < this.#limit;
   }
 
   #finish(): void {

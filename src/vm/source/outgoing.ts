@@ -1,6 +1,7 @@
 import { countIn, listOf, member, textIn } from '../json.ts';
-import { qmp, until, type VmSequence } from '../step.ts';
+import { qmp, type VmSequence } from '../step.ts';
 import { VmError } from '../vm-error.ts';
+import { untilMigration } from '../waiting.ts';
 
 /** How QEMU's own migration stands. */
 export interface Outgoing {
@@ -26,6 +27,13 @@ export interface OutgoingSettings {
 const MAX_BANDWIDTH = 2 ** 50;
 /** The longest that QEMU allows, in milliseconds (qapi/migration.json): whatever is left, switch. */
 const AT_ONCE = 2_000_000;
+/**
+ * Bytes per second while QEMU is to stop the VM. It looks every 100 ms whether it may (BUFFER_DELAY in
+ * migration/migration.c), and sends meanwhile what the guest writes again and again: all of that would have to be passed on
+ * while the VM stands still. What it sends after that is not limited. Nothing at all would not do: it would take the way for
+ * one that is not worth a try.
+ */
+const STOPPING_BANDWIDTH = 16 * 2 ** 20;
 
 /** Statuses in which the migration goes on. */
 const UNDER_WAY = ['setup', 'active', 'pre-switchover', 'device'];
@@ -68,8 +76,8 @@ export function* restoreSettings({ capabilities, parameters }: OutgoingSettings)
 
 /** Has QEMU stop the VM, and waits until it has: nothing is saved of its devices yet. */
 export function* stopVm(timeoutMs: number): VmSequence<void> {
-  yield* qmp('migrate-set-parameters', { 'downtime-limit': AT_ONCE });
-  const stopped = yield* until(timeoutMs, function* () {
+  yield* qmp('migrate-set-parameters', { 'downtime-limit': AT_ONCE, 'max-bandwidth': STOPPING_BANDWIDTH });
+  const stopped = yield* untilMigration(timeoutMs, function* () {
     const outgoing = yield* readOutgoing();
     requireUnderWay(outgoing);
     return outgoing.status === 'pre-switchover' ? true : null;
@@ -79,14 +87,12 @@ export function* stopVm(timeoutMs: number): VmSequence<void> {
 
 /** Has QEMU save and send the rest. Its devices must not change any more. */
 export function* finishOutgoing(): VmSequence<void> {
-  // One round trip through its main loop: an eventfd that was signalled before has been seen by now.
-  yield* qmp('query-status');
   yield* qmp('migrate-continue', { state: 'pre-switchover' });
 }
 
 /** Waits until QEMU says that all has been sent. */
 export function* awaitCompleted(timeoutMs: number): VmSequence<void> {
-  const completed = yield* until(timeoutMs, function* () {
+  const completed = yield* untilMigration(timeoutMs, function* () {
     const outgoing = yield* readOutgoing();
     if (outgoing.status === 'completed') return true;
     requireUnderWay(outgoing);
@@ -98,7 +104,7 @@ export function* awaitCompleted(timeoutMs: number): VmSequence<void> {
 /** Brings the VM back, however far the migration has got: it runs again here. */
 export function* bringVmBack(timeoutMs: number): VmSequence<void> {
   if (UNDER_WAY.includes((yield* readOutgoing()).status)) yield* qmp('migrate_cancel');
-  const ended = yield* until(timeoutMs, function* () {
+  const ended = yield* untilMigration(timeoutMs, function* () {
     const { status } = yield* readOutgoing();
     return status === 'cancelling' || UNDER_WAY.includes(status) ? null : true;
   });

@@ -1,6 +1,7 @@
 import { MigrationState } from '../../states/index.ts';
 import { type RunState, runState } from '../run-state.ts';
 import type { VmSequence } from '../step.ts';
+import { both } from '../together.ts';
 import { readOutgoing } from './outgoing.ts';
 
 const { RUNNING, RUNNING_P2P, PRE_COPY, PRE_COPY_P2P, STOP_COPY, STOP } = MigrationState;
@@ -16,8 +17,7 @@ const SENDING_RUNNING = ['setup', 'active'];
  * process has, and what it meant follows from what is found.
  */
 export function* sourceState(meant: MigrationState | null): VmSequence<MigrationState> {
-  const found: RunState = yield* runState();
-  const { status } = yield* readOutgoing();
+  const [found, { status }] = yield* both(runState(), readOutgoing());
   if (meant !== null && agrees(meant, found, status)) return meant;
   if (found === 'running') return SENDING_RUNNING.includes(status) ? PRE_COPY : RUNNING;
   return STOPPED.includes(status) ? STOP_COPY : STOP;

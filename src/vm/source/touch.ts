@@ -1,14 +1,17 @@
 import { Errno, FerryError } from '../../errors/index.ts';
-import { switchoverAll, type VmSequence } from '../step.ts';
+import { qmp, switchoverAll, type VmSequence } from '../step.ts';
+import { both } from '../together.ts';
 import { VmError } from '../vm-error.ts';
 
 /**
  * QEMU does not know which pages a device has written by mapped memory. Each is written once more, by message, which QEMU
- * logs. The devices have stopped, and so has the guest. Returns how many pages that were.
+ * logs. The devices have stopped, and so has the guest. Besides one round trip is made through QEMU's main loop: an eventfd
+ * that a device has signalled before has been seen then. Returns how many pages were touched.
  */
 export function* touchWrittenPages(ids: readonly string[]): VmSequence<number> {
   try {
-    const statuses = yield* switchoverAll(ids.map((_, device) => ({ device, request: { do: 'TOUCH' } })));
+    const requests = ids.map((_, device) => ({ device, request: { do: 'TOUCH' } }) as const);
+    const [statuses] = yield* both(switchoverAll(requests), qmp('query-status'));
     return statuses.reduce((sum, { pages }) => sum + pages, 0);
   } catch (error) {
     throw whyNot(error);

@@ -6,7 +6,7 @@ import type { VmPerformer } from '../performer.ts';
 import { encodeRecord } from '../record.ts';
 import { VmError } from '../vm-error.ts';
 import { FrameKind, frameHead, MAX_VMM_FRAME } from '../vm-stream.ts';
-import { readClientState } from './client-state.ts';
+import { compareViews, readClientState } from './client-state.ts';
 import { planLines, quietenRunning, quietenStopped } from './interrupt-lines.ts';
 import {
   awaitCompleted,
@@ -73,11 +73,15 @@ export class VmSource implements MigrationEnd {
   #state: MigrationState | null = null;
   #stream: OutgoingStream | null = null;
   #settings: OutgoingSettings | null = null;
+  /** Devices whose configuration space their servers know as well as QEMU does. */
+  #alike: readonly boolean[] = [];
   #record: Uint8Array | null = null;
   #queue: Uint8Array[] = [];
   readonly #round = new Round();
   #settling: Promise<void> | null = null;
   #finished = false;
+  /** QEMU says that all has been sent. */
+  #completed: Promise<void> | null = null;
   #turn: Promise<unknown> = Promise.resolve();
   #stoppedAt: number | null = null;
   #continuedAt: number | null = null;
@@ -105,7 +109,11 @@ export class VmSource implements MigrationEnd {
     return Promise.resolve({ identity: this.#options.identity, busy: null });
   }
 
-  state(): Promise<number> {
+  /** That all has been sent is required before COMMIT, and need not keep what was sent from being loaded. */
+  async state(): Promise<number> {
+    const completed = this.#completed;
+    this.#completed = null;
+    await completed;
     return this.#options.performer.run(sourceState(this.#state));
   }
 
@@ -146,9 +154,11 @@ export class VmSource implements MigrationEnd {
 
   /** The log of the devices is on before QEMU sends the first page. */
   async #start(): Promise<void> {
-    const { performer, clients, folder } = this.#options;
+    const { performer, clients, folder, ecam, ids } = this.#options;
+    if (ecam === null) throw new VmError('ERR_VM_REFUSED', 'nobody has looked at the VM');
+    this.#alike = await performer.run(compareViews(ecam, ids));
     for (const client of clients) await client.startDmaLogging(PAGE, []);
-    this.#stream = await OutgoingStream.open(folder);
+    this.#stream = new OutgoingStream(folder);
     this.#settings = await performer.run(startOutgoing(`unix:${this.#stream.path}`));
   }
 
@@ -162,7 +172,7 @@ export class VmSource implements MigrationEnd {
     await performer.run(stopVm(timeoutMs));
     this.#stoppedAt = performance.now();
     await performer.run(quietenStopped(lines));
-    this.#record = encodeRecord(await performer.run(readClientState(ecam, ids)));
+    this.#record = encodeRecord(await performer.run(readClientState(ecam, ids, this.#alike)));
   }
 
   /** A device that has thrown away what it has sent needs the VM to run again, which QEMU does only from the beginning. */
@@ -205,10 +215,11 @@ export class VmSource implements MigrationEnd {
     this.#queue.push(frameHead(FrameKind.VMM, piece.length), piece);
   }
 
-  async #finish(stream: OutgoingStream): Promise<void> {
+  #finish(stream: OutgoingStream): void {
     const { performer, timeoutMs } = this.#options;
     if (!stream.ended) throw new VmError('ERR_VM_TIMEOUT', `QEMU has sent nothing for ${timeoutMs} ms`);
-    await performer.run(awaitCompleted(timeoutMs));
+    this.#completed = performer.run(awaitCompleted(timeoutMs));
+    this.#completed.catch(() => {});
     this.#finished = true;
     this.#queue.push(frameHead(FrameKind.END, 0));
   }

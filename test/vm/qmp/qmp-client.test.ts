@@ -50,6 +50,35 @@ describe('a monitor', () => {
     client.close();
   });
 
+  it('is waited for until it tells of one event, or has told of it meanwhile', async () => {
+    const at = '"timestamp":{"seconds":5,"microseconds":250000}';
+    const peer = await fakePeer(
+      greet,
+      answering((id, command) => `{"event":"${command}",${at}}\r\n{"return":{},"id":${id}}\r\n`),
+    );
+    const client = await QmpClient.connect(peer.path, { timeoutMs: 5000 });
+    expect(client.timeOf('STOP')).toBeNull();
+    const first = client.next('STOP', 60_000);
+    await client.execute('RESUME');
+    await client.execute('STOP');
+    await first;
+    expect(client.timeOf('STOP')).toBe(5250);
+    await client.next('RESUME', 60_000);
+    const last = client.next('RESUME', 60_000);
+    client.close();
+    await last;
+  });
+
+  it('is not waited for longer than is said', async () => {
+    const peer = await fakePeer(
+      greet,
+      answering((id) => `{"return":{},"id":${id}}\r\n`),
+    );
+    const client = await QmpClient.connect(peer.path, { timeoutMs: 5000 });
+    await client.next('STOP', 1);
+    client.close();
+  });
+
   it('refuses with its own reason', async () => {
     const peer = await fakePeer(
       greet,

@@ -20,7 +20,16 @@ describe('what a monitor says', () => {
       '{"error": {}}',
       { is: 'error', id: null, kind: '', text: 'no reason given' },
     ],
-    ['an event', '{"event": "STOP", "timestamp": {}}', { is: 'event', name: 'STOP', data: undefined }],
+    [
+      'an event',
+      '{"event": "STOP", "timestamp": {"seconds": 1700000000, "microseconds": 1500}}',
+      { is: 'event', name: 'STOP', data: undefined, atMs: 1_700_000_000_001.5 },
+    ],
+    [
+      'an event without a time',
+      '{"event": "STOP", "timestamp": {"seconds": -1, "microseconds": -1}}',
+      { is: 'event', name: 'STOP', data: undefined, atMs: null },
+    ],
   ])('is %s', (_, line, message) => {
     expect(new QmpDecoder().push(bytes(`${line}\r\n`))).toEqual([message]);
   });
@@ -30,7 +39,7 @@ describe('what a monitor says', () => {
     const whole = bytes('{"event":"É"}\n{"return":1,"id":1}\n');
     const messages = [...whole].flatMap((byte) => decoder.push(Uint8Array.of(byte)));
     expect(messages).toEqual([
-      { is: 'event', name: 'É', data: undefined },
+      { is: 'event', name: 'É', data: undefined, atMs: null },
       { is: 'return', id: 1, value: 1 },
     ]);
   });

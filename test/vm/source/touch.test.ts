@@ -9,6 +9,7 @@ describe('what devices have written', () => {
     vm.status = (device) => ({ pages: device + 1 });
     expect(vm.run(touchWrittenPages(['a', 'b']))).toBe(3);
     expect(vm.asked).toEqual(['TOUCH 0', 'TOUCH 1']);
+    expect(vm.commands, 'interrupts that were signalled have been seen').toEqual(['query-status']);
   });
 
   it.each([

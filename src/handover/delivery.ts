@@ -29,11 +29,11 @@ export class Delivery {
     this.#unowned = this.#fds;
   }
 
-  /** Takes bytes of the record. Throws HandoverError for more than was announced. */
+  /** Takes a copy of bytes of the record. Throws HandoverError for more than was announced. */
   addBytes(piece: Uint8Array): void {
     this.#bytes += piece.length;
     if (this.#bytes > this.head.recordLength) throw damagedRecord('is longer than announced');
-    this.#pieces.push(piece);
+    this.#pieces.push(piece.slice());
   }
 
   /** Takes fds of the record, which are its own from now on, and returns how many are still to come. */

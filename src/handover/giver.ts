@@ -151,6 +151,7 @@ export class Giver {
       await this.#parts.rehearsed;
       if (wanted()) await standstill.settle();
       if (wanted()) standstill.requireNoObstacle();
+      if (wanted()) await this.#prepare();
       if (wanted()) await copy.whileRunning();
       if (wanted()) await standstill.stop();
       if (wanted()) this.#hand(standstill, copy);
@@ -159,6 +160,12 @@ export class Giver {
       if (this.#mayRepeat(standstill)) await this.#again(standstill);
       else this.#fail(error);
     }
+  }
+
+  /** Guest memory is mapped there before anybody waits: the memory manager of a runtime takes its time for so much. */
+  async #prepare(): Promise<void> {
+    this.#arm(this.#limits.answerMs, 'the new process does not map guest memory');
+    await this.#outgoing.prepare(this.#parts.server.memory.describeMaps());
   }
 
   #makeCopy(wanted: () => boolean): StateCopy {

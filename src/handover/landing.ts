@@ -1,4 +1,5 @@
 import type { FerryError } from '../errors/index.ts';
+import { adoptMaps, DmaError } from '../memory/index.ts';
 import { check } from '../native/index.ts';
 import { negotiate, OUR_CAPABILITIES, PROTOCOL_MAJOR, PROTOCOL_MINOR } from '../protocol/index.ts';
 import {
@@ -9,7 +10,9 @@ import {
 } from '../server/index.ts';
 import { MigrationState } from '../states/index.ts';
 import { listenOn } from '../transport/index.ts';
+import { FdTable } from './fd-table.ts';
 import { asFerryError } from './handover-error.ts';
+import { decodeMaps } from './map-entries.ts';
 import type { HandoverRecord, RemainingListener } from './record.ts';
 
 /** The server that takes a device over: how the device is loaded, set up with its clients, and set going. */
@@ -46,6 +49,20 @@ export class Landing {
     if (server.migration.state !== MigrationState.RUNNING) await server.reset(this.#self);
     server.device.handover?.begin(lent);
     await server.setState(MigrationState.RESUMING, this.#self);
+  }
+
+  /**
+   * Makes maps that will be needed, while the device still runs elsewhere; takes what MAPS has brought. Throws
+   * HandoverError for what makes no sense.
+   */
+  prepare(body: Uint8Array, fds: readonly number[]): void {
+    const { native, memory } = this.#server;
+    try {
+      adoptMaps(native, memory, decodeMaps(body, new FdTable(native, fds)));
+    } catch (error) {
+      // The record has them again: what is wrong with them is told then.
+      if (!(error instanceof DmaError)) throw error;
+    }
   }
 
   /** Takes bytes of the state. Throws what does not suit. */

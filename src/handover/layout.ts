@@ -53,6 +53,8 @@ export const Kind = {
   AGAIN: 12,
   /** A: answer with ACK as soon as all that came before this has been dealt with. */
   MARK: 13,
+  /** A: maps of guest memory and their files, to be made while the device still runs; the record has them again. */
+  MAPS: 14,
 } as const;
 
 /** One of {@link Kind}. */
@@ -229,6 +231,9 @@ export const BellEntry = struct('doorbell', {
   size: u8('bytes'),
   flags: u8('1: datamatch counts, 2: shadow'),
 });
+
+/** MAPS: this and the maps. */
+export const MapsHead = struct('maps', { maps: u32('how many') });
 
 /** A DMA map. */
 export const MapEntry = struct('map', {

@@ -67,10 +67,15 @@ export class HandoverLink {
   /** Says something. Fds must stay open until {@link drained}. Nothing when the link is closed. */
   send(kind: number, body: Uint8Array = NOTHING, fds: readonly number[] = []): void {
     if (this.#closed || this.#deaf) return;
-    const bytes = this.#frame(kind, body, fds.length);
-    this.#queue.push({ bytes, fds, sent: 0 });
-    this.#queued += bytes.length;
-    if (this.#queue.length === 1) this.#flush();
+    const head = this.#head(kind, body, fds.length);
+    const sent = this.#queue.length === 0 ? this.#sendNow(head, body, fds) : 0;
+    if (sent === head.length + body.length || this.#deaf) return;
+    const bytes = new Uint8Array(head.length + body.length);
+    bytes.set(head);
+    bytes.set(body, head.length);
+    this.#queue.push({ bytes, fds, sent });
+    this.#queued += bytes.length - sent;
+    if (this.#queue.length === 1) this.#port.awaitWritable(true);
   }
 
   /** Settles when all that was said has been sent, or never will be. */
@@ -90,15 +95,22 @@ export class HandoverLink {
     this.#wake();
   }
 
-  #frame(kind: number, body: Uint8Array, fds: number): Uint8Array {
-    const bytes = new Uint8Array(FrameHead.size + body.length);
+  /** What the socket takes at once, which mostly is all, without a copy. */
+  #sendNow(head: Uint8Array, body: Uint8Array, fds: readonly number[]): number {
+    const rights = fds.length > 0 ? fds : null;
+    const taken = this.#native.send(this.#fd, head, 0, head.length, body, 0, body.length, rights);
+    if (taken < 0 && taken !== -Errno.EAGAIN) this.#deafened();
+    return Math.max(0, taken);
+  }
+
+  #head(kind: number, body: Uint8Array, fds: number): Uint8Array {
+    const bytes = new Uint8Array(FrameHead.size);
     const view = new DataView(bytes.buffer);
     const bodyChecksum = this.#native.crc32(body, 0);
     const head = { magic: MAGIC, kind, fds, length: body.length, bodyChecksum, headChecksum: 0 };
     FrameHead.write(view, 0, head);
     const headChecksum = this.#native.crc32(bytes.subarray(0, HEAD_CHECKED), 0);
     FrameHead.write(view, 0, { ...head, headChecksum });
-    bytes.set(body, FrameHead.size);
     return bytes;
   }
 
@@ -149,7 +161,7 @@ export class HandoverLink {
   #cut(): void {
     let at = 0;
     while (!this.#closed && this.#have - at >= FrameHead.size) {
-      const { kind, fds, length } = this.#head(at);
+      const { kind, fds, length } = this.#headAt(at);
       const end = at + FrameHead.size + length;
       if (this.#have < end) break;
       this.#deliver(kind, this.#rx.subarray(at + FrameHead.size, end), fds, at);
@@ -160,7 +172,7 @@ export class HandoverLink {
     this.#have -= at;
   }
 
-  #head(at: number): { kind: number; fds: number; length: number } {
+  #headAt(at: number): { kind: number; fds: number; length: number } {
     const { magic, kind, fds, length, headChecksum } = FrameHead.read(this.#view, at);
     const checksum = this.#native.crc32(this.#rx.subarray(at, at + HEAD_CHECKED), 0);
     if (magic !== MAGIC || checksum !== headChecksum || length > MAX_BODY || fds > MAX_FDS) {

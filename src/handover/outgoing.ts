@@ -1,6 +1,8 @@
+import type { DmaMap } from '../memory/index.ts';
 import type { Native } from '../native/index.ts';
 import { AckBody, Kind, MAX_BODY, MAX_FDS, StateHead } from './layout.ts';
 import type { HandoverLink } from './link.ts';
+import { encodeMaps } from './map-entries.ts';
 import { Packer, Unpacker } from './pack.ts';
 import type { EncodedRecord } from './record-encoder.ts';
 
@@ -29,6 +31,13 @@ export class Outgoing {
   /** The other process has acknowledged. Throws HandoverError. */
   acknowledge(body: Uint8Array): void {
     this.#acknowledged?.(new Unpacker(body).struct(AckBody).received);
+  }
+
+  /** Tells of maps that will be needed, and settles when the other process has made them. */
+  async prepare(maps: readonly DmaMap[]): Promise<void> {
+    const { bytes, fds } = encodeMaps(maps);
+    this.#link.send(Kind.MAPS, bytes, fds);
+    await this.takenIn();
   }
 
   /** Settles when the other process has dealt with all that was sent: what follows has to be quick. */

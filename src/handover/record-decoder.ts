@@ -1,5 +1,4 @@
 import type { HandedBlock, Possessions, TimerPhase } from '../device/index.ts';
-import type { DmaMap } from '../memory/index.ts';
 import { type Agreement, fromHalves, PCI_NUM_REGIONS, type ValueOfStruct } from '../protocol/index.ts';
 import type { GivenBells, RemainingConnection, RemainingInterrupts, RemainingLink } from '../server/index.ts';
 import type { FdTable } from './fd-table.ts';
@@ -24,9 +23,10 @@ import {
   RecordHead,
   TimerEntry,
 } from './layout.ts';
+import { mapOf } from './map-entries.ts';
 import { Unpacker } from './pack.ts';
 import type { HandoverRecord, RemainingListener } from './record.ts';
-import { agreedFeatures, modeOf, roleOf } from './record-numbers.ts';
+import { agreedFeatures, roleOf } from './record-numbers.ts';
 
 /** The most vectors of an interrupt index (MSI-X), bells of a region, and bytes of what an author gives. */
 const MAX_VECTORS = 2048;
@@ -62,7 +62,7 @@ class Decoder {
     const connections = this.#many(head.connections, () => this.#connection());
     const interrupts = this.#many(head.interrupts, () => this.#interrupts());
     const doorbells = this.#many(head.bellSets, () => this.#bells());
-    const maps = this.#from.structs(MapEntry, head.maps).map((entry) => this.#map(entry));
+    const maps = this.#from.structs(MapEntry, head.maps).map((entry) => mapOf(entry, this.#fds));
     const device = this.#device(head);
     this.#from.end();
     this.#fds.end();
@@ -143,13 +143,6 @@ class Decoder {
         datamatch: (flags & 1) === 0 ? null : datamatch,
         shadow: (flags & 2) !== 0,
       })),
-    };
-  }
-
-  #map({ iova, size, offset, fd, flags, mode }: ValueOfStruct<typeof MapEntry>): DmaMap {
-    return {
-      ...{ iova, size, offset, fd: this.#fds.takeOptional(fd) },
-      flags: { read: (flags & 1) !== 0, write: (flags & 2) !== 0, mode: modeOf(mode) },
     };
   }
 

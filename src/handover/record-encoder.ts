@@ -23,9 +23,10 @@ import {
   RecordHead,
   TimerEntry,
 } from './layout.ts';
+import { mapEntry } from './map-entries.ts';
 import { Packer } from './pack.ts';
 import type { HandoverRecord } from './record.ts';
-import { agreedBits, MODES, roleNumber } from './record-numbers.ts';
+import { agreedBits, roleNumber } from './record-numbers.ts';
 
 /** A record as bytes, and the fds that go with it. */
 export interface EncodedRecord {
@@ -80,13 +81,7 @@ class Encoder {
     for (const connection of connections) this.#connection(connection);
     for (const side of interrupts) this.#interrupts(side);
     for (const given of doorbells) this.#bells(given);
-    for (const { iova, size, offset, flags, fd } of maps) {
-      this.#pack.struct(MapEntry, {
-        ...{ iova, size, offset, fd: this.#fds.place(fd) },
-        flags: (flags.read ? 1 : 0) | (flags.write ? 2 : 0),
-        mode: MODES.indexOf(flags.mode),
-      });
-    }
+    for (const map of maps) this.#pack.struct(MapEntry, mapEntry(map, this.#fds));
     this.#device(device);
     this.#possessions(device.possessions);
   }

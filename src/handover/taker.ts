@@ -1,4 +1,5 @@
 import { Errno, type FerryError } from '../errors/index.ts';
+import type { Native } from '../native/index.ts';
 import type { DeviceServer, ServedListener } from '../server/index.ts';
 import type { Closeable } from '../transport/index.ts';
 import { Delivery } from './delivery.ts';
@@ -56,7 +57,9 @@ export class Taker {
   #hello: HelloMessage | null = null;
   #state: TakerState = 'asking';
   #timer: Closeable | null = null;
+  /** What has come and is not dealt with yet. */
   #loading: Promise<void> = Promise.resolve();
+  #queued = 0;
   #delivery: Delivery | null = null;
   #received = 0n;
   #adopted = false;
@@ -88,8 +91,10 @@ export class Taker {
   #message(kind: number, body: Uint8Array, fds: readonly number[]): void {
     if (kind === Kind.HELLO) return this.#greeted(body, fds);
     if (kind === Kind.FDS) return this.#after(() => this.#fdsCame(fds));
+    if (kind === Kind.MAPS) return this.#mapsCame(body.slice(), fds);
     if (fds.length > 0) throw unexpected(`has sent fds with message ${kind}`);
-    const copy = body.slice();
+    // What is dealt with at once needs no copy, and much of the state is.
+    const copy = this.#queued === 0 ? body : body.slice();
     switch (kind) {
       case Kind.NO: {
         const { errno, text } = decodeRefusal(body);
@@ -114,11 +119,26 @@ export class Taker {
   }
 
   /**
-   * Does something after what has come before it. The device may need its time for a change of state, but mostly it
-   * does not, and then neither does this.
+   * Does something after what has come before it: at once, unless that is still under way because the device needs its
+   * time for a change of state.
    */
   #after(act: () => void | Promise<void>): void {
-    this.#loading = this.#loading.then(act).catch((error: unknown) => this.#fail(error));
+    if (this.#queued > 0) return this.#follow(this.#loading.then(act));
+    try {
+      const loading = act();
+      if (loading !== undefined) this.#follow(loading);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #follow(loading: Promise<void>): void {
+    this.#queued += 1;
+    this.#loading = loading
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        this.#queued -= 1;
+      });
   }
 
   #happen(event: TakerEvent): void | Promise<void> {
@@ -145,7 +165,7 @@ export class Taker {
   #greeted(body: Uint8Array, [fd, ...more]: readonly number[]): void {
     const { native, device } = this.#parts.server;
     this.#timer?.close();
-    for (const other of more) native.close(other);
+    closeAll(native, more);
     if (fd === undefined || this.#word !== null) throw unexpected('greets in a wrong way');
     this.#word = VerdictWord.open(native, fd);
     const hello = decodeHello(body);
@@ -167,6 +187,12 @@ export class Taker {
     this.#link.send(Kind.OK, encodeAccept());
   }
 
+  #mapsCame(body: Uint8Array, fds: readonly number[]): void {
+    const { native } = this.#parts.server;
+    const wanted = (): boolean => this.#state === 'loading';
+    this.#after(() => (wanted() ? this.#landing.prepare(body, fds) : closeAll(native, fds)));
+  }
+
   #dataCame(body: Uint8Array): void | Promise<void> {
     if (this.#state !== 'loading') return;
     this.#landing.write(body);
@@ -186,7 +212,7 @@ export class Taker {
 
   #fdsCame(fds: readonly number[]): void | Promise<void> {
     if (this.#delivery === null || this.#state !== 'loading') {
-      for (const fd of fds) this.#parts.server.native.close(fd);
+      closeAll(this.#parts.server.native, fds);
       return this.#fail(unexpected('sends what it has not announced'));
     }
     if (this.#delivery.addFds(fds) > 0) this.#acknowledge(this.#delivery.fdCount);
@@ -278,4 +304,8 @@ export class Taker {
     const why = this.#why ?? new HandoverError('ERR_HANDOVER_FAILED', 'the running server keeps its device');
     this.#settle.reject(why);
   }
+}
+
+function closeAll(native: Native, fds: readonly number[]): void {
+  for (const fd of fds) native.close(fd);
 }

@@ -5,6 +5,7 @@ export {
   type DmaReach,
 } from './address-space.ts';
 export type { AddressSpaceOptions } from './address-space-options.ts';
+export { adoptMaps } from './adopt-maps.ts';
 export { DirtyBitmap } from './dirty-bitmap.ts';
 export {
   DirtyLog,

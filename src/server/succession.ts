@@ -1,3 +1,4 @@
+import { adoptMaps } from '../memory/index.ts';
 import { MigrationState, stateName } from '../states/index.ts';
 import { TransportError } from '../transport/index.ts';
 import type { Claims } from './claims.ts';
@@ -121,13 +122,13 @@ export class Succession {
   }
 
   /**
-   * Takes over everything but the memory of the device, which {@link DeviceHandover.adopt} takes. The device is stopped, and
-   * nobody is served before {@link thaw}. All fds are the server's from now on. Throws what does not suit.
+   * Takes over everything but the memory of the device, which {@link DeviceHandover.adopt} takes; maps that are there
+   * already stay. The device is stopped, and nobody is served before {@link thaw}. All fds are the server's from now on. Throws what does not suit.
    */
   adopt(remains: ServerRemains): void {
     const { server, claims } = this.#parts;
-    const { device, eventfds, doorbells, memory } = server;
-    for (const map of remains.maps) memory.map(map);
+    const { device, eventfds, doorbells, memory, native } = server;
+    adoptMaps(native, memory, remains.maps);
     for (const side of remains.interrupts) {
       const triggers = side.eventfds.map((fd, vector) => eventfds.assign(side.index, vector, fd));
       device.interrupts.adoptClientSide(side, triggers);

@@ -97,7 +97,7 @@ function connectedSocket(): number {
   return pair[0] ?? -1;
 }
 
-const WHOLE = '>HELLO <OK >DATA >MARK <ACK >STATE >RECORD >FDS >DATA <TAKEN';
+const WHOLE = '>HELLO <OK >MAPS >MARK <ACK >DATA >MARK <ACK >STATE >RECORD >FDS >DATA <TAKEN';
 
 it('passes on so many messages when nothing is cut', async () => {
   const { kept, took, passed } = await cutAfter(100);
@@ -105,7 +105,7 @@ it('passes on so many messages when nothing is cut', async () => {
   expect(passed.filter((name, i) => name !== passed[i - 1]).join(' ')).toBe(WHOLE);
 });
 
-it.each(Array.from({ length: 12 }, (_, i) => i))(
+it.each(Array.from({ length: 15 }, (_, i) => i))(
   'leaves exactly one with the device when both are cut off after %i messages',
   async (messages) => {
     const { kept, took } = await cutAfter(messages);

@@ -6,7 +6,7 @@ import { Verdict, VerdictWord } from '../../src/handover/verdict.ts';
 import { EventLoopReactor } from '../../src/transport/index.ts';
 import { fields, RawClient, rawMessage } from '../helpers/raw-client.ts';
 import { TestDevice } from '../helpers/test-device.ts';
-import { until } from '../server/until.ts';
+import { until } from '../helpers/until.ts';
 import { Cmd, native, readRegister, registerWrite, World } from './world.ts';
 
 const SCRATCH = 0x04;
@@ -76,7 +76,8 @@ class ByHand {
     const { dataLength, fds } = StateHead.read(new DataView(body.buffer), 0);
     const data = (): number =>
       this.messages.reduce((sum, { kind, body: piece }) => sum + (kind === Kind.DATA ? piece.length : 0), 0);
-    const count = (): number => this.messages.reduce((sum, message) => sum + message.fds.length, 0);
+    const count = (): number =>
+      this.messages.reduce((sum, { kind, fds: some }) => sum + (kind === Kind.FDS ? some.length : 0), 0);
     await until(() => BigInt(data()) === dataLength && count() === fds);
   }
 

@@ -11,7 +11,7 @@ import {
   versionPayload,
 } from '../helpers/raw-client.ts';
 import { TestDevice } from '../helpers/test-device.ts';
-import { until } from '../server/until.ts';
+import { until } from '../helpers/until.ts';
 import { Cmd, giveVectors, mapGuest, native, readRegister, registerWrite, World } from './world.ts';
 
 const SCRATCH = 0x04;

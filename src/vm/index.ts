@@ -1,4 +1,4 @@
-export { VmTarget, type VmTargetOptions } from './destination/vm-target.ts';
+export { VmTarget, type VmTargetOptions, type VmTargetReport } from './destination/vm-target.ts';
 export type { Examined, VmSide } from './examine.ts';
 export { GdbClient, type GdbOptions } from './gdb/gdb-client.ts';
 export type { Attached } from './machine/attached.ts';
@@ -7,4 +7,5 @@ export { QmpClient, type QmpEvent, type QmpOptions } from './qmp/qmp-client.ts';
 export { type AbandonedVm, isVmName, openAbandoned } from './recovery.ts';
 export { type OpenVm, openSource, openTarget, type VmDevice, type VmSideOptions, vmName } from './side.ts';
 export { VmSource, type VmSourceOptions, type VmSourceReport } from './source/vm-source.ts';
+export type { Lap } from './stopwatch.ts';
 export { VmError, type VmErrorCode } from './vm-error.ts';

@@ -96,6 +96,11 @@ export class VmPerformer {
     return performance.now() - started;
   }
 
+  /** When the monitor told of an event last, in milliseconds since 1970 by the clock of its host; null: never. */
+  timeOf(event: string): number | null {
+    return this.#options.monitor.timeOf(event);
+  }
+
   /** Lets go of the gdb stub. Idempotent. */
   async close(): Promise<void> {
     await this.#detach();

@@ -10,7 +10,7 @@ import {
   runSender,
 } from '../../engine/index.ts';
 import { storyOfMigration } from '../../report/index.ts';
-import { type OpenVm, openSource, openTarget, type VmSource } from '../../vm/index.ts';
+import { type OpenVm, openSource, openTarget, type VmSource, type VmTarget } from '../../vm/index.ts';
 import { connectAgain } from '../migrate/send.ts';
 import { listenForOperators } from '../migration/operator-socket.ts';
 import { addChannelOptions, type ChannelOptions, wayOf } from '../options/channel-options.ts';
@@ -112,6 +112,7 @@ class VmMove {
   readonly #group = randomBytes(GROUP_SIZE).toString('hex');
   readonly #ends: (() => void | Promise<void>)[] = [];
   #source: OpenVm<VmSource> | null = null;
+  #target: VmTarget | null = null;
   #relaxed = false;
 
   constructor(options: Options) {
@@ -137,6 +138,7 @@ class VmMove {
         { ...this.#options, gdb: toGdb },
       ),
     );
+    this.#target = target.vm;
     this.#ends.push(() => target.close());
     const report = await migrate(source.ends, target.ends, {
       ...this.#common(),
@@ -169,7 +171,7 @@ class VmMove {
   show(report: MigrationReport): void {
     const { json } = this.#options;
     if (this.#source === null) return;
-    const figures = this.#clock.figures(this.#source.vm);
+    const figures = this.#clock.figures(this.#source.vm, this.#target);
     if (json === true) return print(toJson({ ...report, vm: figures }));
     const lines = report.dryRun
       ? dryRunLines(report)

@@ -1,17 +1,24 @@
 import { MigrationError, type MigrationEvent, type MigrationReport } from '../../engine/index.ts';
-import type { VmSource } from '../../vm/index.ts';
+import type { Lap, VmSource, VmTarget } from '../../vm/index.ts';
 import { counted, formatMs } from '../options/quantities.ts';
 import { outColors as colors } from '../output/colors.ts';
 import { phaseTable } from '../output/summary.ts';
 
 /** What a VM's migration tells besides. */
 export interface VmFigures {
-  /** From the moment the VM was seen to stand still until the destination was heard to run, in milliseconds. */
+  /**
+   * From the moment the VM was seen to stand still until it ran at the destination, in milliseconds; with another host, until
+   * that was heard from there.
+   */
   readonly blackoutMs: number | null;
-  /** From the same moment until QEMU was told to go on, in milliseconds. */
+  /** How long the VM stood still by the clocks of both QEMUs, in milliseconds; null with another host. */
+  readonly standstillMs: number | null;
+  /** From the moment the VM was seen to stand still until QEMU was told to go on, in milliseconds. */
   readonly preSwitchoverMs: number | null;
   /** Pages that devices had written and that QEMU was told of. */
   readonly pages: number;
+  /** What was done meanwhile, on this host. */
+  readonly steps: readonly Lap[];
 }
 
 /** Takes the time at which the destination is heard to run. */
@@ -23,18 +30,28 @@ export class BlackoutClock {
     if (heard && event.kind === 'RUNNING') this.#heardAt ??= performance.now();
   }
 
-  figures({ report }: VmSource): VmFigures {
-    const { stoppedAt, continuedAt, pages } = report;
-    const since = (at: number | null): number | null =>
-      at === null || stoppedAt === null ? null : at - stoppedAt;
-    return { blackoutMs: since(this.#heardAt), preSwitchoverMs: since(continuedAt), pages };
+  /** `target` is null when it is on another host. */
+  figures({ report }: VmSource, target: VmTarget | null): VmFigures {
+    const { stoppedAt, continuedAt, stoodStillAt, pages, laps } = report;
+    const there = target?.report ?? { runsAt: this.#heardAt, resumedAt: null, laps: [] };
+    return {
+      blackoutMs: between(stoppedAt, there.runsAt),
+      standstillMs: between(stoodStillAt, there.resumedAt),
+      preSwitchoverMs: between(stoppedAt, continuedAt),
+      pages,
+      steps: [...laps, ...there.laps],
+    };
   }
+}
+
+function between(from: number | null, to: number | null): number | null {
+  return from === null || to === null ? null : to - from;
 }
 
 /** A finished migration in lines for people. */
 export function vmSummary(
   report: MigrationReport,
-  { blackoutMs, pages }: VmFigures,
+  { blackoutMs, pages, steps }: VmFigures,
   devices: number,
 ): string[] {
   const blackout = blackoutMs === null ? 'unknown' : formatMs(blackoutMs);
@@ -45,6 +62,7 @@ export function vmSummary(
     '',
     `  ${counted(report.iterations, 'round')} of pre-copy; ${counted(pages, 'page')} written by devices`,
     `  blackout ${colors.bold(blackout)}`,
+    ...steps.map(({ name, ms }) => `    ${name} ${formatMs(ms)}`),
     ...report.notes.map((note) => `  note: ${note}`),
   ];
 }

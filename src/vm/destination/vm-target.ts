@@ -9,6 +9,7 @@ import { decodeRecord, type VmRecord } from '../record.ts';
 import { runState } from '../run-state.ts';
 import { VM_FLAGS } from '../source/vm-source.ts';
 import { qmp, type VmSequence } from '../step.ts';
+import { type Lap, Stopwatch } from '../stopwatch.ts';
 import { VmError } from '../vm-error.ts';
 import { FrameReader } from '../vm-stream.ts';
 import { awaitLoaded, runVm, startIncoming } from './incoming.ts';
@@ -28,6 +29,16 @@ export interface VmTargetOptions {
   readonly timeoutMs: number;
 }
 
+/** What was measured, for the report. */
+export interface VmTargetReport {
+  /** When the VM had been told to run, and did (performance.now()); null: it has not. */
+  readonly runsAt: number | null;
+  /** When QEMU says that it let the VM run, in milliseconds since 1970 by the clock of its host. */
+  readonly resumedAt: number | null;
+  /** What was done while it stood still, in order. */
+  readonly laps: readonly Lap[];
+}
+
 /**
  * The VM that takes the place of another, as one more member of the group that moves. What it is given is QEMU's own
  * migration stream. When that is loaded, and its devices are, their registers in QEMU are set up; it runs last.
@@ -45,6 +56,8 @@ export class VmTarget implements MigrationEnd {
   #broken: VmError | null = null;
   #record: VmRecord | null = null;
   #gone = false;
+  #runsAt: number | null = null;
+  readonly #stopwatch = new Stopwatch();
 
   constructor(options: VmTargetOptions) {
     this.name = options.name;
@@ -61,6 +74,11 @@ export class VmTarget implements MigrationEnd {
   /** What the engine calls around the blackout. */
   get hooks(): MigrationHooks {
     return { beforeRun: () => this.#setUpRegisters() };
+  }
+
+  get report(): VmTargetReport {
+    const { laps } = this.#stopwatch;
+    return { runsAt: this.#runsAt, resumedAt: this.#options.performer.timeOf('RESUME'), laps };
   }
 
   flags(): Promise<bigint> {
@@ -82,7 +100,7 @@ export class VmTarget implements MigrationEnd {
   async setState(state: MigrationState): Promise<void> {
     if (state === RESUMING) await this.#options.performer.run(startIncoming(this.#incomingPath));
     else if (state === STOP) await this.#load();
-    else if (state === RUNNING) await this.#options.performer.run(runVm());
+    else if (state === RUNNING) await this.#run();
     this.#state = state;
   }
 
@@ -146,13 +164,19 @@ export class VmTarget implements MigrationEnd {
     if (!this.#frames.ended || this.#record === null) {
       throw new VmError('ERR_VM_RECORD', 'what the source has sent of the VM is not all');
     }
-    await this.#options.performer.run(awaitLoaded(this.#options.timeoutMs));
+    const { performer, timeoutMs } = this.#options;
+    await this.#stopwatch.time('QEMU loads', performer.run(awaitLoaded(timeoutMs)));
+  }
+
+  async #run(): Promise<void> {
+    await this.#stopwatch.time('cont', this.#options.performer.run(runVm()));
+    this.#runsAt = performance.now();
   }
 
   async #setUpRegisters(): Promise<void> {
     if (this.#record === null)
       throw new VmError('ERR_VM_RECORD', 'nothing is known of the devices of the VM');
-    await this.#options.performer.run(replay(this.#record));
+    await this.#stopwatch.time('write registers', this.#options.performer.run(replay(this.#record)));
   }
 
   #pass(piece: Uint8Array): void {

@@ -4,6 +4,7 @@ import { MigrationState } from '../../states/index.ts';
 import type { Ecam } from '../machine/ecam.ts';
 import type { VmPerformer } from '../performer.ts';
 import { encodeRecord } from '../record.ts';
+import { type Lap, Stopwatch } from '../stopwatch.ts';
 import { VmError } from '../vm-error.ts';
 import { FrameKind, frameHead, MAX_VMM_FRAME } from '../vm-stream.ts';
 import { compareViews, readClientState } from './client-state.ts';
@@ -52,8 +53,12 @@ export interface VmSourceReport {
   readonly stoppedAt: number | null;
   /** When QEMU was told to go on with it. */
   readonly continuedAt: number | null;
+  /** When QEMU says that it stopped the VM, in milliseconds since 1970 by the clock of its host. */
+  readonly stoodStillAt: number | null;
   /** Pages that were touched. */
   readonly pages: number;
+  /** What was done meanwhile, in order. */
+  readonly laps: readonly Lap[];
 }
 
 /** Size of what QEMU sends of its own devices, about, in bytes. */
@@ -86,6 +91,7 @@ export class VmSource implements MigrationEnd {
   #stoppedAt: number | null = null;
   #continuedAt: number | null = null;
   #pages = 0;
+  readonly #stopwatch = new Stopwatch();
 
   constructor(options: VmSourceOptions) {
     this.name = options.name;
@@ -98,7 +104,15 @@ export class VmSource implements MigrationEnd {
   }
 
   get report(): VmSourceReport {
-    return { stoppedAt: this.#stoppedAt, continuedAt: this.#continuedAt, pages: this.#pages };
+    const { laps } = this.#stopwatch;
+    const stoodStillAt = this.#options.performer.timeOf('STOP');
+    return {
+      stoppedAt: this.#stoppedAt,
+      continuedAt: this.#continuedAt,
+      stoodStillAt,
+      pages: this.#pages,
+      laps,
+    };
   }
 
   flags(): Promise<bigint> {
@@ -171,8 +185,9 @@ export class VmSource implements MigrationEnd {
     this.#stream?.hurry();
     await performer.run(stopVm(timeoutMs));
     this.#stoppedAt = performance.now();
-    await performer.run(quietenStopped(lines));
-    this.#record = encodeRecord(await performer.run(readClientState(ecam, ids, this.#alike)));
+    await this.#stopwatch.time('clear interrupt lines', performer.run(quietenStopped(lines)));
+    const reading = performer.run(readClientState(ecam, ids, this.#alike));
+    this.#record = encodeRecord(await this.#stopwatch.time('read registers', reading));
   }
 
   /** A device that has thrown away what it has sent needs the VM to run again, which QEMU does only from the beginning. */
@@ -218,6 +233,7 @@ export class VmSource implements MigrationEnd {
   #finish(stream: OutgoingStream): void {
     const { performer, timeoutMs } = this.#options;
     if (!stream.ended) throw new VmError('ERR_VM_TIMEOUT', `QEMU has sent nothing for ${timeoutMs} ms`);
+    if (this.#continuedAt !== null) this.#stopwatch.note('QEMU saves and sends', this.#continuedAt);
     this.#completed = performer.run(awaitCompleted(timeoutMs));
     this.#completed.catch(() => {});
     this.#finished = true;
@@ -241,7 +257,8 @@ export class VmSource implements MigrationEnd {
     const record = this.#record;
     if (record === null) throw new VmError('ERR_VM_MIGRATION', 'the VM has not been stopped');
     this.#queue.push(frameHead(FrameKind.RECORD, record.length), record);
-    this.#pages = await performer.run(touchWrittenPages(ids));
+    const touching = performer.run(touchWrittenPages(ids));
+    this.#pages = await this.#stopwatch.time('touch pages', touching);
     await performer.run(finishOutgoing());
     this.#continuedAt = performance.now();
   }

@@ -71,6 +71,12 @@ describe('ferry vm check', () => {
   });
 });
 
+/** What is done while a VM stands still. */
+const STEPS = [
+  ...['clear interrupt lines', 'read registers', 'touch pages', 'QEMU saves and sends'],
+  ...['QEMU loads', 'write registers', 'cont'],
+];
+
 describe('ferry vm migrate', () => {
   it('tries everything, and stops there, in a dry run', async () => {
     const [from, to] = [await vm('source'), await vm('destination')];
@@ -94,7 +100,11 @@ describe('ferry vm migrate', () => {
     expect(status, stdout).toBe(0);
     expect(lastJson(stdout)).toMatchObject({
       owner: 'destination',
-      vm: { blackoutMs: expect.any(Number), pages: 0 },
+      vm: {
+        blackoutMs: expect.any(Number),
+        pages: 0,
+        steps: STEPS.map((name) => ({ name, ms: expect.any(Number) })),
+      },
     });
     expect([from.qemu.running, to.qemu.running]).toEqual([false, true]);
   });

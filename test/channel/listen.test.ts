@@ -19,6 +19,7 @@ import {
 } from '../../src/channel/index.ts';
 import { NO_ID } from '../../src/channel/layout.ts';
 import { openFds } from '../helpers/open-fds.ts';
+import { until } from '../helpers/until.ts';
 import { identities, join2, temporaryFolder } from './carriers.ts';
 import { bytes, epoch, group } from './samples.ts';
 
@@ -91,10 +92,6 @@ const ended = (socket: Socket): Promise<unknown> =>
     socket.once('close', resolve);
     socket.resume();
   });
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}
 
 /** A HELLO as a foreign hand would write it. */
 function hello(

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FuzzRun, memoryInUse } from '../helpers/fuzz-run.ts';
 import { openFds } from '../helpers/open-fds.ts';
 import { SEED } from '../helpers/seed.ts';
+import { until } from '../helpers/until.ts';
 import { Random } from '../server/fuzz-messages.ts';
-import { until } from '../server/until.ts';
 import { ClientWorld } from './fuzz-world.ts';
 
 const { FERRY_FUZZ_COUNT } = process.env;

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceClient, GuestMemory } from '../../src/client/index.ts';
 import { Errno } from '../../src/errors/index.ts';
@@ -7,6 +6,7 @@ import { MigrationState } from '../../src/states/index.ts';
 import { openFds } from '../helpers/open-fds.ts';
 import { serveForTest } from '../helpers/served.ts';
 import { TestDevice } from '../helpers/test-device.ts';
+import { until } from '../helpers/until.ts';
 import { Cleanup, native } from './fake-server.ts';
 
 const { RUNNING, PRE_COPY, STOP_COPY, STOP, RESUMING } = MigrationState;
@@ -54,12 +54,6 @@ async function startDriver(client: DeviceClient): Promise<void> {
   const msix = config?.capabilities.find(({ name }) => name === 'MSI-X');
   await client.writeU16(CONFIG, COMMAND, MEMORY_AND_MASTER);
   await client.writeU16(CONFIG, (msix?.offset ?? 0) + MSIX_CONTROL, MSIX_ENABLE);
-}
-
-async function until(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (const deadline = Date.now() + 5000; !(await done()); await delay(1)) {
-    if (Date.now() > deadline) throw new Error(`in vain: ${what}`);
-  }
 }
 
 /** Everything that a saving session gives until it is empty, for now or for good. */

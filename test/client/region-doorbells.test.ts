@@ -4,8 +4,8 @@ import { DeviceClient, type RegionDoorbells } from '../../src/client/index.ts';
 import { openFds } from '../helpers/open-fds.ts';
 import { fields } from '../helpers/raw-client.ts';
 import { serveForTest } from '../helpers/served.ts';
+import { until } from '../helpers/until.ts';
 import { BellDevice } from '../server/bell-device.ts';
-import { until } from '../server/until.ts';
 import { Cleanup, connectFake, connectScripted, memfd, native, scriptedReply } from './fake-server.ts';
 
 const cleanup = new Cleanup();

@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -10,6 +9,7 @@ import { GuestMemory, SyncDeviceClient } from '../../src/client/index.ts';
 import { IrqIndex, RegionIndex } from '../../src/protocol/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { openFds } from '../helpers/open-fds.ts';
+import { until } from '../helpers/until.ts';
 import { Cleanup, native } from './fake-server.ts';
 
 const { RUNNING, STOP_COPY, RESUMING } = MigrationState;
@@ -37,12 +37,6 @@ function guest(): GuestMemory {
   const memory = new GuestMemory(native);
   cleanup.add(() => memory.close());
   return memory;
-}
-
-async function until(done: () => boolean, what: string): Promise<void> {
-  for (const deadline = Date.now() + 10_000; !done(); await delay(1)) {
-    if (Date.now() > deadline) throw new Error(`in vain: ${what}`);
-  }
 }
 
 /** Registers of the device `memory` in BAR0, and what COMMAND and STATUS mean. */

@@ -8,8 +8,8 @@ import { loadNative } from '../../src/native/index.ts';
 import { openFds } from '../helpers/open-fds.ts';
 import { serveForTest } from '../helpers/served.ts';
 import { TestDevice } from '../helpers/test-device.ts';
+import { until } from '../helpers/until.ts';
 import { setState } from '../server/migration-driver.ts';
-import { until } from '../server/until.ts';
 import { FakeHost } from './fake-host.ts';
 
 const QUICK = { timeoutMs: 150 };

@@ -95,12 +95,12 @@ export class RawClient {
   }
 
   /** Waits for the reply with this id. */
-  reply(id: number, timeoutMs = 5000): Promise<RawMessage> {
+  reply(id: number, timeoutMs = 60_000): Promise<RawMessage> {
     return this.next((message) => message.id === id && (message.flags & 0xf) === 1, timeoutMs);
   }
 
   /** Waits for the next message that fits. */
-  async next(fits: (message: RawMessage) => boolean = () => true, timeoutMs = 5000): Promise<RawMessage> {
+  async next(fits: (message: RawMessage) => boolean = () => true, timeoutMs = 60_000): Promise<RawMessage> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
       const index = this.#messages.findIndex(fits);
@@ -122,7 +122,7 @@ export class RawClient {
   }
 
   /** Waits until the server has closed. */
-  async waitClosed(timeoutMs = 5000): Promise<void> {
+  async waitClosed(timeoutMs = 60_000): Promise<void> {
     const deadline = Date.now() + timeoutMs;
     while (!this.closed) {
       if (Date.now() > deadline) throw new Error('the server did not close the connection');

@@ -128,10 +128,7 @@ export function runChild(code: string, { shell = '', flags = [] as string[] } = 
   });
 }
 
-/** Resolves once `condition` holds; the test's own time limit ends the wait otherwise. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
-}
+export { until } from '../helpers/until.ts';
 
 /** The size of a page, and so the unit of mappings. */
 export const PAGE = 4096;

@@ -5,6 +5,9 @@ import { loadNative } from '../../src/native/index.ts';
 import { Relay, type RelayTap } from '../../src/relay/index.ts';
 import { EventLoopReactor } from '../../src/transport/index.ts';
 import { rawMessage } from '../helpers/raw-client.ts';
+import { until } from '../helpers/until.ts';
+
+export { until };
 
 export const native = loadNative();
 export const reactor = new EventLoopReactor(native, { spinMicroseconds: 0 });
@@ -47,15 +50,6 @@ export class Bench {
   close(): void {
     this.relay.close();
     for (const fd of [...this.#open]) this.closeEnd(fd);
-  }
-}
-
-/** Lets the loop run until `done`; fails after a while. */
-export async function until(done: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 5000;
-  while (!done()) {
-    if (Date.now() > deadline) throw new Error(`not in time: ${what}`);
-    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 

@@ -4,12 +4,12 @@ import { Errno, errnoName } from '../../src/errors/index.ts';
 import { isRunning, MigrationState } from '../../src/states/index.ts';
 import { fields, type RawClient } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
+import { until } from '../helpers/until.ts';
 import { askClaim, claim } from './claim-driver.ts';
 import { getState, setState } from './migration-driver.ts';
 import { documentTable } from './ownership-table.ts';
 import { EVERYTHING } from './ownership-world.ts';
 import { testServers } from './test-servers.ts';
-import { until } from './until.ts';
 
 const { RUNNING, RUNNING_P2P, STOP, STOP_COPY, RESUMING, PRE_COPY } = MigrationState;
 const { EBUSY, ENODEV, EKEYREVOKED } = Errno;

@@ -12,9 +12,9 @@ import { Errno } from '../../src/errors/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { fields, type RawClient } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
+import { until } from '../helpers/until.ts';
 import { setState } from './migration-driver.ts';
 import { testServers } from './test-servers.ts';
-import { until } from './until.ts';
 
 const { STOP, RUNNING } = MigrationState;
 const [DMA_MAP, DMA_UNMAP, REGION_INFO, SET_IRQS, READ, WRITE, DEVICE_RESET] = [2, 3, 5, 8, 9, 10, 13];

@@ -8,10 +8,10 @@ import { makeBlocking } from '../helpers/blocking.ts';
 import { openFds } from '../helpers/open-fds.ts';
 import { fields, type RawClient, type RawMessage } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
+import { until } from '../helpers/until.ts';
 import { BellDevice, subRegions } from './bell-device.ts';
 import { loadState, saveState, setState } from './migration-driver.ts';
 import { testServers } from './test-servers.ts';
-import { until } from './until.ts';
 
 const { STOP, RUNNING, STOP_COPY, RESUMING, RUNNING_P2P } = MigrationState;
 const { EINVAL } = Errno;

@@ -6,10 +6,10 @@ import { MigrationState } from '../../src/states/index.ts';
 import { fields, QEMU_VERSION_JSON, type RawClient, rawMessage } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
 import { TestDevice } from '../helpers/test-device.ts';
+import { until } from '../helpers/until.ts';
 import { subRegions } from './bell-device.ts';
 import { setState } from './migration-driver.ts';
 import { testServers } from './test-servers.ts';
-import { until } from './until.ts';
 
 const POSTED = 0x10;
 const WRITE = 10;

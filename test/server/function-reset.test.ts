@@ -5,10 +5,10 @@ import { loadNative } from '../../src/native/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { fields, type RawClient, rawMessage } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
+import { until } from '../helpers/until.ts';
 import { waits } from './held-device.ts';
 import { getState, setState } from './migration-driver.ts';
 import { testServers } from './test-servers.ts';
-import { until } from './until.ts';
 
 const { EBUSY, ENODEV } = Errno;
 const { STOP, RUNNING, PRE_COPY } = MigrationState;

@@ -2,11 +2,11 @@ import type { FuzzRun } from '../helpers/fuzz-run.ts';
 import { fields, type RawClient } from '../helpers/raw-client.ts';
 import { serveForTest } from '../helpers/served.ts';
 import { TestDevice } from '../helpers/test-device.ts';
+import { until } from '../helpers/until.ts';
 import { readRegister } from './dma-device.ts';
 import { FuzzClient } from './fuzz-client.ts';
 import { proposals, type Random, randomMessage, spoiltJson, v1Seeds } from './fuzz-messages.ts';
 import { setState } from './migration-driver.ts';
-import { until } from './until.ts';
 
 /** Messages sent at once. */
 const BATCH = 24;

@@ -3,11 +3,11 @@ import { FuzzRun, memoryInUse } from '../helpers/fuzz-run.ts';
 import { openFds } from '../helpers/open-fds.ts';
 import { rawMessage, versionPayload } from '../helpers/raw-client.ts';
 import { SEED } from '../helpers/seed.ts';
+import { until } from '../helpers/until.ts';
 import { FuzzClient } from './fuzz-client.ts';
 import { proposals, Random, seeds, v1Seeds } from './fuzz-messages.ts';
 import { ServerWorld, turn } from './fuzz-world.ts';
 import { getState, loadState, saveState, setState } from './migration-driver.ts';
-import { until } from './until.ts';
 
 const { FERRY_FUZZ_COUNT } = process.env;
 const COUNT = Number(FERRY_FUZZ_COUNT ?? 200_000);

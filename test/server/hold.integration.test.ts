@@ -5,12 +5,12 @@ import { MigrationState } from '../../src/states/index.ts';
 import { fields } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
 import { TestDevice } from '../helpers/test-device.ts';
+import { until } from '../helpers/until.ts';
 import { readRegister } from './dma-device.ts';
 import { isServed, Recorder, read, valueIn, waits, write } from './held-device.ts';
 import { getState, loadState, postState, readData, saveState, setState } from './migration-driver.ts';
 import { ScriptedMigration } from './scripted-migration.ts';
 import { testServers } from './test-servers.ts';
-import { until } from './until.ts';
 
 const { STOP, RUNNING, STOP_COPY, RUNNING_P2P, PRE_COPY, PRE_COPY_P2P } = MigrationState;
 const { EBUSY, EINVAL, ENODEV, EPROTO, ETIMEDOUT } = Errno;

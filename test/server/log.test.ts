@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest';
 import type { LogEntry, LogLevel } from '../../src/device/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import { fields } from '../helpers/raw-client.ts';
+import { until } from '../helpers/until.ts';
 import { setState } from './migration-driver.ts';
 import { testServers } from './test-servers.ts';
 import { Tiny } from './tiny-device.ts';
-import { until } from './until.ts';
 
 const { world } = testServers();
 

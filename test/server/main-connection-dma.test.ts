@@ -5,6 +5,7 @@ import type { ServeOptions } from '../../src/server/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import type { RawClient, RawMessage } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
+import { until } from '../helpers/until.ts';
 import {
   answerDma,
   DmaDevice,
@@ -19,7 +20,6 @@ import {
 } from './dma-device.ts';
 import { getState, postState, setState } from './migration-driver.ts';
 import { type Served, testServers } from './test-servers.ts';
-import { until } from './until.ts';
 
 const { ENODEV } = Errno;
 const { STOP, RUNNING, RUNNING_P2P, PRE_COPY } = MigrationState;

@@ -9,10 +9,10 @@ import { openFds } from '../helpers/open-fds.ts';
 import { fields, rawMessage, versionPayload } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
 import { TestDevice } from '../helpers/test-device.ts';
+import { until } from '../helpers/until.ts';
 import { readRegister, writeRegisters } from './dma-device.ts';
 import { getState, setState } from './migration-driver.ts';
 import { type Served, testServers } from './test-servers.ts';
-import { until } from './until.ts';
 
 const { EBUSY } = Errno;
 const { STOP, RUNNING } = MigrationState;

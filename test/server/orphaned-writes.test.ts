@@ -2,11 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { MigrationState } from '../../src/states/index.ts';
 import { fields } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
+import { until } from '../helpers/until.ts';
 import { readRegister } from './dma-device.ts';
 import { Recorder, read, waits, write } from './held-device.ts';
 import { setState } from './migration-driver.ts';
 import { testServers } from './test-servers.ts';
-import { until } from './until.ts';
 
 const { STOP, RUNNING } = MigrationState;
 const POSTED = 0x10;

@@ -9,9 +9,9 @@ import { EventLoopReactor, type SocketBuffers, type SocketEvents } from '../../s
 import { openFds } from '../helpers/open-fds.ts';
 import { RawClient, rawMessage, versionPayload } from '../helpers/raw-client.ts';
 import { TestDevice } from '../helpers/test-device.ts';
+import { until } from '../helpers/until.ts';
 import { readRegister } from './dma-device.ts';
 import { getState } from './migration-driver.ts';
-import { until } from './until.ts';
 
 const native = loadNative();
 

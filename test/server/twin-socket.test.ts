@@ -7,9 +7,9 @@ import { loadNative } from '../../src/native/index.ts';
 import type { ServeOptions } from '../../src/server/index.ts';
 import { openFds } from '../helpers/open-fds.ts';
 import { fields, RawClient, type RawMessage, versionPayload } from '../helpers/raw-client.ts';
+import { until } from '../helpers/until.ts';
 import { answerDma, DmaDevice, Doorbell, isCommand, offerGuest, ringDoorbell } from './dma-device.ts';
 import { type Served, testServers } from './test-servers.ts';
-import { until } from './until.ts';
 
 const { EINVAL } = Errno;
 const native = loadNative();

@@ -99,14 +99,7 @@ export function receiveNow(fd: number): Buffer | null {
   }
 }
 
-/** Lets the event loop turn until `done`, or fails. */
-export async function until(done: () => boolean, what: string, ms = 5000): Promise<void> {
-  const deadline = Date.now() + ms;
-  while (!done()) {
-    if (Date.now() > deadline) throw new Error(`in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-}
+export { until } from '../helpers/until.ts';
 
 /** Lets the event loop turn for a while, for what should not happen. */
 export function pause(ms = 20): Promise<void> {

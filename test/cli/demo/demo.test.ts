@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DemoStart } from '../../../src/cli/demo/run-demo.ts';
 import { runDemo } from '../../../src/cli/demo/run-demo.ts';
-import { until } from '../../server/until.ts';
+import { until } from '../../helpers/until.ts';
 import { FERRY, lastJson, Shell } from '../ferry.ts';
 
 let shell: Shell;

@@ -14,6 +14,7 @@ import {
   vmmTracker,
 } from '../../../src/engine/index.ts';
 import { loadNative } from '../../../src/native/index.ts';
+import { until } from '../../helpers/until.ts';
 import { newWorld } from '../moves.ts';
 
 const PAGE = 4096;
@@ -96,10 +97,6 @@ async function channels(): Promise<readonly [Channel, Channel]> {
   } finally {
     await listener.close();
   }
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 describe('guest memory that another thread writes at all times', () => {

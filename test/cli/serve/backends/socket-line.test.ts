@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { SocketLine } from '../../../../src/cli/serve/backends/socket-line.ts';
 import { loadNative } from '../../../../src/native/index.ts';
 import { EventLoopReactor } from '../../../../src/transport/index.ts';
-import { until } from '../../../server/until.ts';
+import { until } from '../../../helpers/until.ts';
 
 const native = loadNative();
 const reactor = new EventLoopReactor(native);

@@ -71,9 +71,8 @@ async function ask(request) {
 }
 
 /** The next back end, of which the one before is not needed any more. */
-function nextBackEnd(pool) {
-  if (age === 'new') return serve();
-  return pool[count++ % 2];
+function nextBackEnd(pool, turn) {
+  return age === 'new' ? serve() : pool[turn % 2];
 }
 
 async function measure() {
@@ -92,10 +91,9 @@ async function measure() {
   const ended = once(client, 'exit');
   while ((await ask({ do: 'status' })).status.vectors === 0) await sleep(BETWEEN_MS);
   await sleep(500);
-  count = 1;
   const reports = [];
-  for (let i = 0; i < Number(swaps); i++) {
-    const next = await nextBackEnd(pool);
+  for (let turn = 1; turn <= Number(swaps); turn++) {
+    const next = await nextBackEnd(pool, turn);
     reports.push((await ask({ do: 'swap', backend: next.socket, fresh: false })).swap);
     if (age === 'new') {
       present.child.kill('SIGTERM');

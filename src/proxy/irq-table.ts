@@ -4,7 +4,7 @@ import { deviceSetIrqs, IrqSetFlag } from '../protocol/index.ts';
 const { DATA_NONE, DATA_BOOL, DATA_EVENTFD, ACTION_MASK, ACTION_UNMASK, ACTION_TRIGGER } = IrqSetFlag;
 
 /** A DEVICE_SET_IRQS that sets up again what there is. The fds stay the table's. */
-export interface IrqReplay {
+export interface IrqSetting {
   readonly payload: Uint8Array;
   readonly fds: readonly number[];
 }
@@ -28,9 +28,15 @@ interface Index {
 export class IrqTable {
   readonly #native: Native;
   readonly #indexes = new Map<number, Index>();
+  #revision = 0;
 
   constructor(native: Native) {
     this.#native = native;
+  }
+
+  /** Another number whenever something else is set up. */
+  get revision(): number {
+    return this.#revision;
   }
 
   /** A DEVICE_SET_IRQS has been carried out. `fds` become the table's. */
@@ -45,8 +51,7 @@ export class IrqTable {
     } else {
       for (let i = 0; i < count; i += 1) {
         if ((flags & DATA_BOOL) !== 0 && data[i] === 0) continue;
-        if ((flags & ACTION_MASK) !== 0) at.masked.add(start + i);
-        else at.masked.delete(start + i);
+        this.#mask(at.masked, start + i, (flags & ACTION_MASK) !== 0);
       }
     }
   }
@@ -57,7 +62,7 @@ export class IrqTable {
   }
 
   /** What sets everything up again, in order; `maxFds` in one message. */
-  replays(maxFds: number): IrqReplay[] {
+  replays(maxFds: number): IrqSetting[] {
     return [...this.#indexes].flatMap(([index, { triggers, unmasks, masked }]) => [
       ...this.#assignments(index, ACTION_TRIGGER, triggers, maxFds),
       ...this.#assignments(index, ACTION_UNMASK, unmasks, maxFds),
@@ -66,6 +71,14 @@ export class IrqTable {
         fds: [],
       })),
     ]);
+  }
+
+  /** What takes all of it back, as far as there was ever anything. */
+  disables(): IrqSetting[] {
+    return [...this.#indexes.keys()].map((index) => ({
+      payload: encode(DATA_NONE | ACTION_TRIGGER, index, 0, 0),
+      fds: [],
+    }));
   }
 
   /** Forgets everything. */
@@ -83,7 +96,7 @@ export class IrqTable {
   }
 
   /** An index is enabled by its first vector; without fd first, as the client has done it. */
-  #assignments(index: number, action: number, eventfds: Eventfds, maxFds: number): IrqReplay[] {
+  #assignments(index: number, action: number, eventfds: Eventfds, maxFds: number): IrqSetting[] {
     const flags = DATA_EVENTFD | action;
     const without = [...eventfds].filter(([, fd]) => fd === null).map(([vector]) => vector);
     const given = [...eventfds].flatMap(([vector, fd]) => (fd === null ? [] : [{ vector, fd }]));
@@ -101,9 +114,19 @@ export class IrqTable {
     const before = eventfds.get(vector) ?? null;
     if (before !== null) this.#native.close(before);
     eventfds.set(vector, fd);
+    this.#revision += 1;
+  }
+
+  /** A guest unmasks after each INTx interrupt, which changes nothing here. */
+  #mask(masked: Set<number>, vector: number, wanted: boolean): void {
+    if (masked.has(vector) === wanted) return;
+    if (wanted) masked.add(vector);
+    else masked.delete(vector);
+    this.#revision += 1;
   }
 
   #disable({ triggers, unmasks, masked }: Index): void {
+    this.#revision += 1;
     for (const fd of [...triggers.values(), ...unmasks.values()]) if (fd !== null) this.#native.close(fd);
     triggers.clear();
     unmasks.clear();

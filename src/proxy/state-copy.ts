@@ -9,8 +9,11 @@ const MAX_WRITE = 32 * 1024;
 const WRITES_AHEAD = 8;
 /** The most that one answer with state may have, in bytes. */
 const MAX_READ = 1024 * 1024;
-/** The same while the client goes on, which has its answers from the same connection. */
-const MAX_READ_AHEAD = 128 * 1024;
+/**
+ * The same while the client goes on, which has its answers from the same connection; and at first in any case, since what
+ * is left at the end is little, and a server may make room for all that it could be asked for.
+ */
+const FIRST_READ = 128 * 1024;
 
 /** A round of copying ahead that moves no more than this leaves little for the pause, in bytes. */
 const LITTLE = 32 * 1024;
@@ -40,38 +43,57 @@ export class StateCopy {
    */
   async ahead(): Promise<void> {
     const until = performance.now() + AHEAD_MS;
-    const size = Math.min(this.#maxRead, MAX_READ_AHEAD);
+    const size = Math.min(this.#maxRead, FIRST_READ);
     for (let round = 0, before = Number.POSITIVE_INFINITY; round < MAX_ROUNDS; round += 1) {
       const moved = await this.#round(size, until);
+      await this.taken();
       if (moved <= LITTLE || moved > before / 2 || performance.now() > until) return;
       before = moved;
     }
   }
 
-  /** The old one is in STOP_COPY: all that is left. @throws ProxyError */
+  /** The old one is in STOP_COPY: all that is left. The new one need not have answered yet. @throws ProxyError */
   async rest(): Promise<void> {
     await this.#round(this.#maxRead, Number.POSITIVE_INFINITY);
   }
 
-  /** Until there is nothing more, in PRE_COPY for now, or until the time has come. Returns how much there was. */
-  async #round(size: number, until: number): Promise<number> {
+  /** The new one has taken everything. @throws ProxyError */
+  async taken(): Promise<void> {
+    await Promise.all(this.#writes.splice(0));
+  }
+
+  /**
+   * Until there is nothing more, in PRE_COPY for now, or until the time has come. Returns how much there was. Two reads
+   * are under way at the beginning and after whole answers, so that the old one is not asked again after its last one.
+   */
+  async #round(maxRead: number, until: number): Promise<number> {
     const begun = this.bytes;
-    for (let next = this.#read(size); ; ) {
-      const data = await next;
-      if (data.length === 0) break;
-      const last = performance.now() > until;
-      if (!last) next = this.#read(size);
-      // If the write fails, nobody waits for this read any more.
-      next.catch(() => {});
+    const first = Math.min(maxRead, FIRST_READ);
+    const reads = [this.#read(first), this.#read(first)];
+    let ended = false;
+    for (let next = reads.shift(); next !== undefined; next = reads.shift()) {
+      const data = await next.catch((error: unknown) => {
+        // It was asked for more than it had.
+        if (ended) return NOTHING;
+        throw error;
+      });
+      ended ||= data.length === 0 || performance.now() > until;
+      const wanted = data.length < first ? 1 : 2;
+      while (!ended && reads.length < wanted) reads.push(this.#read(maxRead));
       await this.#write(data);
       this.bytes += data.length;
-      if (last) break;
     }
-    await Promise.all(this.#writes.splice(0));
     return this.bytes - begun;
   }
 
-  async #read(size: number): Promise<Uint8Array> {
+  #read(size: number): Promise<Uint8Array> {
+    const data = this.#answer(size);
+    // If something else fails before, nobody waits for it any more.
+    data.catch(() => {});
+    return data;
+  }
+
+  async #answer(size: number): Promise<Uint8Array> {
     const request = migDataRead.request.encode({ argsz: MigrationData.size + size, size });
     const { errno, payload } = await this.#from.ask(Command.MIG_DATA_READ, request);
     // What the kernel's drivers say when there is nothing more for now (linux/vfio.h, PRE_COPY).

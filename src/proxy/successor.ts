@@ -5,6 +5,7 @@ import type { Backend } from './backend.ts';
 import { forgetHalfState, migrationFlags, reset, setState, writeConfiguration } from './backend-calls.ts';
 import type { ClientRecord, KnownInfo } from './client-record.ts';
 import { DmaReplay } from './dma-replay.ts';
+import { IrqReplay } from './irq-replay.ts';
 import { ProxyError } from './proxy-error.ts';
 import { REGION_INFO_ARGSZ, withoutMapping } from './region-infos.ts';
 import { brokenPromise } from './version-limits.ts';
@@ -16,6 +17,7 @@ export class Successor {
   configWrites = 0;
   readonly #record: ClientRecord;
   readonly #maps: DmaReplay;
+  readonly #irqs: IrqReplay;
   /** What it has described as the client was told. */
   readonly #described = new Set<KnownInfo>();
   #told = false;
@@ -24,6 +26,7 @@ export class Successor {
     this.backend = backend;
     this.#record = record;
     this.#maps = new DmaReplay(record.dma, backend);
+    this.#irqs = new IrqReplay(record.irqs, backend);
   }
 
   /** Whether it has been told to run. */
@@ -62,10 +65,7 @@ export class Successor {
 
   /** It has the client's interrupts. `maxFds`: so many go into one message. @throws ProxyError */
   async interrupts(maxFds: number): Promise<void> {
-    const replays = this.#record.irqs.replays(maxFds);
-    await Promise.all(
-      replays.map(({ payload, fds }) => this.backend.require(Command.DEVICE_SET_IRQS, payload, fds)),
-    );
+    await this.#irqs.catchUp(maxFds);
   }
 
   /** It proves that it has the whole state, and stands still. @throws ProxyError */
@@ -76,6 +76,7 @@ export class Successor {
   /** Its configuration space, which is `own`, becomes what is `wanted`; null: what is known of it. @throws ProxyError */
   async configure(own: Uint8Array, wanted: Uint8Array | null): Promise<void> {
     const target = wanted ?? this.#record.configuration.over(own);
+    if (Buffer.compare(own, target) === 0) return;
     const writes = differing(own, setupWrites(own, target, 0));
     this.configWrites = writes.length;
     await Promise.all(writes.map(({ offset, bytes }) => writeConfiguration(this.backend, offset, bytes)));

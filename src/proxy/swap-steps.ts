@@ -8,6 +8,7 @@ export const SWAP_STEPS = [
   'prepare',
   'describe',
   'map ahead',
+  'interrupts ahead',
   'copy ahead',
   'drain',
   'read configuration',

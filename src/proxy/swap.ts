@@ -1,5 +1,5 @@
 import { Errno } from '../errors/index.ts';
-import { type Version, version } from '../protocol/index.ts';
+import { DEFAULT_MAX_MSG_FDS, type Version, version } from '../protocol/index.ts';
 import type { Backend } from './backend.ts';
 import { readConfiguration, transferLimit } from './backend-calls.ts';
 import { Predecessor } from './predecessor.ts';
@@ -101,11 +101,13 @@ export class Swap {
   }
 
   /** All that needs no standing device. A new back end that begins afresh runs already, and gets nothing before. */
-  async #goAhead(successor: Successor, { limit }: Terms): Promise<void> {
+  async #goAhead(successor: Successor, { limit, promised }: Terms): Promise<void> {
     const old = this.#old;
     if (this.#options.fresh || old === null) return;
     this.#clock.enter('map ahead');
     await successor.map();
+    this.#clock.enter('interrupts ahead');
+    await successor.interrupts(maxFdsOf(promised));
     const copy = new StateCopy(old.backend, successor.backend, limit);
     this.#copy = copy;
     if (!old.copiesAhead) return;
@@ -130,7 +132,6 @@ export class Swap {
     this.#enter('copy');
     await this.#copy?.rest();
     const own = await this.#settle(successor, terms);
-    this.#enter('configure');
     if (own.length > 0) await successor.configure(own, wanted);
     this.#enter('run');
     this.#requireClient();
@@ -179,16 +180,17 @@ export class Swap {
   }
 
   /**
-   * The new one gets its interrupts, and both go to STOP. It is asked for all of it at once, since a server does what it
-   * is asked in order. Returns its configuration space.
+   * The new one has the whole state, gets what is new of interrupts, and both go to STOP. It is asked for all of it at
+   * once, since a server does what it is asked in order. Returns its configuration space.
    */
   async #settle(successor: Successor, { promised, limit }: Terms): Promise<Uint8Array> {
     const { fresh } = this.#options;
-    this.#enter('interrupts');
-    const assigned = successor.interrupts(promised.capabilities?.maxMsgFds ?? 1);
+    const assigned = successor.interrupts(maxFdsOf(promised));
     const finished = fresh ? null : Promise.all([successor.finish(), this.#old?.finish()]);
     const own = readConfiguration(successor.backend, this.#session.record.configurationSize, limit);
-    for (const each of [finished, own]) each?.catch(() => {});
+    for (const each of [assigned, finished, own]) each?.catch(() => {});
+    await this.#copy?.taken();
+    this.#enter('interrupts');
     await assigned;
     this.#enter('finish');
     await finished;
@@ -260,6 +262,10 @@ export class Swap {
 }
 
 const NOTHING = new Uint8Array(0);
+
+function maxFdsOf({ capabilities }: Version): number {
+  return capabilities?.maxMsgFds ?? DEFAULT_MAX_MSG_FDS;
+}
 
 function lostWith(old: Predecessor | null): string[] {
   return [

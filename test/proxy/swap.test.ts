@@ -159,10 +159,10 @@ const NEW: readonly (readonly [SwapStep, number, number])[] = [
   ['describe', 7, 1],
   ['map ahead', 2, 1],
   ['map ahead', 2, 2],
+  ['interrupts ahead', 8, 1],
+  ['interrupts ahead', 8, 2],
   ['copy ahead', 18, 1],
   ['copy', 18, 2],
-  ['interrupts', 8, 1],
-  ['interrupts', 8, 2],
   ['finish', 16, 4],
   ['configure', 9, 1],
   ['run', 16, 5],
@@ -180,10 +180,10 @@ const OLD: readonly (readonly [SwapStep, number, number])[] = [
 ];
 const WAYS: readonly Sabotage[] = ['refuse', 'hang', 'close', 'lie'];
 /** Where it makes a difference that the request was carried out all the same. */
-const LIES: readonly SwapStep[] = ['copy ahead', 'stop', 'copy', 'interrupts', 'finish', 'run'];
+const LIES: readonly SwapStep[] = ['interrupts ahead', 'copy ahead', 'stop', 'copy', 'finish', 'run'];
 
 /** Asked for together, so that an end of the connection may be noticed in any of them. */
-const TOGETHER: SwapStep[] = ['interrupts', 'finish', 'configure'];
+const TOGETHER: SwapStep[] = ['copy', 'interrupts', 'finish', 'configure'];
 
 function seenIn({ step, how }: { readonly step: SwapStep; readonly how: Sabotage }): SwapStep[] {
   return how === 'close' && TOGETHER.includes(step) ? TOGETHER : [step];

@@ -196,6 +196,12 @@ describe('written pages', () => {
     await expect(attempt).rejects.toMatchObject({ code: 'ERR_KERNEL_LACKS' });
   });
 
+  it('are not logged where nothing is mapped: a driver takes no empty list', async () => {
+    const { device, fake } = await opened({ logging: 'yes' });
+    await expect(device.startDmaLogging(PAGE, [])).rejects.toMatchObject({ code: 'ERR_KERNEL_ARGUMENT' });
+    expect(fake.driver.logged).toBe(null);
+  });
+
   it('are logged in no more ranges than a driver has to take', async () => {
     const { device, fake } = await opened({ logging: 'yes' });
     const ranges = Array.from({ length: 300 }, (_, i) => ({ iova: BigInt(i) * 0x10000n, length: PAGE }));

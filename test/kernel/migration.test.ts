@@ -67,6 +67,26 @@ describe('a driver that', () => {
     expect(kernel.calls.length).toBeGreaterThan(0);
   });
 
+  it('has poll, and has stopped, is waited for until it has its next piece', async () => {
+    const { device, kernel, fake } = await opened({ poll: true });
+    await device.setMigrationState(STOP_COPY);
+    const { driver } = fake;
+    const { ready } = driver;
+    driver.ready = () => 0;
+    const watched = new Promise<() => void>((resolve) => {
+      const { watchStart } = kernel;
+      kernel.watchStart = (fd, onReadable) => {
+        resolve(onReadable);
+        return watchStart.call(kernel, fd, () => {});
+      };
+    });
+    const read = readOnce(device);
+    const wake = await watched;
+    driver.ready = ready;
+    wake();
+    expect(await read).toBe(96);
+  });
+
   it('has no poll is waited for by the clock', async () => {
     const { device } = await opened();
     await device.setMigrationState(PRE_COPY);

@@ -5,7 +5,7 @@
 const GET_API_VERSION = 0x3b64;
 const GET_PRECOPY_INFO = 0x3b79;
 const [GET, SET, PROBE] = [0x1_0000, 0x2_0000, 0x4_0000];
-const MIGRATION = 1;
+const [MIGRATION, DATA_SIZE] = [1, 9];
 const PRECOPY_INFO_V2 = 12;
 const POLLIN = 1;
 
@@ -89,7 +89,8 @@ function probes({ features }, print) {
 
 async function matrix(a, b, print) {
   const { migration, features } = a;
-  print(`MIGRATION flags=0x${migration.flags().toString(16)} r=0`);
+  const flags = migration.flags().toString(16);
+  print(`MIGRATION flags=0x${flags} r=${word(features.tryRaw(MIGRATION, GET, 16))}`);
   const wrong = [
     ['GET with argsz=8', GET, 8],
     ['GET with argsz=4', GET, 4],
@@ -102,7 +103,8 @@ async function matrix(a, b, print) {
   for (const [name, flags, argsz] of wrong) {
     print(`MIGRATION ${name}: ${word(features.tryRaw(MIGRATION, flags, argsz))}`);
   }
-  print(`MIG_DATA_SIZE=${await migration.dataSize()} r=0`);
+  const size = await migration.dataSize();
+  print(`MIG_DATA_SIZE=${size} r=${word(features.tryRaw(DATA_SIZE, GET, 16))}`);
   print(`initial state A=${nameOf(await migration.state())} B=${nameOf(await b.migration.state())}`);
   print('== transition matrix (A) cur -> req : errno, resulting state, data_fd?');
   for (const from of STATES.slice(1)) {
@@ -208,8 +210,7 @@ async function save(a, b, calls, print) {
 
 async function load(a, b, stream, calls, print) {
   const { migration } = b;
-  await migration.setState(STATE['RESUMING']);
-  print('== B->RESUMING 0 fd=new');
+  await step(b, '== B', 'RESUMING', print);
   const { fd } = migration.session.file;
   const read = await calls.readLater(fd, new Uint8Array(16));
   print(`read() on resuming fd: ${read < 0 ? -1 : read} ${word(read)}`);
@@ -236,7 +237,7 @@ async function errors(a, b, calls, print) {
   print('== errors');
   await migration.setState(STATE['RESUMING']);
   const short = await tryWrite(migration, new Uint8Array(20));
-  print(`short write ${short < 0 ? word(short) : 20}`);
+  print(`short write ${short < 0 ? word(short) : short}`);
   for (const state of ['STOP', 'RUNNING']) {
     const result = word(await go(migration, STATE[state]));
     print(`RESUMING->${state} incomplete: ${result} state=${nameOf(await migration.state())}`);
@@ -266,7 +267,7 @@ async function errors(a, b, calls, print) {
 async function tryWrite(migration, bytes) {
   try {
     await migration.write(bytes);
-    return 0;
+    return bytes.length;
   } catch (error) {
     return -error.errno;
   }

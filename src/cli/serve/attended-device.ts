@@ -2,6 +2,7 @@ import { KernelBridge } from '../../bridge/index.ts';
 import type { BindableDevice } from '../../device/index.ts';
 import { NvmeDevice } from '../../devices/index.ts';
 import { KernelDevice } from '../../kernel/index.ts';
+import { UsageError } from '../outcome/usage-error.ts';
 import { FileNamespace } from './backends/file-namespace.ts';
 import { gpioPins } from './backends/gpio-pins.ts';
 import { serialLine } from './backends/serial-line.ts';
@@ -35,6 +36,7 @@ export async function attendedDevice(spec: DeviceSpec, takingOver = false): Prom
     case 'disk':
       return disk(spec.path);
     case 'kernel':
+      if (takingOver) throw new UsageError(`${spec.name} can't be taken over: ${ONE_PROCESS}`);
       return bridge(spec.name, spec.map);
     default:
       return { device: await makeDevice(spec), close: () => {} };

@@ -9,6 +9,7 @@ import {
   type RegionCapability,
   RegionIndex,
   RegionInfo,
+  V1_REGION_TYPE,
 } from '../../protocol/index.ts';
 import { fields, u64At, versionPayload, viewOf } from '../wire/bytes.ts';
 import type { Wire } from '../wire/wire.ts';
@@ -25,6 +26,8 @@ export interface RegionFacts {
   readonly argsz: number;
   /** The parts that can be mapped; the whole region where there is MMAP without a sparse capability. */
   readonly areas: readonly { readonly offset: bigint; readonly size: bigint }[];
+  /** It is the migration region of v1, in which what may be read depends on what was done before. */
+  readonly migrates: boolean;
 }
 
 /** What a server says of itself, gathered once and never believed further than a rule's set-up. */
@@ -124,22 +127,33 @@ async function regionFacts(wire: Wire, index: number): Promise<RegionFacts | nul
     size: info.size,
     offset: info.offset,
     argsz,
-    areas: areasOf(info, reply.payload),
+    ...capabilityFacts(info, reply.payload),
   };
 }
 
 const MMAP = 4;
 
-function areasOf({ flags, size }: RegionInfo, payload: Uint8Array): RegionFacts['areas'] {
-  if ((flags & MMAP) === 0) return [];
-  let capabilities: readonly RegionCapability[] = [];
-  try {
-    capabilities = deviceGetRegionInfo.reply.decode(payload).capabilities;
-  } catch {
-    // A rule of its own judges that.
-  }
+/** What follows from the capabilities; nothing does when they can't be read, which a rule of its own judges. */
+function capabilityFacts(
+  { flags, size }: RegionInfo,
+  payload: Uint8Array,
+): Pick<RegionFacts, 'areas' | 'migrates'> {
+  const capabilities = regionCapabilities(payload);
+  if (capabilities === null) return { areas: [], migrates: false };
   const sparse = capabilities.find((one) => one.kind === 'sparse-mmap');
-  return sparse?.kind === 'sparse-mmap' ? sparse.areas : [{ offset: 0n, size }];
+  const mappable = sparse?.kind === 'sparse-mmap' ? sparse.areas : [{ offset: 0n, size }];
+  return {
+    areas: (flags & MMAP) === 0 ? [] : mappable,
+    migrates: capabilities.some((one) => one.kind === 'type' && one.type === V1_REGION_TYPE),
+  };
+}
+
+function regionCapabilities(payload: Uint8Array): readonly RegionCapability[] | null {
+  try {
+    return deviceGetRegionInfo.reply.decode(payload).capabilities;
+  } catch {
+    return null;
+  }
 }
 
 async function irqFacts(wire: Wire, count: number): Promise<Facts['irqs']> {

@@ -71,14 +71,23 @@ export class ServerStage implements Stage<ServerWorld> {
    * InconclusiveError when there is no server.
    */
   async prepare(): Promise<void> {
-    const world = this.#worldOn(await this.#launched(), new Exchange());
+    this.#facts = await this.#asked(await this.#launched());
+    // So much depends on the answers that one that was late must not decide.
+    if (this.#facts === null) {
+      await this.#drop();
+      this.#facts = await this.#asked(await this.#launched());
+    }
+    if (this.#options.launcher.fresh) this.#oneClient = (await this.#instance?.ended()) !== null;
+  }
+
+  async #asked(instance: Instance): Promise<Facts | null> {
+    const world = this.#worldOn(instance, new Exchange());
     try {
       const wire = await world.connect();
-      this.#facts = await gatherFacts(wire).catch(() => null);
+      return await gatherFacts(wire).catch(() => null);
     } finally {
       await world.end();
     }
-    if (this.#options.launcher.fresh) this.#oneClient = (await this.#instance?.ended()) !== null;
   }
 
   async begin(rule: RuleFacts): Promise<Trial<ServerWorld>> {

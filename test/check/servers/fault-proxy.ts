@@ -44,8 +44,6 @@ export class Link {
   /** Where a fault keeps what it has to remember of this connection. */
   readonly notes = new Map<string, number>();
   readonly proxy: FaultProxy;
-  /** The state that the last successful change has led to; RUNNING at first. */
-  state = 2;
   /** Bytes of a message of the client that is not whole. */
   pending: Uint8Array = new Uint8Array();
   /** Descriptors that came with it. */
@@ -66,6 +64,11 @@ export class Link {
       (bytes, fds) => this.#fromServer(bytes, fds),
       () => this.#serverLeft(),
     );
+  }
+
+  /** The state of the device behind the proxy. */
+  get state(): number {
+    return this.proxy.state;
   }
 
   /** Remembers something. */
@@ -179,9 +182,7 @@ export class Link {
     const index = this.#requests.findIndex(({ id }) => id === message.id);
     const [request] = index < 0 ? [] : this.#requests.splice(index, 1);
     if (request === undefined) return 'pass';
-    const worked = (message.flags & 0x20) === 0;
-    if (worked && isSetState(request)) this.state = u32At(request.payload, 8);
-    if (worked && request.command === 13) this.state = 2;
+    if ((message.flags & 0x20) === 0) this.proxy.note(request, message);
     return this.proxy.faulty.reply?.(message, request, this) ?? 'pass';
   }
 }
@@ -189,6 +190,10 @@ export class Link {
 /** Whether a message asks for a change of the migration state. */
 export function isSetState({ command, payload }: Passing): boolean {
   return command === 16 && u32At(payload, 4) === 0x2_0002;
+}
+
+function isGetState({ command, payload }: Passing): boolean {
+  return command === 16 && u32At(payload, 4) === 0x1_0002;
 }
 
 /** Cuts what has come into messages; returns what is left. Fds go to the message that ends the read. */
@@ -287,6 +292,8 @@ class End {
 export class FaultProxy {
   readonly links = new Set<Link>();
   readonly faulty: Faulty;
+  /** The state that the last successful change has led to; RUNNING at first. */
+  state = 2;
   /** What leaks; given back when the proxy closes. */
   readonly #leaked: number[] = [];
   readonly #listener: number;
@@ -305,6 +312,13 @@ export class FaultProxy {
     });
     if (typeof watch === 'number') throw new Error(`watch: ${watch}`);
     this.#watch = watch;
+  }
+
+  /** A command has worked: what it tells of the state. */
+  note(request: Passing, { payload }: Passing): void {
+    if (isSetState(request)) this.state = u32At(request.payload, 8);
+    if (request.command === 13) this.state = 2;
+    if (isGetState(request)) this.state = u32At(payload, 8);
   }
 
   /** Leaks a descriptor. */

@@ -33,7 +33,7 @@ const inEach: readonly ServerRule[] = REACHABLE.map(([state, needs]) =>
         // The configuration space may belong to a state that is not there yet.
         if (state !== RESUMING) throw error;
       });
-      if (state === RESUMING) return;
+      if (state === RESUMING || state === RUNNING) return;
       worked(
         await trySetState(next, RUNNING),
         `the change from ${stateName(state)} to RUNNING by the next client`,

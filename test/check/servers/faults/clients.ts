@@ -43,8 +43,8 @@ export const disconnectFaults = named({
   ),
   'crashes at a client that says nothing': custom(
     () => ({
-      left: ({ pending, commands, proxy }) =>
-        void (commands.length + pending.length === 0 ? proxy.crash() : null),
+      chunk: (_, link) => link.note('said'),
+      left: (link) => void (link.noted('said') === 0 ? link.proxy.crash() : null),
     }),
     'disconnect.before-version',
     'hostile.many-connections',
@@ -89,9 +89,12 @@ export const leaksFaults = named({
 
 /** Faults in what a server makes of clients that err. */
 export const hostileFaults = named({
-  'crashes at 5 bytes of DMA_UNMAP': crashes(both(at(3), ofLength(5)), 'hostile.short-payloads'),
+  'crashes at 5 bytes of DMA_UNMAP': crashes(
+    both(at(3, { 0: 0xffff_ffff }), ofLength(5)),
+    'hostile.short-payloads',
+  ),
   'crashes at a huge argsz of GET_IRQ_INFO': crashes(
-    ({ command, payload }) => command === 7 && u32At(payload, 0) > 0x10_0000,
+    both(({ command, payload }) => command === 7 && u32At(payload, 0) > 0x10_0000, ofLength(16)),
     'hostile.spoilt-messages',
   ),
   'crashes at noise': custom(

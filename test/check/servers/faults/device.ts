@@ -131,7 +131,10 @@ export const irqFaults = named({
     }),
     'irq.replace',
   ),
-  'does not disable': accepts(both(at(8, { 4: NONE_TRIGGER, 12: 0, 16: 0 }), ofLength(20)), 'irq.disable'),
+  'does not disable': accepts(
+    both(at(8, { 0: 20, 4: NONE_TRIGGER, 12: 0, 16: 0 }), ofLength(20)),
+    'irq.disable',
+  ),
   'takes back nothing behind vector 0': accepts(
     both(at(8, { 4: FD_TRIGGER, 12: 1 }), withFds(0)),
     'irq.take-back',
@@ -177,7 +180,7 @@ export const dmaFaults = named({
     }),
     'dma.map-again',
   ),
-  'unmaps what is not mapped': accepts(at(3, { 8: 0x100_0000 }), 'dma.unmap-unknown'),
+  'unmaps what is not mapped': accepts(at(3, { 4: 0, 8: 0x100_0000 }), 'dma.unmap-unknown'),
   'does not unmap all': refuses(at(3, { 4: 2, 16: 0 }), 'dma.unmap-all'),
   'has room for 100 maps': custom(
     () => ({

@@ -89,7 +89,7 @@ export const statesFaults = named({
     both(setting(STOP), inState(PRE_COPY)),
     'states.from-pre-copy',
   ),
-  'goes to ERROR when asked': acceptsWith(16)(setting(0), 'states.error-refused'),
+  'goes to ERROR when asked': acceptsWith(16)(both(setting(0), ofLength(16)), 'states.error-refused'),
   'knows a state 8': acceptsWith(16)(setting(8), 'states.unknown-refused'),
   'goes where it does not claim to': answers(set({ 8: 5 }))(
     at(16, { 4: GET | 1 }),

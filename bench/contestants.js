@@ -10,6 +10,7 @@ import { buildPeers } from './peers/build.js';
 const run = promisify(execFile);
 const peers = buildPeers();
 const channelScript = fileURLToPath(new URL('channel.js', import.meta.url));
+const handoverScript = fileURLToPath(new URL('handover.js', import.meta.url));
 const migrationScript = fileURLToPath(new URL('migration.js', import.meta.url));
 const ferryScript = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const serveScript = fileURLToPath(new URL('serve.js', import.meta.url));
@@ -42,6 +43,8 @@ export class Contestant {
   #children = [];
   #socket;
   figures = [];
+  /** What else there is to say of the last round. */
+  detail = '';
 
   constructor(spec, { cpus, scale, folder, index, peerCommand }) {
     this.#spec = spec;
@@ -72,6 +75,7 @@ export class Contestant {
     const result = this.#spec.program === undefined ? await this.#client(load) : await this.#program(load);
     const { field } = this.#spec;
     this.figures.push(typeof field === 'function' ? field(result) : result[field]);
+    this.detail = this.#spec.detail?.(result) ?? '';
   }
 
   stop() {
@@ -104,6 +108,7 @@ export class Contestant {
       return this.#json('taskset', ['-c', load[2], process.execPath, channelScript, ...load]);
     }
     if (this.#spec.program === 'migration') return this.#json(process.execPath, [migrationScript, ...load]);
+    if (this.#spec.program === 'handover') return this.#json(process.execPath, [handoverScript, ...load]);
     return this.#json(peers[this.#spec.program], load);
   }
 

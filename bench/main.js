@@ -40,13 +40,14 @@ async function measure(scenario) {
   return contestants.map((contestant) => report(scenario, contestant, contestants[0]));
 }
 
-function report({ aims, higherIsBetter = false }, { name, figures }, reference) {
+function report({ aims, higherIsBetter = false }, { name, figures, detail }, reference) {
   const aim = aims[name] ?? null;
   const ratio = ratios(figures, reference.figures);
   const met = aim === null ? null : higherIsBetter ? ratio.median >= aim : ratio.median <= aim;
   return {
     name,
     ...summarize(figures),
+    detail,
     ratio: ratio.median,
     ratioMin: ratio.min,
     ratioMax: ratio.max,
@@ -57,11 +58,12 @@ function report({ aims, higherIsBetter = false }, { name, figures }, reference) 
 
 function print({ name, unit }, results) {
   say(`\n${name} (${unit})`);
-  for (const { name: who, median, min, max, ratio, ratioMin, ratioMax, aim, met } of results) {
+  for (const { name: who, median, min, max, detail, ratio, ratioMin, ratioMax, aim, met } of results) {
     const figure = `${short(median).padStart(8)}  [${short(min)} to ${short(max)}]`.padEnd(34);
     const beside = `${ratio.toFixed(2)} x  [${ratioMin.toFixed(2)} to ${ratioMax.toFixed(2)}]`.padEnd(26);
     const verdict = aim === null ? '' : `aim ${aim.toFixed(2)}: ${met ? 'met' : 'missed'}`;
     say(`  ${who.padEnd(30)}${figure}${beside}${verdict}`.trimEnd());
+    if (detail !== '') say(`    ${detail}`);
   }
 }
 

@@ -222,6 +222,34 @@ const whole = [
   migrations('migration by size of the state, memory of either side', 'MiB', 'peakMiB', sizes),
 ];
 
+/** What became of a pause: medians of one round. */
+function spentOf({ saveMs, passMs, loadMs, runMs, cpuMs, totalMs, longestOperation }) {
+  const figures = { save: saveMs, pass: passMs, load: loadMs, run: runMs, CPU: cpuMs };
+  const spent = Object.entries(figures).map(([name, { median }]) => `${name} ${median.toFixed(2)}`);
+  const spread = `${totalMs.min.toFixed(2)} to ${totalMs.max.toFixed(2)}`;
+  return `${spent.join(', ')}; pauses of ${spread}; the client's longest operation ${(longestOperation / 1000).toFixed(2)}`;
+}
+
+/** A device from process to process, each of them new, under a client that never pauses. */
+const handover = {
+  name: 'handover: pause of a device that a new process takes over',
+  unit: 'ms',
+  cpus: SPLIT,
+  contestants: [
+    ['edu, 1 MiB of guest memory', 'edu'],
+    ['edu, 3 GiB of guest memory', 'edu', 'memory=3G'],
+    ['serial', 'serial'],
+    ['nvme --ram 32M', 'nvme'],
+  ].map(([name, device, ...options]) => ({
+    name,
+    program: 'handover',
+    load: (n) => [device, n(12), ...options],
+    field: ({ totalMs }) => totalMs.median,
+    detail: spentOf,
+  })),
+  aims: {},
+};
+
 const EDU_DMA = ['--irq', 1, '--guest', MiB, '--put', '0x90:8:4096', '--offset', '0x98'];
 const toDevice = [...EDU_DMA, '--put', '0x80:8:0', '--put', '0x88:8:0x40000', '--value', 5];
 const toGuest = [...EDU_DMA, '--put', '0x80:8:0x40000', '--put', '0x88:8:0', '--value', 7];
@@ -330,6 +358,7 @@ export function scenarios(peerCommand) {
     ...PLACES.map((place) => channels('channel over TCP', { channel: 0.8 }, tcpContestants, place)),
     ...PLACES.map((place) => channels('channel over TLS', { channel: 0.9 }, tlsContestants, place)),
     ...whole,
+    handover,
     ...PLACES.map(([where, cpus]) => ({
       name: `doorbell to interrupt, ${where}`,
       unit: 'us',

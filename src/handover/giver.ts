@@ -182,7 +182,7 @@ export class Giver {
     const data = copy.rest();
     const record = standstill.record();
     void this.#outgoing.sendStopped(
-      { record, data, dataLength: copy.sent, stoppedAt: standstill.stoppedAt },
+      { record, data, dataLength: copy.sent, stopped: standstill.stopped },
       () => this.#state === 'stopped',
     );
   }

@@ -118,6 +118,7 @@ export const StateHead = struct('state', {
   dataLength: u64('bytes of the state of the device since OK'),
   stoppedAt: u64('when its clients were served last, in nanoseconds of CLOCK_MONOTONIC'),
   savedAt: u64('when all that follows was put together'),
+  savingCpu: u64('CPU time that this has taken, in microseconds'),
 });
 
 /** ACK. */

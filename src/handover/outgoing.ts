@@ -4,6 +4,7 @@ import { AckBody, Kind, MAX_BODY, MAX_FDS, StateHead } from './layout.ts';
 import type { HandoverLink } from './link.ts';
 import { encodeMaps } from './map-entries.ts';
 import { Packer, Unpacker } from './pack.ts';
+import { type Moment, moment } from './pause.ts';
 import type { EncodedRecord } from './record-encoder.ts';
 
 /** What follows when the device has stopped. */
@@ -13,8 +14,8 @@ export interface StoppedState {
   readonly data: readonly Uint8Array[];
   /** Bytes of the state in all. */
   readonly dataLength: number;
-  /** When its clients were served last, in nanoseconds of CLOCK_MONOTONIC. */
-  readonly stoppedAt: bigint;
+  /** When its clients were served last. */
+  readonly stopped: Moment;
 }
 
 /** How the process that has the device sends much: in pieces, which the other acknowledges where it matters. */
@@ -49,15 +50,17 @@ export class Outgoing {
 
   /** Sends all of it, as long as `wanted`. */
   async sendStopped(
-    { record, data, dataLength, stoppedAt }: StoppedState,
+    { record, data, dataLength, stopped }: StoppedState,
     wanted: () => boolean,
   ): Promise<void> {
     const { bytes, fds } = record;
+    const saved = moment();
     const head = new Packer();
     const recordChecksum = this.#native.crc32(bytes, 0);
     head.struct(StateHead, {
       ...{ recordLength: bytes.length, recordChecksum, fds: fds.length },
-      ...{ dataLength: BigInt(dataLength), stoppedAt, savedAt: process.hrtime.bigint() },
+      ...{ dataLength: BigInt(dataLength), stoppedAt: stopped.at, savedAt: saved.at },
+      savingCpu: saved.cpu - stopped.cpu,
     });
     this.#link.send(Kind.STATE, head.finish());
     for (let at = 0; at < bytes.length; at += MAX_BODY) {

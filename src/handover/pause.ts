@@ -5,37 +5,47 @@ export interface Pause {
   readonly saveMs: number;
   /** It was on its way: sent, the new process woken up, received. */
   readonly passMs: number;
-  /** The new process read it, loaded the state, mapped memory, and took the device. */
+  /** The new process read it, loaded the state, took connections and interrupts over, and then the device. */
   readonly loadMs: number;
-  /** It set the device running, and dealt with what clients had said meanwhile. */
+  /** It set the device running, and its clients were served. */
   readonly runMs: number;
+  /** CPU time that both processes took meanwhile, in all their threads. The rest of the pause they waited, for a CPU mostly. */
+  readonly cpuMs: number;
 }
 
-/** When the steps of a hand-over took place, in nanoseconds of CLOCK_MONOTONIC, which all processes of a host share. */
-export interface Instants {
-  readonly stopped: bigint;
-  readonly saved: bigint;
-  readonly arrived: bigint;
-  readonly taken: bigint;
-  readonly served: bigint;
+/** A moment of a hand-over. */
+export interface Moment {
+  /** Nanoseconds of CLOCK_MONOTONIC, which all processes of a host share. */
+  readonly at: bigint;
+  /** CPU time of this process so far, in microseconds. */
+  readonly cpu: bigint;
 }
 
-/** The time of {@link Instants}. */
-export function now(): bigint {
-  return process.hrtime.bigint();
+/** What the other process tells of its part (STATE in layout.ts). */
+export interface Saving {
+  readonly stoppedAt: bigint;
+  readonly savedAt: bigint;
+  readonly savingCpu: bigint;
 }
 
-/** What became of the time between them. */
-export function pauseOf({ stopped, saved, arrived, taken, served }: Instants): Pause {
+/** This moment. */
+export function moment(): Moment {
+  const { user, system } = process.cpuUsage();
+  return { at: process.hrtime.bigint(), cpu: BigInt(user + system) };
+}
+
+/** What became of the time in both processes. */
+export function pauseOf(saving: Saving, arrived: Moment, taken: Moment, served: Moment): Pause {
   return {
-    totalMs: between(stopped, served),
-    saveMs: between(stopped, saved),
-    passMs: between(saved, arrived),
-    loadMs: between(arrived, taken),
-    runMs: between(taken, served),
+    totalMs: ms(served.at - saving.stoppedAt),
+    saveMs: ms(saving.savedAt - saving.stoppedAt),
+    passMs: ms(arrived.at - saving.savedAt),
+    loadMs: ms(taken.at - arrived.at),
+    runMs: ms(served.at - taken.at),
+    cpuMs: ms((saving.savingCpu + served.cpu - arrived.cpu) * 1000n),
   };
 }
 
-function between(from: bigint, to: bigint): number {
-  return Number(to - from) / 1e6;
+function ms(nanoseconds: bigint): number {
+  return Number(nanoseconds) / 1e6;
 }

@@ -3,6 +3,7 @@ import type { DeviceServer, ServedConnection, ServedListener } from '../server/i
 import { isRunning, MigrationFlag, MigrationState } from '../states/index.ts';
 import { HandoverError } from './handover-error.ts';
 import type { HandoverLimits } from './limits.ts';
+import { type Moment, moment } from './pause.ts';
 import { type EncodedRecord, encodeRecord } from './record-encoder.ts';
 import { aMoment, busy, untilNothing } from './waiting.ts';
 
@@ -23,7 +24,7 @@ export class Standstill {
   #begun = false;
   /** Resets of the device when it was {@link settle}d. */
   #resets = 0;
-  #stoppedAt = 0n;
+  #stopped: Moment = { at: 0n, cpu: 0n };
   #given: ReturnType<DeviceHandover['give']> | null = null;
 
   /** Throws HandoverError for a device that knows nothing of hand-overs. */
@@ -35,9 +36,9 @@ export class Standstill {
     this.#handover = handover;
   }
 
-  /** When its clients were served last, in nanoseconds of CLOCK_MONOTONIC. */
-  get stoppedAt(): bigint {
-    return this.#stoppedAt;
+  /** When its clients were served last. */
+  get stopped(): Moment {
+    return this.#stopped;
   }
 
   /** Whether the device was reset since it was settled, as a guest does that boots. */
@@ -77,7 +78,7 @@ export class Standstill {
       const quiet = this.#withoutDma();
       if (quiet !== null) await server.setState(quiet, by);
       if (late) throw busy('DMA is under way');
-      this.#stoppedAt = process.hrtime.bigint();
+      this.#stopped = moment();
       const stopped = server.setState(MigrationState.STOP_COPY, by);
       if (stopped !== undefined) await stopped;
     } finally {

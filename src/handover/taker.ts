@@ -17,7 +17,7 @@ import {
   misfit,
 } from './messages.ts';
 import { Packer } from './pack.ts';
-import { now, type Pause, pauseOf } from './pause.ts';
+import { type Moment, moment, type Pause, pauseOf } from './pause.ts';
 import type { HandoverRecord } from './record.ts';
 import { type TakerAct, type TakerEvent, type TakerState, takerStep } from './sequence.ts';
 import { Verdict, VerdictWord } from './verdict.ts';
@@ -63,7 +63,7 @@ export class Taker {
   #delivery: Delivery | null = null;
   #received = 0n;
   #adopted = false;
-  #arrivedAt = 0n;
+  #arrived: Moment | null = null;
   #why: FerryError | null = null;
 
   /** The fd is the taker's from now on. `outcome` is told once. Throws NativeError. */
@@ -109,7 +109,7 @@ export class Taker {
       case Kind.AGAIN:
         return this.#after(() => this.#happen('again'));
       case Kind.STATE:
-        this.#arrivedAt = now();
+        this.#arrived = moment();
         return this.#after(() => this.#announced(copy));
       case Kind.RECORD:
         return this.#after(() => this.#recordCame(copy));
@@ -269,12 +269,10 @@ export class Taker {
       this.#state = 'refused';
       return this.#leave();
     }
-    const taken = now();
+    const taken = moment();
     const running = this.#landing.run();
     if (running !== undefined) await running;
-    const served = now();
-    const { stoppedAt: stopped = served, savedAt: saved = served } = this.#delivery?.head ?? {};
-    const pause = pauseOf({ stopped, saved, arrived: this.#arrivedAt, taken, served });
+    const pause = pauseOf(this.#requireDelivery().head, this.#arrived ?? taken, taken, moment());
     // What clients have said meanwhile is still in the kernel: before anything else the event loop gets its turn.
     this.#parts.server.reactor.after(CLIENTS_FIRST_MS, () => this.#finish(word, pause));
   }

@@ -5,13 +5,14 @@ import type { Service } from './service.ts';
 
 type Listening = { readonly device: string } & Pick<
   Service,
-  'socket' | 'controlPath' | 'line' | 'predecessor' | 'pauseMs'
+  'socket' | 'controlPath' | 'line' | 'predecessor' | 'pause'
 >;
 
 /** One line that says where a device is served. */
 export function announcement(listening: Listening, json: boolean): string {
-  const { device, socket, controlPath, line, predecessor, pauseMs = 0 } = listening;
-  const taken = predecessor === undefined ? {} : { predecessor, pauseMs };
+  const { device, socket, controlPath, line, predecessor, pause } = listening;
+  const pauseMs = pause?.totalMs ?? 0;
+  const taken = predecessor === undefined ? {} : { predecessor, pauseMs, pause };
   if (json) return toJson({ listening: { device, socket, controlPath, line, ...taken, pid: process.pid } });
   const control = controlPath === null ? '' : ` (control ${controlPath})`;
   const at = line === undefined ? '' : `, line at ${line}`;

@@ -1,6 +1,6 @@
 import { findControlSocket } from '../../client/index.ts';
 import type { LogEntry } from '../../device/index.ts';
-import { offerHandover, type TakenServer, takeOver } from '../../handover/index.ts';
+import { offerHandover, type Pause, type TakenServer, takeOver } from '../../handover/index.ts';
 import { type RunningServer, serveDedicated, serveDevice } from '../../server/index.ts';
 import { printable, printError } from '../output/terminal.ts';
 import { type AttendedDevice, attendedDevice } from './attended-device.ts';
@@ -16,9 +16,9 @@ export interface Service {
   readonly ended: Promise<void>;
   readonly socket: string;
   readonly controlPath: string | null;
-  /** The process from which the device was taken over, and for how long nobody served its clients, in milliseconds. */
+  /** The process from which the device was taken over, and for how long nobody served its clients. */
   readonly predecessor?: number | undefined;
-  readonly pauseMs?: number | undefined;
+  readonly pause?: Pause | undefined;
   /** Where the other end of the device is, if the system has chosen that. */
   readonly line?: string | undefined;
   close(): void | Promise<void>;
@@ -75,7 +75,7 @@ function serviceOf(
     socket: running.socketPath ?? (fd === undefined ? 'an inherited socket' : `fd ${fd}`),
     controlPath: running.controlPath,
     line: attended.line,
-    ...('predecessor' in running ? { predecessor: running.predecessor, pauseMs: running.pauseMs } : {}),
+    ...('predecessor' in running ? { predecessor: running.predecessor, pause: running.pause } : {}),
     close: async () => {
       if (elsewhere) return (attended.abandon ?? attended.close)();
       running.close();

@@ -1,7 +1,8 @@
 /**
  * Makes what the kernel tests need beside QEMU: two versions of Debian's Linux, each with the kernel's own sample
  * driver mtty, which Debian does not ship. It is built from Debian's source package of that version against the
- * headers that belong to the kernel. Only kernels, modules and the two drivers are kept.
+ * headers that belong to the kernel; for the newer version also VFIO with iommufd, which Debian does not build. Only
+ * kernels, modules and those drivers are kept.
  *
  * The folder is $FERRY_KERNEL_TREE, or ferry-kernels in the user's cache. Its path is printed at the end.
  */
@@ -21,7 +22,7 @@ const hook = fileURLToPath(new URL('kernel-drivers.sh', import.meta.url));
 
 fetchTree('fetch-kernels', process.env['FERRY_KERNEL_TREE'] ?? cacheFolder('ferry-kernels'), {
   packages: [...TOOLS, 'linux-image-amd64', 'linux-headers-amd64'],
-  version: '2',
+  version: '3',
   hooks: [`sh '${hook}' "$1" ${SUITE}`],
   waste: WASTE,
 });

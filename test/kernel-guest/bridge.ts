@@ -7,7 +7,7 @@ import type { Tests } from './harness/lab.ts';
 /** A QEMU inside of the guest uses devices of its kernel. */
 export const bridgeTests: Tests = (guest) =>
   describe('the bridge', () => {
-    it('gives a QEMU registers, interrupts and DMA of the kernel, and another device underneath', async () => {
+    it('gives a QEMU registers, INTx, MSI and DMA of the kernel, and another device underneath', async () => {
       const qemu = findQemu();
       if (typeof qemu === 'string') throw new Error(qemu);
       const printed = await guest().node(
@@ -22,12 +22,26 @@ export const bridgeTests: Tests = (guest) =>
         identification: EDU_IDENTIFICATION,
         liveness: ~0x12345678 >>> 0,
         dma: true,
+        msi: true,
         scratch: 0xa5,
         interrupt: true,
         maps: true,
         swap: 96,
         scratchAfter: 0xa5,
         interruptAfter: true,
+      });
+    });
+
+    it('lends BARs to a client that may map them, and then has the device replaced by nobody', async () => {
+      const found = JSON.parse(await guest().node('kernel-guest/programs/map-bars.js', EDU));
+      expect(found).toEqual({
+        identification: EDU_IDENTIFICATION,
+        liveness: ~0x12345678 >>> 0,
+        signals: [0],
+        health: [expect.stringContaining('the device does not reach 0xfee00000-0xfee00fff')],
+        takeOver: { status: 2, output: expect.stringContaining('the kernel gives it to one process') },
+        mappable: true,
+        swap: { status: 1, output: expect.stringContaining('--mmap') },
       });
     });
   });

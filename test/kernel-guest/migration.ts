@@ -6,7 +6,7 @@ import type { Tests } from './harness/lab.ts';
 const { EBUSY, EFAULT, EINVAL, ENODEV, ENOMEM, ENOTTY } = Errno;
 
 /** What is tried in each guest. */
-export const migrationTests: Tests = (guest) =>
+export const migrationTests: Tests = (guest, { hasIommufd }) =>
   describe('migration of mtty', () => {
     it('goes from the kernel to the kernel, to a socket, and back, by one engine', async () => {
       const { found } = JSON.parse(await guest().node('kernel-guest/programs/engine.js', ...MTTY));
@@ -16,6 +16,12 @@ export const migrationTests: Tests = (guest) =>
         toSocket: { bytes: 96, states: ['STOP', 'RUNNING'], registers: [0x1b, 0xc3] },
         fromSocket: { bytes: 96, states: ['STOP', 'RUNNING'], registers: [0x1b, 0xd4] },
       });
+    });
+
+    it('has a log of DMA where the kernel can report it; all memory counts as written where it can not', async () => {
+      const found = JSON.parse(await guest().node('kernel-guest/programs/logging.js', MTTY[0]));
+      // mtty takes the calls, and writes nothing.
+      expect(found).toEqual({ pageSize: 4096, pages: hasIommufd ? 0 : 0xff });
     });
 
     it('tells what goes wrong by typed errors, with the state that was reached', async () => {

@@ -4,7 +4,7 @@ import { migrationTests } from './migration.ts';
 import { transcriptTests } from './transcript.ts';
 
 // A boot is the expensive part: everything is tried in one guest.
-describeInKernel(0, (guest, kernel) => {
+describeInKernel('stable', (guest, kernel) => {
   transcriptTests(guest, kernel);
   migrationTests(guest, kernel);
   eduTests(guest, kernel);

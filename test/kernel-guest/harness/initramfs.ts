@@ -38,7 +38,7 @@ export function buildInitramfs(kernel: DriverKernel, folder: string): string {
     for (const module of withDependencies(kernel, name)) modules.set(module.name, module);
   }
   modules.set('mtty', { name: 'mtty', content: readFileSync(kernel.mtty) });
-  const path = join(folder, `initramfs-${kernel.version}`);
+  const path = join(folder, 'initramfs');
   const archive = cpio(
     ['bin', 'dev', 'proc', 'sys', 'modules', HOST.slice(1)],
     [

@@ -15,10 +15,11 @@ const COMMAND_TIMEOUT = 200_000;
 
 /** The UUIDs of the two mediated devices that every guest has. */
 export const MTTY = ['83b8f4f2-509f-382f-3c1e-e6bfe0fa1001', '83b8f4f2-509f-382f-3c1e-e6bfe0fa1002'] as const;
-/** Where QEMU's device edu is, which vfio-pci has. */
+/** Where QEMU's devices edu are, which vfio-pci has: one with an IOMMU group of its own, and two in one group. */
 export const EDU = '0000:00:05.0';
+export const EDU_PAIR = ['0000:00:06.0', '0000:00:06.1'] as const;
 
-/** A guest whose kernel has two devices of mtty, and edu behind an IOMMU. It sees the files of this machine, to read. */
+/** A guest whose kernel has two devices of mtty, and three of edu behind an IOMMU. It sees the files of this machine, to read. */
 export class KernelGuest {
   readonly #process: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #console: Console;
@@ -112,6 +113,8 @@ function argumentsOf(kernel: DriverKernel, initramfs: string): readonly string[]
     ['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio'],
     ['-accel', 'tcg', '-cpu', 'max', '-smp', '1', '-m', `${MEMORY_MIB}`, '-machine', 'q35'],
     ['-device', 'intel-iommu', '-device', 'edu,addr=05.0'],
+    // Functions of one device can reach each other.
+    ['-device', 'edu,addr=06.0,multifunction=on', '-device', 'edu,addr=06.1'],
     ['-fsdev', 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'],
     ['-device', 'virtio-9p-pci,fsdev=host,mount_tag=host'],
     ['-kernel', kernel.image, '-initrd', initramfs, '-append', append],

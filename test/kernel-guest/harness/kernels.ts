@@ -18,6 +18,10 @@ export interface DriverKernel extends Kernel {
   readonly version: string;
   /** The file of mtty. */
   readonly mtty: string;
+  /** The folder with the modules of VFIO built with iommufd, which Debian leaves out; null when they were not built. */
+  readonly iommufd: string | null;
+  /** It runs with those. */
+  readonly hasIommufd: boolean;
 }
 
 /** The newest kernel of each version, oldest version first. A string says what is missing. */
@@ -35,7 +39,20 @@ function driverKernelAt(folder: string, release: string): DriverKernel | null {
   const kernel = kernelAt(folder, release);
   const mtty = join(folder, 'mtty.ko');
   const [version] = /^\d+\.\d+/.exec(release) ?? [];
-  return kernel === null || version === undefined || !existsSync(mtty) ? null : { ...kernel, version, mtty };
+  if (kernel === null || version === undefined || !existsSync(mtty)) return null;
+  const iommufd = join(folder, 'iommufd');
+  return { ...kernel, version, mtty, iommufd: existsSync(iommufd) ? iommufd : null, hasIommufd: false };
+}
+
+/** The same kernel with the modules of VFIO that know iommufd. A string says what is missing. */
+export function withIommufd(kernel: DriverKernel): DriverKernel | string {
+  const { iommufd, release } = kernel;
+  if (iommufd === null) return `VFIO was not built with iommufd for ${release}; ${ADVICE} --again`;
+  const built = readdirSync(iommufd).filter((file) => file.endsWith('.ko.xz'));
+  const modules = new Map(kernel.modules);
+  for (const file of built)
+    modules.set(file.slice(0, -'.ko.xz'.length).replaceAll('-', '_'), join(iommufd, file));
+  return { ...kernel, modules, hasIommufd: true, mtty: join(iommufd, 'mtty.ko') };
 }
 
 /** By the numbers in them, so that 6.12.94 comes before 6.12.107. */

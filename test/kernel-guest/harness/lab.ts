@@ -6,7 +6,7 @@ import { missingTool } from '../../guest/harness/programs.ts';
 import { findQemu } from '../../guest/harness/qemu.ts';
 import { buildInitramfs } from './initramfs.ts';
 import { KernelGuest } from './kernel-guest.ts';
-import { type DriverKernel, findDriverKernels } from './kernels.ts';
+import { type DriverKernel, findDriverKernels, withIommufd } from './kernels.ts';
 
 /** Gives the guest of a file's tests. */
 export type GuestOf = () => KernelGuest;
@@ -14,16 +14,16 @@ export type GuestOf = () => KernelGuest;
 /** Tests that share a guest. */
 export type Tests = (guest: GuestOf, kernel: DriverKernel) => void;
 
-/**
- * Runs tests in one guest, with Debian's stable kernel (0) or that of its backports (1). Which is a file's, so that both
- * guests run at a time. What is missing is said.
- */
-export function describeInKernel(which: 0 | 1, tests: Tests): void {
-  const [qemu, kernels] = [findQemu(), findDriverKernels()];
-  const missing = [qemu, kernels, missingTool()].find((each) => typeof each === 'string');
-  const kernel = typeof kernels === 'string' ? undefined : kernels.at(which);
-  if (typeof qemu === 'string' || kernel === undefined || missing !== undefined) return notTried(missing);
-  describe(`devices of the kernel, Linux ${kernel.release}`, () => {
+/** Debian's stable kernel, that of its backports, and the latter with VFIO built with iommufd. */
+export type Which = 'stable' | 'backports' | 'iommufd';
+
+/** Runs tests in one guest. Which is a file's, so that guests run at a time. What is missing is said. */
+export function describeInKernel(which: Which, tests: Tests): void {
+  const [qemu, kernel] = [findQemu(), kernelFor(which)];
+  const missing = [qemu, kernel, missingTool()].find((each) => typeof each === 'string');
+  if (typeof qemu === 'string' || typeof kernel === 'string' || missing !== undefined)
+    return notTried(missing);
+  describe(`devices of the kernel, Linux ${kernel.release}${which === 'iommufd' ? ' with iommufd' : ''}`, () => {
     let guest: KernelGuest | null = null;
     let folder = '';
     beforeAll(async () => {
@@ -39,6 +39,14 @@ export function describeInKernel(which: 0 | 1, tests: Tests): void {
       return guest;
     }, kernel);
   });
+}
+
+function kernelFor(which: Which): DriverKernel | string {
+  const kernels = findDriverKernels();
+  if (typeof kernels === 'string') return kernels;
+  const kernel = kernels.at(which === 'stable' ? 0 : 1);
+  if (kernel === undefined) return 'there are no two versions of Linux';
+  return which === 'iommufd' ? withIommufd(kernel) : kernel;
 }
 
 function notTried(missing: unknown): void {

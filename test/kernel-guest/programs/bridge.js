@@ -1,121 +1,64 @@
-// Serves devices of the kernel, and has a QEMU inside of the guest use them: registers, interrupts, DMA, and a swap of the
-// device underneath. Run with QEMU's command line as JSON, the address of edu, and the UUIDs of two devices.
-import { spawn } from 'node:child_process';
+// Serves devices of the kernel as an operator does, by the command, and has a QEMU inside of the guest use them: registers,
+// INTx, MSI, DMA, and a swap of the device underneath. Run with QEMU's command line as JSON, the address of edu, and the
+// UUIDs of two devices; prints what was found, as JSON.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { KernelBridge } from '../../../dist/bridge/index.js';
-import { DeviceClient } from '../../../dist/client/index.js';
 import { EDU_BUFFER, EduDmaCommand, EduRegister } from '../../../dist/devices/index.js';
-import { KernelDevice } from '../../../dist/kernel/index.js';
-import { DeviceProxy } from '../../../dist/proxy/index.js';
-import { serveDevice } from '../../../dist/server/index.js';
+import { endAll, run, start } from './commands.js';
+import { Qtest } from './qtest.js';
 
 const [command = '[]', edu = '', first = '', second = ''] = process.argv.slice(2);
 /** An emulated processor that emulates another one takes its time. */
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = '120000';
 /** Slots of QEMU's bus, and where the BARs are put. */
 const [TTY_SLOT, EDU_SLOT, TTY_AT, EDU_AT] = [4, 5, 0xc000, 0xe0000000];
 const [IER, MCR, SCRATCH] = [1, 4, 7];
+/** Where edu has its capability MSI; its message is written to memory, where it can be seen. */
+const [MSI, MESSAGE_AT, MESSAGE] = [0x40, 0x104000, 0x1234];
 const PAGE = 4096;
 const found = {};
-const closers = [];
 
-async function serve(name, address, map = false) {
-  const device = await KernelDevice.open(address);
-  const bridge = await KernelBridge.over(device, { map });
-  const socketPath = `/run/${name}-${process.pid}.sock`;
-  const server = serveDevice(bridge, {
-    socketPath,
-    holdLimitMs: PATIENCE_MS,
-    transitionTimeoutMs: PATIENCE_MS,
-  });
-  closers.push(() => server.close());
-  return socketPath;
+async function serve(name, address) {
+  const socket = `/run/${name}-${process.pid}.sock`;
+  await start('serve', `kernel:${address}`, '--socket-path', socket, '--hold-limit', PATIENCE_MS);
+  return socket;
 }
 
-/** QEMU without a processor of its own: its bus is used by text (docs/devel/testing/qtest.rst). */
-class Qtest {
-  #process;
-  #waiting = [];
-  #lines = '';
-  interrupts = [];
-  errors = '';
-
-  constructor([program, ...before], ...args) {
-    // A QEMU that was unpacked beside the system does not know where its modules are.
-    const libraries = before[before.indexOf('--library-path') + 1]?.split(':')[0];
-    const env = { ...process.env, ...(before.length > 0 ? { QEMU_MODULE_DIR: `${libraries}/qemu` } : {}) };
-    this.#process = spawn(program, [...before, ...args], { stdio: ['pipe', 'pipe', 'pipe'], env });
-    this.#process.stderr.on('data', (text) => {
-      this.errors += text;
-    });
-    this.#process.stdout.setEncoding('latin1').on('data', (text) => this.#take(text));
-    this.#process.on('exit', () => {
-      for (const { reject } of this.#waiting.splice(0)) reject(new Error(`QEMU has ended: ${this.errors}`));
-    });
-    closers.push(() => this.#process.kill('SIGKILL'));
-  }
-
-  #take(text) {
-    this.#lines += text;
-    const lines = this.#lines.split('\n');
-    this.#lines = lines.pop() ?? '';
-    for (const line of lines) {
-      if (line.startsWith('IRQ')) this.interrupts.push(line.trim());
-      else if (/^(OK|FAIL|ERR)/.test(line)) this.#waiting.shift()?.resolve(line);
-    }
-  }
-
-  async do(text) {
-    const answer = new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
-    this.#process.stdin.write(`${text}\n`);
-    const line = await answer;
-    if (!line.startsWith('OK')) throw new Error(`${text}: ${line}`);
-    return line.slice(3);
-  }
-
-  async number(text) {
-    return Number(await this.do(text));
-  }
-
-  async config(slot, register, value) {
-    await this.do(`outl 0xcf8 0x${(0x80000000 + slot * 0x800 + register).toString(16)}`);
-    if (value === undefined) return this.number('inl 0xcfc');
-    return this.do(`outl 0xcfc 0x${value.toString(16)}`);
-  }
-
-  /** Whether an interrupt is seen soon. */
-  async raised() {
-    for (let i = 0; i < 200; i += 1) {
-      // What QEMU has to say comes with its next answer.
-      await this.do('clock_step');
-      if (this.interrupts.some((line) => line.includes('raise'))) return true;
-      await sleep(50);
-    }
-    return false;
-  }
-}
+const hex = (number) => `0x${number.toString(16)}`;
 
 async function useTty(qtest, value) {
-  await qtest.do(`outb 0x${(TTY_AT + SCRATCH).toString(16)} 0x${value.toString(16)}`);
-  return qtest.number(`inb 0x${(TTY_AT + SCRATCH).toString(16)}`);
+  await qtest.do(`outb ${hex(TTY_AT + SCRATCH)} ${hex(value)}`);
+  return qtest.number(`inb ${hex(TTY_AT + SCRATCH)}`);
 }
 
 /** The transmitter is empty: that raises an interrupt as soon as it may. */
 async function interrupt(qtest) {
   qtest.interrupts = [];
-  await qtest.do(`outb 0x${(TTY_AT + MCR).toString(16)} 0x8`);
-  await qtest.do(`outb 0x${(TTY_AT + IER).toString(16)} 0x0`);
-  await qtest.do(`outb 0x${(TTY_AT + IER).toString(16)} 0x2`);
+  await qtest.do(`outb ${hex(TTY_AT + MCR)} 0x8`);
+  await qtest.do(`outb ${hex(TTY_AT + IER)} 0x0`);
+  await qtest.do(`outb ${hex(TTY_AT + IER)} 0x2`);
   return qtest.raised();
+}
+
+const at = (register) => hex(EDU_AT + register);
+
+/** Asks until the answer is wanted. */
+async function until(ask, isWanted) {
+  for (let i = 0; i < 200; i += 1) {
+    if (isWanted(await ask())) return true;
+    await sleep(50);
+  }
+  return false;
 }
 
 async function useEdu(qtest) {
   await qtest.config(EDU_SLOT, 0x10, EDU_AT);
   await qtest.config(EDU_SLOT, 0x04, 0x6);
-  const at = (register) => `0x${(EDU_AT + register).toString(16)}`;
   found.identification = await qtest.number(`readl ${at(EduRegister.IDENTIFICATION)}`);
   await qtest.do(`writel ${at(EduRegister.LIVENESS)} 0x12345678`);
   found.liveness = await qtest.number(`readl ${at(EduRegister.LIVENESS)}`);
+}
+
+async function moveByDma(qtest) {
   const pattern = Buffer.from(Array.from({ length: PAGE }, (_, i) => (i * 5 + 1) & 0xff));
   await qtest.do(`write 0x100000 0x1000 0x${pattern.toString('hex')}`);
   const { RUN, TO_MEMORY } = EduDmaCommand;
@@ -126,12 +69,10 @@ async function useEdu(qtest) {
       [EduRegister.DMA_COUNT, PAGE],
       [EduRegister.DMA_COMMAND, how],
     ]) {
-      await qtest.do(`writeq ${at(register)} 0x${value.toString(16)}`);
+      await qtest.do(`writeq ${at(register)} ${hex(value)}`);
     }
-    for (let i = 0; i < 200; i += 1) {
-      if (((await qtest.number(`readl ${at(EduRegister.DMA_COMMAND)}`)) & 1) === 0) return;
-      await sleep(50);
-    }
+    const ask = () => qtest.number(`readl ${at(EduRegister.DMA_COMMAND)}`);
+    await until(ask, (value) => (value & 1) === 0);
   };
   await transfer(0x100000, EDU_BUFFER, RUN);
   await transfer(EDU_BUFFER, 0x102000, RUN | TO_MEMORY);
@@ -139,20 +80,31 @@ async function useEdu(qtest) {
   found.dma = copied.trim() === `0x${pattern.toString('hex')}`;
 }
 
+/** From the device through the kernel and an eventfd to QEMU, which writes the message where the guest wants it. */
+async function signal(qtest) {
+  await qtest.config(EDU_SLOT, MSI + 4, MESSAGE_AT);
+  await qtest.config(EDU_SLOT, MSI + 8, 0);
+  await qtest.config(EDU_SLOT, MSI + 12, MESSAGE);
+  const control = await qtest.config(EDU_SLOT, MSI);
+  await qtest.config(EDU_SLOT, MSI, control | 0x10000);
+  await qtest.do(`writel ${at(EduRegister.INTERRUPT_RAISE)} 0x42`);
+  const ask = () => qtest.number(`readl ${hex(MESSAGE_AT)}`);
+  found.msi = await until(ask, (value) => value === MESSAGE);
+}
+
+let qtest = null;
 try {
-  const [one, two] = [await serve('one', first), await serve('two', second)];
-  const three = await serve('edu', edu);
-  const listen = `/run/proxy-${process.pid}.sock`;
-  const limits = { holdLimitMs: PATIENCE_MS, timeoutMs: PATIENCE_MS };
-  const proxy = new DeviceProxy({ listen, backend: one, ...limits });
-  closers.push(() => proxy.close());
+  const [one, two, three] = [await serve('one', first), await serve('two', second), await serve('edu', edu)];
+  const [listen, operators] = [`/run/proxy-${process.pid}.sock`, `/run/proxy-${process.pid}.control`];
+  const limits = ['--hold-limit', PATIENCE_MS, '--timeout', PATIENCE_MS];
+  await start('proxy', '--listen', listen, '--backend', one, '--control', operators, ...limits);
 
   const vfio = (path, slot) =>
     JSON.stringify({
-      ...{ driver: 'vfio-user-pci', socket: { type: 'unix', path }, addr: `0x${slot}` },
-      'x-msg-timeout': PATIENCE_MS,
+      ...{ driver: 'vfio-user-pci', socket: { type: 'unix', path }, addr: hex(slot) },
+      'x-msg-timeout': Number(PATIENCE_MS),
     });
-  const qtest = new Qtest(
+  qtest = new Qtest(
     JSON.parse(command),
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-accel', 'qtest', '-qtest', 'stdio'],
     ...['-object', 'memory-backend-memfd,id=memory,size=32M,share=on', '-m', '32'],
@@ -162,6 +114,8 @@ try {
   await qtest.do('irq_intercept_in ioapic');
   found.ids = [await qtest.config(TTY_SLOT, 0), await qtest.config(EDU_SLOT, 0)];
   await useEdu(qtest);
+  await moveByDma(qtest);
+  await signal(qtest);
 
   await qtest.config(TTY_SLOT, 0x10, TTY_AT);
   await qtest.config(TTY_SLOT, 0x14, TTY_AT + 0x10);
@@ -169,20 +123,17 @@ try {
   found.scratch = await useTty(qtest, 0xa5);
   found.interrupt = await interrupt(qtest);
 
-  const control = await DeviceClient.connect(`${three}.control`);
-  const report = await control.inspectServer();
-  control.close();
-  found.maps = report.main.dmaMaps > 0;
-  found.health = (report.device.health ?? []).map((each) => each.replace(/0x[0-9a-f-x]+/, '...'));
+  const report = await run('inspect', three, '--json');
+  const { main, device } = JSON.parse(report.output).server;
+  found.maps = main.dmaMaps > 0;
+  found.health = (device.health ?? []).map((each) => each.replace(/0x[0-9a-f-x]+/, '...'));
 
-  const swapped = await proxy.swap(two);
-  found.swap = swapped.stateBytes;
-  found.scratchAfter = await qtest.number(`inb 0x${(TTY_AT + SCRATCH).toString(16)}`);
+  const swapped = await run('proxy', 'swap', operators, two, '--json');
+  found.swap = JSON.parse(swapped.output).swap.stateBytes;
+  found.scratchAfter = await qtest.number(`inb ${hex(TTY_AT + SCRATCH)}`);
   found.interruptAfter = await interrupt(qtest);
-  console.log(JSON.stringify(found));
-} catch (error) {
-  console.log(JSON.stringify(found));
-  throw error;
 } finally {
-  for (const close of closers.reverse()) close();
+  console.log(JSON.stringify(found));
+  qtest?.close();
+  await endAll();
 }

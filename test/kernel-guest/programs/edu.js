@@ -101,10 +101,13 @@ try {
   found.flags = await device.migrationFlags();
   const { rung } = await device.reset().catch(({ code }) => ({ rung: code }));
   found.reset = rung;
-  await device.container.trackDirty(true);
-  const bitmap = await device.container.dirtyBitmap(IOVA, BigInt(2 * PAGE), BigInt(PAGE));
-  await device.container.trackDirty(false);
-  found.dirty = bitmap[0];
+  const { container } = device;
+  if (container !== null) {
+    await container.trackDirty(true);
+    found.dirty = (await container.dirtyBitmap(IOVA, BigInt(2 * PAGE), BigInt(PAGE)))[0];
+    await container.trackDirty(false);
+  }
+  found.way = (await device.inspectServer()).kernel.way;
   found.interrupts = interrupts;
 } finally {
   await device.dispose();

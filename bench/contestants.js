@@ -12,6 +12,7 @@ const peers = buildPeers();
 const channelScript = fileURLToPath(new URL('channel.js', import.meta.url));
 const handoverScript = fileURLToPath(new URL('handover.js', import.meta.url));
 const migrationScript = fileURLToPath(new URL('migration.js', import.meta.url));
+const proxyScript = fileURLToPath(new URL('proxy.js', import.meta.url));
 const ferryScript = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const serveScript = fileURLToPath(new URL('serve.js', import.meta.url));
 
@@ -109,6 +110,7 @@ export class Contestant {
     }
     if (this.#spec.program === 'migration') return this.#json(process.execPath, [migrationScript, ...load]);
     if (this.#spec.program === 'handover') return this.#json(process.execPath, [handoverScript, ...load]);
+    if (this.#spec.program === 'proxy') return this.#json(process.execPath, [proxyScript, ...load]);
     return this.#json(peers[this.#spec.program], load);
   }
 

@@ -1,7 +1,7 @@
 /**
  * Swaps of a back end under load: `ferry proxy` between a client in C and `ferry serve`, all of them processes of their
- * own. Prints one line of JSON: how long the client's commands waited (`heldMs`, of each swap), the longest operation
- * that the client saw, and by step what of it the proxy spent where.
+ * own. Prints one line of JSON: how long the client's commands waited (`heldMs`, the first of all `firstMs`), the longest
+ * operation that the client saw, and by step what the proxy spent it with.
  *
  *   node bench/proxy.js DEVICE new|known SWAPS [OPTION...]
  *
@@ -117,7 +117,8 @@ function figures({ reports, client }) {
     }
   }
   return {
-    heldMs: reports.map(({ heldMs }) => heldMs),
+    heldMs: summarize(reports.map(({ heldMs }) => heldMs)),
+    firstMs: reports[0].heldMs,
     longestMs: client.max / 1000,
     totalMs: summarize(reports.map(({ totalMs }) => totalMs)).median,
     stateBytes: reports.at(-1).stateBytes,

@@ -5,6 +5,7 @@
  */
 
 import { statSync } from 'node:fs';
+import { relayed, swaps } from './relay-scenarios.js';
 
 const SAME = [0, 0];
 const SPLIT = [1, 0];
@@ -36,63 +37,6 @@ function latency(where, cpus, aims, peerCommand) {
     contestants: against((n) => ['--read4', n(40_000)], 'p50', { ...all, ...peer(peerCommand) }),
     aims,
   };
-}
-
-/** What stands between client and server: nothing, the plainest relay there is, and `ferry trace`. */
-const THROUGH = {
-  'direct connection': {},
-  'through a plain C relay': { through: 'c' },
-  'through ferry trace -w': { through: ['trace', '-w', '/dev/null'] },
-  'through ferry trace': { through: ['trace'] },
-};
-
-/** The same with a proxy, which looks at each message and can exchange the server. */
-const PROXIED = {
-  'direct connection': {},
-  'through a plain C relay': { through: 'c' },
-  'through ferry proxy': { through: ['proxy'] },
-};
-
-function proxied([where, cpus]) {
-  const contestants = (load, field) =>
-    Object.entries(PROXIED).map(([name, relay]) => ({ name, ...loop, ...relay, load, field }));
-  return [
-    {
-      name: `proxy: 4-byte register read, ${where}`,
-      unit: 'us',
-      cpus,
-      contestants: contestants((n) => ['--read4', n(20_000)], 'p50'),
-      aims: {},
-    },
-    {
-      name: `proxy: pipelined reads, 64 a send, ${where}`,
-      unit: 'ns/message',
-      cpus,
-      contestants: contestants((n) => ['--pipeline', 64, '--count', n(100_000)], 'nsPerMessage'),
-      aims: {},
-    },
-  ];
-}
-
-function traced([where, cpus]) {
-  const contestants = (load, field) =>
-    Object.entries(THROUGH).map(([name, relay]) => ({ name, ...loop, ...relay, load, field }));
-  return [
-    {
-      name: `trace: 4-byte register read, ${where}`,
-      unit: 'us',
-      cpus,
-      contestants: contestants((n) => ['--read4', n(20_000)], 'p50'),
-      aims: {},
-    },
-    {
-      name: `trace: pipelined reads, 64 a send, ${where}`,
-      unit: 'ns/message',
-      cpus,
-      contestants: contestants((n) => ['--pipeline', 64, '--count', n(100_000)], 'nsPerMessage'),
-      aims: {},
-    },
-  ];
 }
 
 /**
@@ -380,7 +324,7 @@ export function scenarios(peerCommand) {
     },
     ...PLACES.map(nvmeRate),
     ...PLACES.map(nvmeLatency),
-    ...PLACES.flatMap(traced),
-    ...PLACES.flatMap(proxied),
+    ...PLACES.flatMap(relayed),
+    swaps,
   ];
 }

@@ -8,7 +8,8 @@ import { HOST } from './initramfs.ts';
 import type { DriverKernel } from './kernels.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
-const MEMORY_MIB = 640;
+/** For a handful of commands at a time, and a QEMU. */
+const MEMORY_MIB = 1024;
 /** Emulated, on a machine that has other things to do. */
 const BOOT_TIMEOUT = 200_000;
 const COMMAND_TIMEOUT = 200_000;

@@ -1,5 +1,6 @@
 // A device of the kernel whose BARs a client may map: served by the command, used by a client, with and without a proxy. Run
 // with the address of edu; prints what was found, as JSON.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DeviceClient, GuestMemory } from '../../../dist/client/index.js';
 import { EduRegister } from '../../../dist/devices/index.js';
 import { endAll, run, start } from './commands.js';
@@ -37,7 +38,7 @@ try {
     const signals = [];
     await client.enableInterrupts(1, 1, (vector) => signals.push(vector));
     await client.writeU32(BAR0, EduRegister.INTERRUPT_RAISE, 0x42);
-    for (let i = 0; i < 200 && signals.length === 0; i += 1) await client.readU32(BAR0, EduRegister.LIVENESS);
+    for (let i = 0; i < 600 && signals.length === 0; i += 1) await sleep(50);
     found.signals = signals;
 
     await client.mapMemory(memory.add({ iova: RESERVED, size: 4096 }));

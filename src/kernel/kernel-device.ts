@@ -278,8 +278,9 @@ export class KernelDevice implements MovableDevice {
     return null;
   }
 
-  /** Closes it at once; see {@link dispose} for one that reaches memory. Idempotent. */
+  /** Closes it at once; what was mapped for it goes soon after. To wait for that: {@link dispose}. Idempotent. */
   close(): void {
+    void this.space.unmapAll();
     this.migration.close();
     this.interrupts.close();
     this.#attachment.close();

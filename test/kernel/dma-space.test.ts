@@ -133,6 +133,16 @@ describe.each(WAYS)('several devices of one process, by %s', (_, options) => {
     await b.dispose();
   });
 
+  it('do not keep what a device had mapped that was closed without more ado', async () => {
+    const { kernel, fakes, open } = groupOfTwo(options);
+    const [a, b] = [await open(fakes[0].name), await open(fakes[1].name)];
+    await a.space.map({ iova: IOVA, size: PAGE, fd: kernel.memfd(4096) });
+    a.close();
+    await b.space.map({ iova: IOVA, size: PAGE, fd: kernel.memfd(4096) });
+    await b.dispose();
+    expect(kernel.dmaWrite(fakes[1], IOVA, 1)).toBe(false);
+  });
+
   it('of several groups have memory of their own, or share it when told so', async () => {
     const { kernel, fakes, open } = groupOfTwo(options);
     const a = await open(fakes[0].name);

@@ -48,12 +48,12 @@ with_iommufd() {
   cp -r "$2/drivers/vfio" "$2/drivers/iommu/iommufd" "$2"/drivers/iommu/*.h "$2/samples/vfio-mdev/mtty.c" "$parts/"
   sed '/^EXPORT_SYMBOL/d' "$2/lib/interval_tree.c" > "$parts/iommufd/interval_tree.c"
   sed -i 's/^iommufd-y := /iommufd-y := interval_tree.o /' "$parts/iommufd/Makefile"
-  printf '#include <linux/module.h>\nMODULE_LICENSE("GPL");\n' >> "$parts/iommufd/iova_bitmap.c"
+  printf '#include <linux/module.h>\nMODULE_LICENSE("GPL");\nMODULE_DESCRIPTION("IOVA bitmaps");\n' >> "$parts/iommufd/iova_bitmap.c"
   echo 'obj-m := vfio/ iommufd/ mtty.o' > "$parts/Makefile"
   defined='-DCONFIG_IOMMUFD_MODULE=1 -DCONFIG_IOMMUFD_DRIVER=1 -DCONFIG_VFIO_DEVICE_CDEV=1'
   build "$1" "/build/$1/iommufd" CONFIG_IOMMUFD=m CONFIG_IOMMUFD_DRIVER=m CONFIG_VFIO_DEVICE_CDEV=y \
     "KCFLAGS=$defined -DCONFIG_INTERVAL_TREE_SPAN_ITER=1"
-  find "$parts" -name '*.ko' -exec strip --strip-debug {} + -exec cp {} "$3/" ';'
+  find "$parts" -name '*.ko' -exec strip --strip-debug {} ';' -exec cp {} "$3/" ';'
   mv "$3/mtty.ko" "$3/mtty"
   xz -1 "$3"/*.ko
   mv "$3/mtty" "$3/mtty.ko"

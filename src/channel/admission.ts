@@ -136,7 +136,14 @@ export class Admission {
     const { role, native, accepted } = this.#options;
     const channel = new StreamChannel({
       ...settingsOf(this.#options),
-      ...{ crc32: native.crc32, role, zstd, links: inOrder, session: first.session },
+      ...{
+        crc32: native.crc32,
+        crc32Copy: native.crc32Copy,
+        role,
+        zstd,
+        links: inOrder,
+        session: first.session,
+      },
       window: this.#window(first.connections),
       peer: peerOf(opening.link.peer, first),
     });

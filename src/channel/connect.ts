@@ -113,6 +113,7 @@ class Caller {
     return new StreamChannel({
       ...settingsOf(this.#options),
       crc32: this.#native.crc32,
+      crc32Copy: this.#native.crc32Copy,
       role: this.#options.role,
       peer: peerOf(first.link.peer, first.message),
       session: this.#session,

@@ -1,24 +1,14 @@
-import { copyOf } from './bytes.ts';
 import type { ConnectionStatistics } from './channel.ts';
 import { type ControlMessage, controlCodec, controlMessages, isOrdered } from './control-messages.ts';
 import { connectionCut, impossibleCredit } from './failures.ts';
-import { type Crc32, FRAME_HEADER_SIZE, writeFrameHeader } from './frame.ts';
+import { type Checksums, FRAME_HEADER_SIZE } from './frame.ts';
 import { FrameReader, type ParkedFrame } from './frame-reader.ts';
+import { FrameWriter, type OutgoingFrame } from './frame-writer.ts';
 import type { ChannelRole } from './kind.ts';
 import { MAX_FIXED, MAX_PAYLOAD } from './limits.ts';
 import type { Link } from './link.ts';
 
 const MAX_FRAME = FRAME_HEADER_SIZE + MAX_PAYLOAD;
-
-/** A payload that is ready to travel. */
-export interface OutgoingFrame {
-  readonly kind: number;
-  readonly flags: number;
-  readonly rawLength: number;
-  /** The payload, in one or two pieces. */
-  readonly head: Uint8Array;
-  readonly body: Uint8Array | null;
-}
 
 /** What a connection tells its owner. */
 export interface ConnectionEvents {
@@ -32,8 +22,7 @@ export interface ConnectionEvents {
 }
 
 /** How a connection is set up. */
-export interface ConnectionOptions {
-  readonly crc32: Crc32;
+export interface ConnectionOptions extends Checksums {
   readonly role: ChannelRole;
   /** Bytes of frames of messages that the other side may have on the way. */
   readonly window: number;
@@ -49,15 +38,8 @@ export class Connection {
   credit = 0;
   readonly #options: ConnectionOptions;
   readonly #reader: FrameReader;
-  readonly #head = new Uint8Array(FRAME_HEADER_SIZE + MAX_FIXED);
-  readonly #view = new DataView(this.#head.buffer);
+  readonly #writer: FrameWriter;
   readonly #scratch = new Uint8Array(MAX_FIXED);
-  /** What the link has not taken yet. */
-  readonly #pending: Uint8Array[] = [];
-  #pendingBytes = 0;
-  #spare: Uint8Array | null = null;
-  #seed = 0;
-  #place = 0;
   #window = 0;
   /** Bytes of frames of messages: sent, acknowledged by CREDIT, handled here, and acknowledged by us. */
   #sent = 0;
@@ -78,9 +60,11 @@ export class Connection {
   constructor(link: Link, options: ConnectionOptions) {
     this.link = link;
     this.#options = options;
+    this.#writer = new FrameWriter(link, options);
     this.#reader = new FrameReader({
       window: options.window,
       crc32: options.crc32,
+      crc32Copy: options.crc32Copy,
       accept: (frame) => this.#accept(frame),
     });
   }
@@ -91,17 +75,17 @@ export class Connection {
 
   /** Bytes that the link has not taken yet. */
   get pendingBytes(): number {
-    return this.#pendingBytes;
+    return this.#writer.pendingBytes;
   }
 
   /** Whether a frame would have to wait here, or has too many before it in the link. */
   get blocked(): boolean {
-    return this.#pendingBytes > 0 || this.link.full;
+    return this.pendingBytes > 0 || this.link.full;
   }
 
   /** Bytes that the link has taken so far. */
   get gone(): number {
-    return this.#counts.wireSent - this.#pendingBytes;
+    return this.#counts.wireSent - this.pendingBytes;
   }
 
   /** Bytes on the way: sent and not yet handled by the other side. */
@@ -130,15 +114,15 @@ export class Connection {
       writable: () => this.#flush(),
     });
     // What did not fit meanwhile waits for a word of the link, which speaks to nobody before it is started.
-    if (this.#pendingBytes > 0) this.#flush();
+    if (this.pendingBytes > 0) this.#flush();
   }
 
   /** The greeting is over: its frames were number 0 in both directions. */
   greeted(seeds: { readonly sent: number; readonly received: number }, window: number): void {
-    this.#seed = seeds.sent;
+    this.#writer.seed = seeds.sent;
+    this.#writer.place = 1;
     this.#reader.seed = seeds.received;
     this.#reader.frames = 1;
-    this.#place = 1;
     this.#window = window;
     this.credit = window;
   }
@@ -157,7 +141,7 @@ export class Connection {
     if (this.#closed) return;
     const head = controlCodec.encode(message, 0, this.#options.role, this.#scratch);
     const kind = controlMessages[message.kind].number;
-    this.#write({ kind, flags: 0, rawLength: head.length, head, body: null }, 0);
+    this.#write({ kind, flags: 0, rawLength: head.length, head, body: null, live: false }, 0);
   }
 
   /** The frame at the head of {@link parked} has been handled. */
@@ -175,7 +159,7 @@ export class Connection {
 
   /** To be called at regular times: sends a sign of life where nothing else was sent, and counts silent ticks. */
   tick(): void {
-    if (!this.#sentLately && this.#pendingBytes === 0) this.sendControl({ kind: 'ALIVE' });
+    if (!this.#sentLately && this.pendingBytes === 0) this.sendControl({ kind: 'ALIVE' });
     this.#sentLately = false;
     this.#quietTicks = this.#heardLately ? 0 : this.#quietTicks + 1;
     this.#heardLately = false;
@@ -187,69 +171,20 @@ export class Connection {
   close(orderly: boolean): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#pending.length = 0;
-    this.#pendingBytes = 0;
+    this.#writer.clear();
     this.parked.length = 0;
     if (orderly) this.link.end();
     else this.link.destroy();
   }
 
-  #write({ kind, flags, rawLength, head, body }: OutgoingFrame, sequence: number): void {
-    const { crc32 } = this.#options;
-    const length = head.length + (body?.length ?? 0);
-    const headSum = crc32(head, this.#seed);
-    const checksum = body === null ? headSum : crc32(body, headSum);
-    const fields = { kind, flags, place: this.#place, length, rawLength, sequence, checksum };
-    writeFrameHeader(this.#head, this.#view, fields, crc32, this.#seed);
-    this.#place = (this.#place + 1) % 0x1_0000_0000;
+  #write(frame: OutgoingFrame, sequence: number): void {
     this.#counts.framesSent += 1;
-    this.#counts.wireSent += FRAME_HEADER_SIZE + length;
+    this.#counts.wireSent += this.#writer.write(frame, sequence);
     this.#sentLately = true;
-    if (head.length > MAX_FIXED) return this.#push(this.#head.subarray(0, FRAME_HEADER_SIZE), head);
-    this.#head.set(head, FRAME_HEADER_SIZE);
-    this.#push(this.#head.subarray(0, FRAME_HEADER_SIZE + head.length), body);
-  }
-
-  /** Gives the link what it takes, and keeps a copy of the rest. */
-  #push(head: Uint8Array, body: Uint8Array | null): void {
-    const taken = this.#pending.length > 0 ? 0 : this.link.write(head, body);
-    if (taken < head.length) this.#keep(head.subarray(taken));
-    if (body !== null) this.#keep(body.subarray(Math.max(0, taken - head.length)));
-  }
-
-  #keep(rest: Uint8Array): void {
-    if (rest.length === 0) return;
-    this.#pending.push(this.#pendingBytes === 0 ? this.#inSpare(rest) : copyOf(rest));
-    this.#pendingBytes += rest.length;
-  }
-
-  /** A copy in memory that is used again and again: it is free whenever nothing is pending. */
-  #inSpare(rest: Uint8Array): Uint8Array {
-    this.#spare ??= new Uint8Array(MAX_FRAME);
-    if (rest.length > this.#spare.length) return copyOf(rest);
-    this.#spare.set(rest);
-    return this.#spare.subarray(0, rest.length);
   }
 
   #flush(): void {
-    for (let next = this.#pending[0]; next !== undefined; next = this.#pending[0]) {
-      const taken = this.link.write(next, this.#pending[1] ?? null);
-      if (taken === 0) return;
-      this.#taken(taken);
-      if (this.#pendingBytes > 0 && taken < next.length) return;
-    }
-    this.#options.events.writable();
-  }
-
-  /** The link has taken so much of what is pending. */
-  #taken(count: number): void {
-    this.#pendingBytes -= count;
-    for (let left = count; left > 0; ) {
-      const next = this.#pending.shift();
-      if (next === undefined) return;
-      if (left < next.length) this.#pending.unshift(next.subarray(left));
-      left -= next.length;
-    }
+    if (this.#writer.flush()) this.#options.events.writable();
   }
 
   #received(count: number): void {

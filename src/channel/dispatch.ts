@@ -1,7 +1,8 @@
 import type { Compression } from './compression.ts';
 import { type CompressionMode, CompressionPolicy } from './compression-policy.ts';
-import type { Connection, OutgoingFrame } from './connection.ts';
+import type { Connection } from './connection.ts';
 import { FRAME_HEADER_SIZE } from './frame.ts';
+import type { OutgoingFrame } from './frame-writer.ts';
 import { Gate } from './gate.ts';
 import { MAX_PAYLOAD } from './limits.ts';
 import { LinkMeter } from './link-meter.ts';
@@ -11,6 +12,20 @@ import { RateLimiter } from './rate-limiter.ts';
 /** How much may wait while frames are being compressed: some for each thread. */
 const COMPRESSION_QUEUE = 4 * 1024 * 1024;
 const MAX_FRAME = FRAME_HEADER_SIZE + MAX_PAYLOAD;
+
+/** What is to be known of a message to send it. */
+export interface Manner {
+  readonly compressible: boolean;
+  /** Its body may change at any time. */
+  readonly live: boolean;
+}
+
+/** Messages of the engine, whose body may change or not, and the channel's own. */
+export const MANNERS = {
+  still: { compressible: true, live: false },
+  live: { compressible: true, live: true },
+  control: { compressible: false, live: false },
+} as const satisfies Readonly<Record<string, Manner>>;
 
 /** How messages are sent. */
 export interface DispatchOptions {
@@ -51,15 +66,15 @@ export class Dispatch {
   }
 
   /** Takes a payload; when it can't be sent at once, its copy waits. @throws ChannelError ERR_CHANNEL_OVERRUN */
-  send(kind: number, head: Uint8Array, body: Uint8Array | null, compressible = true): void {
+  send(kind: number, head: Uint8Array, body: Uint8Array | null, manner: Manner): void {
     const size = head.length + (body?.length ?? 0);
-    if (compressible && this.#policy.wants(size, { congested: this.#full, rate: this.#linkRate })) {
+    if (manner.compressible && this.#policy.wants(size, { congested: this.#full, rate: this.#linkRate })) {
       this.#outbox.push(kind, head, body, true);
       return;
     }
     const connection = this.#outbox.empty ? this.#pick(size) : null;
     if (connection === null) this.#outbox.push(kind, head, body, false);
-    else this.#transmit(connection, { kind, flags: 0, rawLength: size, head, body });
+    else this.#transmit(connection, { kind, flags: 0, rawLength: size, head, body, live: manner.live });
     this.#measure();
   }
 

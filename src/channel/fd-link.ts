@@ -13,6 +13,7 @@ export class FdLink implements Link {
   left = 0;
   /** The kernel says by what it takes. */
   readonly full = false;
+  readonly staging = null;
   readonly #native: Native;
   readonly #reactor: EventLoopReactor;
   readonly #fd: number;

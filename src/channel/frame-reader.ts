@@ -1,7 +1,7 @@
 import { plain } from './bytes.ts';
 import { ChannelError } from './channel-error.ts';
 import { isOrdered } from './control-messages.ts';
-import { type Crc32, FRAME_HEADER_SIZE, type FrameFields } from './frame.ts';
+import { type Checksums, type Crc32Copy, copierOf, FRAME_HEADER_SIZE, type FrameFields } from './frame.ts';
 import { frameName, readFrameHeader } from './frame-check.ts';
 import { MAX_PAYLOAD } from './limits.ts';
 import { Segments } from './segments.ts';
@@ -32,10 +32,9 @@ export interface ParkedFrame {
 }
 
 /** How a reader is set up. */
-export interface FrameReaderOptions {
+export interface FrameReaderOptions extends Checksums {
   /** Bytes of unreleased frames at most, headers included. */
   readonly window: number;
-  readonly crc32: Crc32;
   /** Gets every frame once it is verified; those without a place in the order are released when this returns. May throw. */
   readonly accept: (frame: ParkedFrame) => void;
 }
@@ -54,6 +53,7 @@ export class FrameReader {
   frames = 0;
   readonly #view: DataView;
   readonly #options: FrameReaderOptions;
+  readonly #copy: Crc32Copy;
   readonly #segments: Segments;
   #segment = 0;
   /** Bytes before this are frames that were handed out. */
@@ -70,6 +70,7 @@ export class FrameReader {
   constructor(options: FrameReaderOptions) {
     const count = Math.ceil(options.window / (SEGMENT_SIZE * FILLING)) + 2;
     this.#options = options;
+    this.#copy = copierOf(options);
     this.#segments = new Segments(count, SEGMENT_SIZE);
     // Not zeroed: a page that is never received into takes no memory.
     this.buffer = plain(Buffer.allocUnsafeSlow(count * SEGMENT_SIZE));
@@ -94,6 +95,18 @@ export class FrameReader {
   /** Whether bytes of an incomplete frame are there. */
   get midFrame(): boolean {
     return this.#frame !== null || this.offset > this.#parsed;
+  }
+
+  /** Copies bytes to {@link offset}; those of a payload are checksummed on the way. */
+  put(bytes: Uint8Array): void {
+    const rest = this.#frame === null ? 0 : this.#payloadEnd(this.#frame) - this.offset;
+    const count = this.#checked === this.offset ? Math.min(rest, bytes.length) : 0;
+    if (count > 0) {
+      const part = count === bytes.length ? bytes : bytes.subarray(0, count);
+      this.#checksum = this.#copy(this.buffer, this.offset, part, this.#checksum);
+      this.#checked += count;
+    }
+    if (count < bytes.length) this.buffer.set(bytes.subarray(count), this.offset + count);
   }
 
   /**

@@ -4,6 +4,27 @@ import { bits, channelStruct, u16, u32, u64 } from './layout.ts';
 /** CRC-32 as zlib computes it, continued from `seed`. */
 export type Crc32 = (data: Uint8Array, seed: number) => number;
 
+/** Copies `source` to `target` from `offset` on; the CRC-32 of the copy, continued from `seed`. */
+export type Crc32Copy = (target: Uint8Array, offset: number, source: Uint8Array, seed: number) => number;
+
+/** What computes checksums. */
+export interface Checksums {
+  readonly crc32: Crc32;
+  /** In one pass over memory; without it, in two. */
+  readonly crc32Copy?: Crc32Copy | undefined;
+}
+
+/** Copies and computes the checksum of the copy, as well as it goes. */
+export function copierOf({ crc32, crc32Copy }: Checksums): Crc32Copy {
+  return (
+    crc32Copy ??
+    ((target, offset, source, seed) => {
+      target.set(source, offset);
+      return crc32(target.subarray(offset, offset + source.length), seed);
+    })
+  );
+}
+
 /** How the payload of a frame travels. */
 export const FrameFlag = flags(
   { DEFLATE: 1, ZSTD: 2 },

@@ -90,6 +90,10 @@ export class GreetingBuffer implements LinkBuffer {
     return this.done ? 0 : ROOM - this.offset;
   }
 
+  put(bytes: Uint8Array): void {
+    this.buffer.set(bytes, this.offset);
+  }
+
   /** How far it has to be filled before more is known. */
   get needed(): number {
     if (this.offset < FRAME_HEADER_SIZE) return FRAME_HEADER_SIZE;

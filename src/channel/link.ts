@@ -18,6 +18,16 @@ export interface LinkBuffer {
   readonly offset: number;
   /** How many may be put there; 0: nothing more until the link is started anew. */
   readonly room: number;
+  /** Copies bytes that came elsewhere to {@link offset}: at most {@link room}. Then say so, as with those that came here. */
+  put(bytes: Uint8Array): void;
+}
+
+/** Memory of a link that has to copy what it sends in any case: whoever fills it can do more in the same pass. */
+export interface Staging {
+  /** Room for exactly so many bytes. */
+  reserve(size: number): Uint8Array;
+  /** Sends what was put into the room that was reserved last. All of it is taken. */
+  commit(): void;
 }
 
 /** What a link tells its owner. None is called after {@link Link.destroy}. */
@@ -42,6 +52,8 @@ export interface Link {
   start(into: LinkBuffer, events: LinkEvents): void;
   /** Whether it holds so much already that it should be given nothing more before `writable`. */
   readonly full: boolean;
+  /** Where to put what is to be sent; null: {@link write} sends it from where it is. */
+  readonly staging: Staging | null;
   /**
    * Takes as much as it can of `head` and then of `body` (or null) without waiting, and returns how much. When that is
    * not all, `writable` follows. The bytes may be reused when it returns.

@@ -1,7 +1,7 @@
 import { ChannelError } from './channel-error.ts';
 import type { Compression } from './compression.ts';
 import { type CompressionPolicy, WORTHWHILE } from './compression-policy.ts';
-import type { OutgoingFrame } from './connection.ts';
+import type { OutgoingFrame } from './frame-writer.ts';
 import { MAX_QUEUED } from './limits.ts';
 
 /** How many frames are compressed at once: as many as libuv has threads by default. */
@@ -12,6 +12,7 @@ class Entry implements OutgoingFrame {
   readonly kind: number;
   readonly rawLength: number;
   readonly body = null;
+  readonly live = false;
   head: Uint8Array;
   flags = 0;
   /** Whether it still has to be compressed, or is being compressed. */

@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { loadNative, type Native } from '../native/index.ts';
-import { Snapshot } from './bytes.ts';
 import type { Channel, ChannelEnd, ChannelPeer, ChannelStatistics } from './channel.ts';
 import { ChannelError } from './channel-error.ts';
 import { type ChannelIdentity, settingsOf } from './channel-options.ts';
 import { chooseCompression } from './compression.ts';
 import { Connection } from './connection.ts';
 import { controlCodec, controlMessages, RoleNumber } from './control-messages.ts';
-import { Dispatch } from './dispatch.ts';
+import { Dispatch, MANNERS } from './dispatch.ts';
 import { Ending } from './ending.ts';
 import { asChannelError } from './failures.ts';
 import type { Sink } from './file-sink.ts';
@@ -43,21 +42,20 @@ class SavingChannel implements Channel {
   readonly #dispatch: Dispatch;
   readonly #ending = new Ending();
   readonly #scratch = new Uint8Array(MAX_FIXED);
-  readonly #snapshot = new Snapshot();
   #taken = 0;
   #takenBytes = 0;
   #closing = false;
   #finishing = false;
 
   constructor(sink: Sink, options: SavingOptions) {
-    const { crc32 } = options.native ?? loadNative();
+    const { crc32, crc32Copy } = options.native ?? loadNative();
     const { group, epoch } = options;
     const session = randomBytes(16).toString('hex');
     this.peer = { role: 'receiver', group, epoch, carrier: 'file', address: sink.name, identity: null };
     this.#sink = sink;
     this.#link = new SinkLink(sink);
     this.#connection = new Connection(this.#link, {
-      ...{ crc32, role: 'sender', window: MIN_WINDOW },
+      ...{ crc32, crc32Copy, role: 'sender', window: MIN_WINDOW },
       events: {
         control: () => {},
         arrived: () => {},
@@ -94,8 +92,8 @@ class SavingChannel implements Channel {
     }
     const head = messageCodec.encode(message, body.length, 'sender', this.#scratch);
     const { number, tail } = messages[message.kind];
-    const still = tail.tail === 'body' && tail.live ? this.#snapshot.take(body) : body;
-    this.#dispatch.send(number, head, body.length === 0 ? null : still);
+    const manner = tail.tail === 'body' && tail.live ? MANNERS.live : MANNERS.still;
+    this.#dispatch.send(number, head, body.length === 0 ? null : body, manner);
     this.#taken += 1;
     this.#takenBytes += head.length + body.length;
     return this.#dispatch.pressure();
@@ -109,7 +107,7 @@ class SavingChannel implements Channel {
     this.#closing = true;
     const bye = { kind: 'BYE', messages: BigInt(this.#taken), bytes: BigInt(this.#takenBytes) } as const;
     const head = controlCodec.encode(bye, 0, 'sender', this.#scratch);
-    this.#dispatch.send(controlMessages.BYE.number, head, null, false);
+    this.#dispatch.send(controlMessages.BYE.number, head, null, MANNERS.control);
     this.#finish();
     return this.closed;
   }

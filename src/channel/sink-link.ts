@@ -1,14 +1,16 @@
 import type { Sink } from './file-sink.ts';
-import type { Link, LinkBuffer, LinkEvents, LinkPeer } from './link.ts';
+import type { Link, LinkBuffer, LinkEvents, LinkPeer, Staging } from './link.ts';
 
 /** From how much on that waits to be written it is full, in bytes. */
 const HIGH = 2 * 1024 * 1024;
 
 /** A sink as a link that only takes. */
-export class SinkLink implements Link {
+export class SinkLink implements Link, Staging {
   readonly peer: LinkPeer;
   readonly kind = 'stream';
+  readonly staging = this;
   left = 0;
+  #reserved = new Uint8Array(0);
   readonly #sink: Sink;
   #events: LinkEvents | null = null;
   #writing: Promise<void> = Promise.resolve();
@@ -30,13 +32,23 @@ export class SinkLink implements Link {
   }
 
   write(head: Uint8Array, body: Uint8Array | null): number {
-    const bytes = new Uint8Array(head.length + (body?.length ?? 0));
+    const bytes = this.reserve(head.length + (body?.length ?? 0));
     bytes.set(head);
     if (body !== null) bytes.set(body, head.length);
+    this.commit();
+    return bytes.length;
+  }
+
+  reserve(size: number): Uint8Array {
+    this.#reserved = new Uint8Array(size);
+    return this.#reserved;
+  }
+
+  commit(): void {
+    const bytes = this.#reserved;
     this.#outstanding += bytes.length;
     if (this.#outstanding >= HIGH) this.#full = true;
     this.#writing = this.#writing.then(() => this.#write(bytes));
-    return bytes.length;
   }
 
   /** Resolves when everything that was taken is written, or could not be. */

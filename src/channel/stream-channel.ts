@@ -1,14 +1,13 @@
-import { Snapshot } from './bytes.ts';
 import type { Channel, ChannelEnd, ChannelPeer, ChannelStatistics, MessageHandler } from './channel.ts';
 import { ChannelError } from './channel-error.ts';
 import type { ChannelSettings } from './channel-options.ts';
 import { chooseCompression } from './compression.ts';
 import { Connection } from './connection.ts';
 import { type ControlMessage, controlCodec, controlMessages, RoleNumber } from './control-messages.ts';
-import { Dispatch } from './dispatch.ts';
+import { Dispatch, MANNERS } from './dispatch.ts';
 import { Ending } from './ending.ts';
 import { asChannelError } from './failures.ts';
-import { type Crc32, seedOf } from './frame.ts';
+import { type Checksums, seedOf } from './frame.ts';
 import type { ChannelRole } from './kind.ts';
 import { MAX_FAILURE_TEXT, MAX_FIXED } from './limits.ts';
 import type { Link } from './link.ts';
@@ -37,8 +36,7 @@ export interface GreetedLink {
 }
 
 /** What a channel is made of. */
-export interface StreamChannelOptions extends ChannelSettings {
-  readonly crc32: Crc32;
+export interface StreamChannelOptions extends ChannelSettings, Checksums {
   readonly role: ChannelRole;
   readonly peer: ChannelPeer;
   readonly session: string;
@@ -58,7 +56,6 @@ export class StreamChannel implements Channel {
   readonly #reassembly: Reassembly;
   readonly #ending = new Ending();
   readonly #scratch = new Uint8Array(MAX_FIXED);
-  readonly #snapshot = new Snapshot();
   readonly #ticker: NodeJS.Timeout;
   #hangUp: NodeJS.Timeout | null = null;
   /** Messages that were taken from the caller, and the bytes of their payloads. */
@@ -95,8 +92,8 @@ export class StreamChannel implements Channel {
     this.#requireOpen();
     const head = messageCodec.encode(message, body.length, this.#options.role, this.#scratch);
     const { number, tail } = messages[message.kind];
-    const still = tail.tail === 'body' && tail.live ? this.#snapshot.take(body) : body;
-    this.#dispatch.send(number, head, body.length === 0 ? null : still);
+    const manner = tail.tail === 'body' && tail.live ? MANNERS.live : MANNERS.still;
+    this.#dispatch.send(number, head, body.length === 0 ? null : body, manner);
     this.#taken += 1;
     this.#takenBytes += head.length + body.length;
     return this.#dispatch.pressure();
@@ -129,9 +126,10 @@ export class StreamChannel implements Channel {
   }
 
   #connect({ link, index, window }: GreetedLink): Connection {
-    const { crc32, role, session, window: ours } = this.#options;
+    const { crc32, crc32Copy, role, session, window: ours } = this.#options;
     const connection = new Connection(link, {
       crc32,
+      crc32Copy,
       role,
       window: ours,
       events: {
@@ -162,7 +160,7 @@ export class StreamChannel implements Channel {
     this.#closing = true;
     const bye = { kind: 'BYE', messages: BigInt(this.#taken), bytes: BigInt(this.#takenBytes) } as const;
     const head = controlCodec.encode(bye, 0, this.#options.role, this.#scratch);
-    this.#dispatch.send(controlMessages.BYE.number, head, null, false);
+    this.#dispatch.send(controlMessages.BYE.number, head, null, MANNERS.control);
   }
 
   /** The other side has said goodbye. It hangs up when it has ours; if ours came first, we do. */

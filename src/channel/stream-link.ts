@@ -1,20 +1,25 @@
 import type { Duplex } from 'node:stream';
-import type { Link, LinkBuffer, LinkEvents, LinkPeer } from './link.ts';
+import type { Link, LinkBuffer, LinkEvents, LinkPeer, Staging } from './link.ts';
 
 /** From how much on that is not out yet the stream is full, and when it is no longer, in bytes. */
-const HIGH = 2 * 1024 * 1024;
+const HIGH = 1024 * 1024;
 const LOW = HIGH / 2;
 /** Buffers of this size are kept for the next write, and so many of them. */
 const POOLED_SIZE = 1024 * 1024 + 1024;
-const POOLED = 3;
+const POOLED = 2;
+const NOTHING = new Uint8Array(0);
 
 /** A stream of Node, such as a TLS connection. It may keep what is written for a while, so that is copied. */
-export class StreamLink implements Link {
+export class StreamLink implements Link, Staging {
   readonly peer: LinkPeer;
   readonly kind = 'stream';
+  readonly staging = this;
   left = 0;
   readonly #stream: Duplex;
   readonly #pool: Buffer[] = [];
+  /** What was reserved, and the pooled buffer that it is part of. */
+  #reserved: Uint8Array = NOTHING;
+  #buffer: Buffer | null = null;
   #into: LinkBuffer | null = null;
   #events: LinkEvents | null = null;
   #outstanding = 0;
@@ -46,14 +51,25 @@ export class StreamLink implements Link {
   write(head: Uint8Array, body: Uint8Array | null): number {
     if (this.#destroyed) return 0;
     const size = head.length + (body?.length ?? 0);
-    const buffer = size <= POOLED_SIZE ? (this.#pool.pop() ?? Buffer.allocUnsafeSlow(POOLED_SIZE)) : null;
-    const copy = (buffer ?? Buffer.allocUnsafeSlow(size)).subarray(0, size);
-    copy.set(head);
-    if (body !== null) copy.set(body, head.length);
-    this.#outstanding += size;
-    if (this.#outstanding >= HIGH) this.#full = true;
-    this.#stream.write(copy, () => this.#written(size, buffer));
+    const room = this.reserve(size);
+    room.set(head);
+    if (body !== null) room.set(body, head.length);
+    this.commit();
     return size;
+  }
+
+  reserve(size: number): Uint8Array {
+    this.#buffer = size <= POOLED_SIZE ? (this.#pool.pop() ?? Buffer.allocUnsafeSlow(POOLED_SIZE)) : null;
+    this.#reserved = (this.#buffer ?? Buffer.allocUnsafeSlow(size)).subarray(0, size);
+    return this.#reserved;
+  }
+
+  commit(): void {
+    if (this.#destroyed) return;
+    const [bytes, buffer] = [this.#reserved, this.#buffer];
+    this.#outstanding += bytes.length;
+    if (this.#outstanding >= HIGH) this.#full = true;
+    this.#stream.write(bytes, () => this.#written(bytes.length, buffer));
   }
 
   end(): void {
@@ -83,10 +99,10 @@ export class StreamLink implements Link {
 
   #received(chunk: Uint8Array): void {
     for (let at = 0; at < chunk.length && this.#into !== null; ) {
-      const { buffer, offset, room } = this.#into;
+      const { room } = this.#into;
       if (room === 0) return this.#putBack(chunk.subarray(at));
       const count = Math.min(room, chunk.length - at);
-      buffer.set(count === chunk.length ? chunk : chunk.subarray(at, at + count), offset);
+      this.#into.put(count === chunk.length ? chunk : chunk.subarray(at, at + count));
       at += count;
       const live = this.#live;
       if (live === null) return;

@@ -40,6 +40,7 @@ const functions: Readonly<Record<keyof Native, true>> = {
   mapForDma: true,
   unmapForDma: true,
   crc32: true,
+  crc32Copy: true,
   eventfd: true,
   eventfdSignal: true,
   eventfdRead: true,

@@ -193,6 +193,11 @@ export interface Native {
 
   /** CRC-32 as zlib computes it, continued from `seed` (0 to begin); several times as fast as node:zlib's. */
   crc32(data: Uint8Array, seed: number): number;
+  /**
+   * Copies `source` to `target` from `offset` on, and returns the CRC-32 of what it copied, as {@link crc32}: in one pass
+   * over memory, and true of the copy even if the source changes meanwhile. They must not overlap.
+   */
+  crc32Copy(target: Uint8Array, offset: number, source: Uint8Array, seed: number): number;
 
   /** eventfd with CLOEXEC and NONBLOCK. */
   eventfd(initial: number): number;

@@ -1,4 +1,4 @@
-import type { Link, LinkBuffer, LinkEvents, LinkPeer } from '../../src/channel/link.ts';
+import type { Link, LinkBuffer, LinkEvents, LinkPeer, Staging } from '../../src/channel/link.ts';
 
 /** One end of a pair of links within the test. What is written arrives at the other end in a later turn. */
 export class FakeLink implements Link {
@@ -8,6 +8,7 @@ export class FakeLink implements Link {
   /** How many bytes it takes before it refuses; the test raises it. */
   capacity = Number.POSITIVE_INFINITY;
   readonly kind = 'fd';
+  readonly staging: Staging | null = null;
   full = false;
   left = 0;
   destroyed = false;

@@ -22,6 +22,9 @@ import { temporaryFolder } from './carriers.ts';
 import { MemorySink, memorySource } from './memory-file.ts';
 import { bytes, epoch, group, samples } from './samples.ts';
 
+/** Every byte of a stream takes some seconds of a processor that may have to be shared. */
+const PATIENCE_MS = 240_000;
+
 const items = [
   samples.MANIFEST,
   { ...samples.DATA, body: bytes(50, 1) },
@@ -98,7 +101,9 @@ it('passes on what the handler throws', async () => {
   await expect(failing).rejects.toThrow('no space');
 });
 
-it('notices every single byte that was changed, and every end that is missing', async () => {
+it('notices every single byte that was changed, and every end that is missing', {
+  timeout: PATIENCE_MS,
+}, async () => {
   const stored = await saved();
   const unnoticed: number[] = [];
   for (let at = 0; at < stored.length; at += 1) {
@@ -257,7 +262,9 @@ describe('an encrypted stream', () => {
     expect(await code(open(await saved(), key))).toBe('ERR_CHANNEL_KEY');
   });
 
-  it('notices every single byte that was changed, and every end that is missing', async () => {
+  it('notices every single byte that was changed, and every end that is missing', {
+    timeout: PATIENCE_MS,
+  }, async () => {
     const stored = await saved(key);
     const unnoticed: number[] = [];
     for (let at = 0; at < stored.length; at += 1) {

@@ -47,3 +47,33 @@ describe('crc32', () => {
     expect(() => Reflect.apply(native.crc32, native, args)).toThrow();
   });
 });
+
+describe('crc32Copy', () => {
+  const MARK = 0xa5;
+
+  it('copies exactly what it sums, at every length and alignment around its block sizes', () => {
+    const source = Uint8Array.from({ length: 300 }, (_, i) => (i * 167 + 13) & 0xff);
+    for (let offset = 0; offset < 18; offset += 1) {
+      for (let end = offset; end <= source.length; end += 1) {
+        const piece = source.subarray(offset, end);
+        const target = new Uint8Array(330).fill(MARK);
+        const at = (end * 7) % 20;
+        expect(native.crc32Copy(target, at, piece, 77)).toBe(native.crc32(piece, 77));
+        const expected = new Uint8Array(330).fill(MARK);
+        expected.set(piece, at);
+        expect(Buffer.compare(target, expected)).toBe(0);
+      }
+    }
+  });
+
+  it.each([
+    ['a copy that is longer than its room', [new Uint8Array(4), 0, new Uint8Array(5), 0]],
+    ['a place behind the end', [new Uint8Array(4), 5, new Uint8Array(0), 0]],
+    ['a copy that ends behind the end', [new Uint8Array(4), 2, new Uint8Array(3), 0]],
+    ['a negative place', [new Uint8Array(4), -1, new Uint8Array(1), 0]],
+    ['a source that is no bytes', [new Uint8Array(4), 0, [1], 0]],
+    ['a seed of 33 bits', [new Uint8Array(4), 0, new Uint8Array(1), 2 ** 32]],
+  ])('refuses %s', (_, args) => {
+    expect(() => Reflect.apply(native.crc32Copy, native, args)).toThrow();
+  });
+});

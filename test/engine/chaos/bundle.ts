@@ -72,6 +72,7 @@ class Wire {
 class WireEnd implements Link {
   readonly peer: LinkPeer = { carrier: 'tcp', address: 'test', identity: null, fingerprint: null };
   readonly kind = 'fd';
+  readonly staging = null;
   readonly full = false;
   left = 0;
   other: WireEnd | null = null;

@@ -9,6 +9,12 @@ export function boundTwice(kind: string): DeviceError {
   });
 }
 
+/** A device declares its state once. */
+export function declaredTwice(): DeviceError {
+  const message = 'a device declares its state once';
+  return new DeviceError('ERR_DEVICE_DECLARATION', message, { errno: Errno.EINVAL });
+}
+
 /** A service was asked for in the constructor, or in a field. */
 export function notBound(): DeviceError {
   const message = 'the device is not bound yet: it has no host that could do this';

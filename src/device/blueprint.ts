@@ -6,7 +6,7 @@ import type { ConfigLayout } from './configuration-space.ts';
 import { wrongDeclaration } from './declaration-error.ts';
 import type { DeviceOptions } from './device-options.ts';
 import { paddedRom } from './expansion-rom.ts';
-import type { InterruptCounts } from './interrupt-controller.ts';
+import type { InterruptCounts } from './interrupt-controls.ts';
 import type { InterruptDeclaration, MsiDeclaration, MsixDeclaration } from './interrupt-declaration.ts';
 import { type MsixPlacement, placeMsix } from './msix-placement.ts';
 import type { PciIdentity } from './pci-identity.ts';

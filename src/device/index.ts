@@ -28,9 +28,10 @@ export type {
 export type { DeviceOptions } from './device-options.ts';
 export type { Doorbell } from './doorbell.ts';
 export type { ExpressDeclaration } from './express-capability.ts';
-export { type ClientSide, InterruptController, type InterruptMode } from './interrupt-controller.ts';
+export { InterruptController, type InterruptMode } from './interrupt-controller.ts';
 export type { InterruptDeclaration, MsiDeclaration, MsixDeclaration } from './interrupt-declaration.ts';
 export type { IrqDescription, Trigger } from './interrupt-line.ts';
+export type { ClientSide } from './interrupt-lines.ts';
 export type { IrqMaskChange } from './irq-mask.ts';
 export { LOG_LEVELS, Log, type LogEntry, type LogLevel, type LogSink, type LogText } from './log.ts';
 export { PciDevice } from './pci-device.ts';

@@ -1,45 +1,8 @@
-import { Errno, type ErrorContext } from '../errors/index.ts';
-import { IrqIndex, IrqInfoFlag } from '../protocol/index.ts';
-import { DeviceError } from './device-error.ts';
-import { InterruptLine, type IrqDescription, type Trigger } from './interrupt-line.ts';
+import { type IrqIndex, IrqInfoFlag } from '../protocol/index.ts';
+import type { InterruptControls, InterruptCounts } from './interrupt-controls.ts';
+import type { InterruptLine, IrqDescription, Trigger } from './interrupt-line.ts';
+import { type ClientSide, InterruptLines, noInterrupt } from './interrupt-lines.ts';
 import { type IrqMaskChange, MASKABLE_KINDS } from './irq-mask.ts';
-
-/** How many vectors of each kind a device has. */
-export interface InterruptCounts {
-  readonly intx: 0 | 1;
-  /** 0 to 32. */
-  readonly msi: number;
-  /** 0 to 2048. */
-  readonly msix: number;
-}
-
-/** What the guest has set in the configuration space and the MSI-X table. Read at every delivery. */
-export interface InterruptControls {
-  /** COMMAND.INTx Disable. */
-  readonly intxDisabled: boolean;
-  readonly msiEnabled: boolean;
-  /** Messages that the driver has allocated, a power of two. */
-  readonly msiAllocated: number;
-  msiMasked(vector: number): boolean;
-  readonly msixEnabled: boolean;
-  /** Function Mask in the MSI-X control word. */
-  readonly msixFunctionMasked: boolean;
-  /** The mask bit of a table entry that the client has written; an untouched entry is not masked. */
-  msixMasked(vector: number): boolean;
-  /** STATUS.Interrupt Status follows the level. */
-  levelChanged(asserted: boolean): void;
-}
-
-/** What the client of a device has set for one interrupt index. */
-export interface ClientSide {
-  readonly index: number;
-  /** It has set triggers, even empty ones. */
-  readonly enabled: boolean;
-  /** 1 for each vector that it has masked, or that INTx has masked by itself. */
-  readonly masked: Uint8Array;
-  /** 1 for each vector that waits. */
-  readonly pending: Uint8Array;
-}
 
 /** What an interrupt is delivered as. */
 export type InterruptMode = 'intx' | 'msi' | 'msix' | 'none';
@@ -54,10 +17,7 @@ export type InterruptMode = 'intx' | 'msi' | 'msix' | 'none';
 export class InterruptController {
   readonly #controls: InterruptControls;
   readonly #maskChanged: (change: IrqMaskChange) => void;
-  readonly #intx: InterruptLine;
-  readonly #msi: InterruptLine;
-  readonly #msix: InterruptLine;
-  readonly #lines: readonly InterruptLine[];
+  readonly #lines: InterruptLines;
   #level = false;
   #held = false;
 
@@ -69,16 +29,7 @@ export class InterruptController {
   ) {
     this.#controls = controls;
     this.#maskChanged = maskChanged;
-    this.#intx = new InterruptLine(IrqIndex.INTX, counts.intx);
-    this.#msi = new InterruptLine(IrqIndex.MSI, counts.msi);
-    this.#msix = new InterruptLine(IrqIndex.MSIX, counts.msix);
-    this.#lines = [
-      this.#intx,
-      this.#msi,
-      this.#msix,
-      new InterruptLine(IrqIndex.ERR, 1),
-      new InterruptLine(IrqIndex.REQ, 1),
-    ];
+    this.#lines = new InterruptLines(counts);
   }
 
   /** Whether INTx is asserted. */
@@ -88,7 +39,7 @@ export class InterruptController {
 
   /** Whether INTx has been signalled, and the client has not said that it has served it. */
   get intxOutstanding(): boolean {
-    return this.#intx.masked[0] === 1;
+    return this.#lines.intx.masked[0] === 1;
   }
 
   /** Whether delivery is on hold. */
@@ -101,16 +52,16 @@ export class InterruptController {
    * them (it emulates the capability itself) has enabled the kind as well.
    */
   get mode(): InterruptMode {
-    if (this.#controls.msixEnabled || this.#msix.enabled) return 'msix';
-    if (this.#controls.msiEnabled || this.#msi.enabled) return 'msi';
-    return this.#intx.count > 0 ? 'intx' : 'none';
+    if (this.#controls.msixEnabled || this.#lines.msix.enabled) return 'msix';
+    if (this.#controls.msiEnabled || this.#lines.msi.enabled) return 'msi';
+    return this.#lines.intx.count > 0 ? 'intx' : 'none';
   }
 
   // ---- the server's side: what the main connection owns
 
   /** GET_IRQ_INFO. Throws DeviceError EINVAL for an index that does not exist. */
   info(index: number): IrqDescription {
-    const { count, flags } = this.#line(index);
+    const { count, flags } = this.#lines.of(index);
     return { count, flags };
   }
 
@@ -119,7 +70,7 @@ export class InterruptController {
    * What waits for a trigger is signalled at once. Throws DeviceError EINVAL when the range does not fit.
    */
   setTriggers(index: number, start: number, triggers: readonly (Trigger | null)[]): void {
-    const line = this.#range(index, start, triggers.length);
+    const line = this.#lines.withRange(index, start, triggers.length);
     for (const [i, trigger] of triggers.entries()) line.triggers[start + i] = trigger;
     line.enabled = true;
     this.update();
@@ -127,7 +78,7 @@ export class InterruptController {
 
   /** SET_IRQS with no data, TRIGGER and count 0: drops the index's triggers and masks. What is pending stays. */
   disable(index: number): void {
-    this.#line(index).release();
+    this.#lines.of(index).release();
     this.update();
   }
 
@@ -144,17 +95,12 @@ export class InterruptController {
 
   /** SET_IRQS TRIGGER without eventfds: signals a vector to the client that asks, whatever the device's state is. */
   loopback(index: number, vector: number): void {
-    this.#range(index, vector, 1).triggers[vector]?.();
+    this.#lines.withRange(index, vector, 1).triggers[vector]?.();
   }
 
   /** What the client has set for each index that the device has, and what of ERR and REQ waits, for another process. */
   clientSide(): ClientSide[] {
-    return this.#lines
-      .filter(({ count }) => count > 0)
-      .map(({ index, enabled, masked, pending }) => ({
-        ...{ index, enabled, masked: masked.slice() },
-        pending: pending.slice(),
-      }));
+    return this.#lines.clientSide();
   }
 
   /**
@@ -163,22 +109,12 @@ export class InterruptController {
    * Throws DeviceError EINVAL when the device has another number of vectors.
    */
   adoptClientSide(side: ClientSide, triggers: readonly (Trigger | null)[]): void {
-    const line = this.#line(side.index);
-    if (side.masked.length !== line.count || triggers.length !== line.count) {
-      const context = { index: side.index, vectors: side.masked.length };
-      throw invalid(`interrupt index ${side.index} has ${line.count} vectors here`, context);
-    }
-    line.enabled = side.enabled;
-    line.masked.set(side.masked);
-    for (const [vector, trigger] of triggers.entries()) line.triggers[vector] = trigger;
-    if (side.index === IrqIndex.ERR || side.index === IrqIndex.REQ) line.pending.set(side.pending);
+    this.#lines.adoptClientSide(side, triggers);
   }
 
   /** The main connection is gone: triggers and masks go, level and pending vectors stay. */
   disconnect(): void {
-    for (const line of this.#lines) line.release();
-    this.#line(IrqIndex.ERR).pending.fill(0);
-    this.#line(IrqIndex.REQ).pending.fill(0);
+    this.#lines.disconnect();
   }
 
   /** From now on interrupts stay pending. */
@@ -197,7 +133,7 @@ export class InterruptController {
    * the last signals of that one. To be called while interrupts are held. INTx needs none of that, being a level.
    */
   raiseAgain(): void {
-    for (const line of [this.#msi, this.#msix]) {
+    for (const line of [this.#lines.msi, this.#lines.msix]) {
       for (let vector = 0; vector < line.count; vector++) if (line.triggers[vector]) line.pending[vector] = 1;
     }
   }
@@ -209,13 +145,17 @@ export class InterruptController {
    * beyond those that the driver allocated fold onto them. Throws DeviceError EINVAL for a vector that no kind has.
    */
   raise(vector: number): void {
-    if (vector >= Math.max(this.#msix.count, this.#msi.count, this.#intx.count) || !(vector >= 0)) {
-      throw invalid(`the device has no interrupt vector ${vector}`, { vector });
+    if (
+      vector >= Math.max(this.#lines.msix.count, this.#lines.msi.count, this.#lines.intx.count) ||
+      !(vector >= 0)
+    ) {
+      throw noInterrupt(`the device has no interrupt vector ${vector}`, { vector });
     }
     const mode = this.mode;
     if (mode === 'intx') this.#setLevel(true);
-    else if (mode === 'msi' || this.#msix.count === 0) this.#send(this.#msi, vector % this.#msiAllocated());
-    else this.#send(this.#msix, vector % this.#msix.count);
+    else if (mode === 'msi' || this.#lines.msix.count === 0)
+      this.#send(this.#lines.msi, vector % this.#msiAllocated());
+    else this.#send(this.#lines.msix, vector % this.#lines.msix.count);
   }
 
   /** Deasserts INTx. */
@@ -225,43 +165,40 @@ export class InterruptController {
 
   /** Signals an event of the ERR or REQ index. */
   notify(index: typeof IrqIndex.ERR | typeof IrqIndex.REQ): void {
-    this.#send(this.#line(index), 0);
+    this.#send(this.#lines.of(index), 0);
   }
 
   /** The configuration space or the MSI-X table has changed, or the device runs again: signals what can be now. */
   update(): void {
     const mode = this.mode;
-    for (const line of this.#lines) {
-      if (line === this.#intx) this.#deliverLevel();
-      else if (line === this.#msi && mode !== 'msi') continue;
-      else if (line === this.#msix && mode !== 'msix') continue;
+    for (const line of this.#lines.all) {
+      if (line === this.#lines.intx) this.#deliverLevel();
+      else if (line === this.#lines.msi && mode !== 'msi') continue;
+      else if (line === this.#lines.msix && mode !== 'msix') continue;
       else for (let vector = 0; vector < line.count; vector++) this.#deliver(line, vector);
     }
   }
 
   /** Device reset: nothing is asserted or pending. Triggers and masks are not the device's and stay. */
   reset(): void {
-    for (const line of this.#lines) line.pending.fill(0);
+    for (const line of this.#lines.all) line.pending.fill(0);
     this.#setLevel(false);
   }
 
   /** Eight vectors of the pending bits of MSI or MSI-X, as the PBA shows them: vector `8 * byte` is bit 0. */
   pendingByte(index: typeof IrqIndex.MSI | typeof IrqIndex.MSIX, byte: number): number {
-    const { pending } = this.#line(index);
-    let bits = 0;
-    for (let bit = 0; bit < 8; bit++) bits |= (pending[byte * 8 + bit] ?? 0) << bit;
-    return bits;
+    return this.#lines.of(index).pendingByte(byte);
   }
 
   /** The vectors of MSI or MSI-X that wait, ascending. */
   pendingVectors(index: typeof IrqIndex.MSI | typeof IrqIndex.MSIX): number[] {
-    return this.#line(index).pendingVectors();
+    return this.#lines.of(index).pendingVectors();
   }
 
   /** Takes over level and pending bits from a migrated state. Nothing is signalled before {@link update}. */
   restore(level: boolean, msi: Uint8Array, msix: Uint8Array): void {
-    restorePending(this.#msi, msi);
-    restorePending(this.#msix, msix);
+    this.#lines.msi.restorePending(msi);
+    this.#lines.msix.restorePending(msix);
     this.#level = level;
     this.#controls.levelChanged(level);
   }
@@ -276,10 +213,10 @@ export class InterruptController {
 
   /** Signals INTx while it is asserted, and masks it until the client says that it has served it. */
   #deliverLevel(): void {
-    const trigger = this.#intx.triggers[0];
+    const trigger = this.#lines.intx.triggers[0];
     if (!this.#level || this.#held || !trigger) return;
-    if (this.#intx.masked[0] === 1 || this.#controls.intxDisabled || this.mode !== 'intx') return;
-    this.#intx.masked[0] = 1;
+    if (this.#lines.intx.masked[0] === 1 || this.#controls.intxDisabled || this.mode !== 'intx') return;
+    this.#lines.intx.masked[0] = 1;
     trigger();
   }
 
@@ -291,53 +228,26 @@ export class InterruptController {
   #deliver(line: InterruptLine, vector: number): void {
     const trigger = line.triggers[vector];
     if (line.pending[vector] !== 1 || this.#held || !trigger || line.masked[vector] === 1) return;
-    if (line === this.#msix && (this.#controls.msixFunctionMasked || this.#controls.msixMasked(vector)))
+    if (line === this.#lines.msix && (this.#controls.msixFunctionMasked || this.#controls.msixMasked(vector)))
       return;
-    if (line === this.#msi && this.#controls.msiMasked(vector)) return;
+    if (line === this.#lines.msi && this.#controls.msiMasked(vector)) return;
     line.pending[vector] = 0;
     trigger();
   }
 
   #msiAllocated(): number {
     return this.#controls.msiEnabled
-      ? Math.min(this.#controls.msiAllocated, this.#msi.count)
-      : this.#msi.count;
-  }
-
-  #line(index: number): InterruptLine {
-    const line = this.#lines[index];
-    if (line === undefined) throw invalid(`there is no interrupt index ${index}`, { index });
-    return line;
-  }
-
-  #range(index: number, start: number, count: number): InterruptLine {
-    const line = this.#line(index);
-    if (!(start >= 0 && count >= 0 && start < line.count && start + count <= line.count)) {
-      throw invalid(
-        `interrupt index ${index} has ${line.count} vectors, not ${start} to ${start + count - 1}`,
-        { index, start, count },
-      );
-    }
-    return line;
+      ? Math.min(this.#controls.msiAllocated, this.#lines.msi.count)
+      : this.#lines.msi.count;
   }
 
   #setMask(index: number, start: number, count: number, masked: boolean): void {
-    const line = this.#range(index, start, count);
+    const line = this.#lines.withRange(index, start, count);
     const kind = MASKABLE_KINDS.get(index);
     if (kind === undefined || (line.flags & IrqInfoFlag.MASKABLE) === 0) {
-      throw invalid(`interrupt index ${index} can't be masked`, { index });
+      throw noInterrupt(`interrupt index ${index} can't be masked`, { index });
     }
     line.masked.fill(masked ? 1 : 0, start, start + count);
     this.#maskChanged({ kind, start, count, masked });
   }
-}
-
-function restorePending(line: InterruptLine, bits: Uint8Array): void {
-  for (let vector = 0; vector < line.count; vector++) {
-    line.pending[vector] = ((bits[vector >> 3] ?? 0) >> (vector & 7)) & 1;
-  }
-}
-
-function invalid(message: string, context: ErrorContext): DeviceError {
-  return new DeviceError('ERR_DEVICE_INTERRUPT', message, { errno: Errno.EINVAL, context });
 }

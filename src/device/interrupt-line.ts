@@ -64,4 +64,18 @@ export class InterruptLine {
     }
     return vectors;
   }
+
+  /** Eight vectors, as the PBA shows those that wait: vector `8 * byte` is bit 0. */
+  pendingByte(byte: number): number {
+    let bits = 0;
+    for (let bit = 0; bit < 8; bit++) bits |= (this.pending[byte * 8 + bit] ?? 0) << bit;
+    return bits;
+  }
+
+  /** Takes over which vectors wait, one bit for each. */
+  restorePending(bits: Uint8Array): void {
+    for (let vector = 0; vector < this.count; vector++) {
+      this.pending[vector] = ((bits[vector >> 3] ?? 0) >> (vector & 7)) & 1;
+    }
+  }
 }

@@ -1,15 +1,13 @@
-import { Errno } from '../errors/index.ts';
 import type { DmaRange } from '../memory/index.ts';
 import { IrqIndex } from '../protocol/index.ts';
 import type { Bar, Bars, MemoryBarOptions, RegisterBarOptions } from './bar.ts';
-import { boundTwice, notBound, tooAsynchronous } from './binding-error.ts';
+import { boundTwice, declaredTwice, notBound, tooAsynchronous } from './binding-error.ts';
 import { draw } from './blueprint.ts';
 import { BoundDevice, type DeviceHooks } from './bound-device.ts';
 import { CallbackContent, type RegionCallbacks } from './callback-content.ts';
 import type { ConfigAccess } from './config-access.ts';
 import { DeclaredMigration, type MigrationServices } from './declared-migration.ts';
 import type { DeviceDma } from './device-dma.ts';
-import { DeviceError } from './device-error.ts';
 import { NO_POSSESSIONS, type Possessions } from './device-handover.ts';
 import type { DeviceOptions } from './device-options.ts';
 import { DeviceTimers } from './device-timers.ts';
@@ -37,7 +35,7 @@ import {
   type StatePart,
   type StateShape,
 } from './state/index.ts';
-import type { Synchronous } from './synchronous.ts';
+import { isAsyncFunction, type Synchronous } from './synchronous.ts';
 
 /**
  * A PCI device. Extend it, declare what the device is, and write what it does:
@@ -52,14 +50,10 @@ import type { Synchronous } from './synchronous.ts';
  *         }),
  *       };
  *       readonly interrupts = { msix: 1 };
- *
- *       constructor() {
- *         super();
- *         this.every(10, () => {
- *           this.state.ticks += 1;
- *           if (this.state.ticks % this.state.period === 0) this.raise();
- *         });
- *       }
+ *       readonly timer = this.every(10, () => {
+ *         this.state.ticks += 1;
+ *         if (this.state.ticks % this.state.period === 0) this.raise();
+ *       });
  *     }
  *
  * Reset, migration, dirty tracking, configuration space and interrupt delivery follow from the declarations. The
@@ -117,11 +111,7 @@ export abstract class PciDevice implements BindableDevice {
    * and assigned. Once per device; a device without it can't migrate.
    */
   protected migratable<const S extends StateShape>(shape: S, options: StateOptions<S> = {}): LiveState<S> {
-    if (this.#state !== null) {
-      throw new DeviceError('ERR_DEVICE_DECLARATION', 'a device declares its state once', {
-        errno: Errno.EINVAL,
-      });
-    }
+    if (this.#state !== null) throw declaredTwice();
     const declared = declareState(shape, options);
     this.#state = declared;
     return declared.state;
@@ -302,8 +292,4 @@ export abstract class PciDevice implements BindableDevice {
       handover: { give: () => this.onHandOver(), take: (possessions) => this.onTakeOver(possessions) },
     };
   }
-}
-
-function isAsyncFunction(value: unknown): boolean {
-  return typeof value === 'function' && value.constructor.name === 'AsyncFunction';
 }

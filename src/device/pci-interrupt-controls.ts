@@ -1,6 +1,6 @@
 import type { ConfigRegister, ConfigurationSpace } from './configuration-space.ts';
 import { MsiControl, MsixControl } from './interrupt-capabilities.ts';
-import type { InterruptControls } from './interrupt-controller.ts';
+import type { InterruptControls } from './interrupt-controls.ts';
 import { CommandBit, StatusBit } from './type0-header.ts';
 
 /** The interrupt controls of a configuration space and an MSI-X table. In D3hot all are masked. */

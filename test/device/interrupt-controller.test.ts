@@ -1,10 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  InterruptController,
-  type InterruptControls,
-  type InterruptCounts,
-} from '../../src/device/interrupt-controller.ts';
+import { InterruptController } from '../../src/device/interrupt-controller.ts';
+import type { InterruptControls, InterruptCounts } from '../../src/device/interrupt-controls.ts';
 import { IrqIndex, IrqInfoFlag } from '../../src/protocol/index.ts';
 
 const { INTX, MSI, MSIX, ERR, REQ } = IrqIndex;

@@ -65,7 +65,7 @@ export class ClaimDesk<Party extends object> {
   /** Takes the device from whoever has it, claim and session. @throws ServerError */
   force(epoch: bigint, by: Party): void {
     this.#claims.force(epoch, by);
-    this.#session.evict(by);
+    this.#session.drivers.evict(by);
   }
 
   /** `by` is gone. */

@@ -1,13 +1,8 @@
-import { type BindableDevice, Log, type ResetReason, type ServedDevice } from '../device/index.ts';
+import type { BindableDevice, Log, ResetReason, ServedDevice } from '../device/index.ts';
 import type { FerryError } from '../errors/index.ts';
 import { AddressSpace } from '../memory/index.ts';
 import type { Native } from '../native/index.ts';
-import {
-  type Capabilities,
-  DEFAULT_MAX_DATA_XFER_SIZE,
-  OUR_CAPABILITIES,
-  RegionIndex,
-} from '../protocol/index.ts';
+import { type Capabilities, DEFAULT_MAX_DATA_XFER_SIZE, OUR_CAPABILITIES } from '../protocol/index.ts';
 import { ArcError, isRunning, MigrationState, mayInitiateDma, stateName } from '../states/index.ts';
 import { type HeldMessage, type Reactor, TransportError } from '../transport/index.ts';
 import { ClaimDesk } from './claim-desk.ts';
@@ -15,19 +10,23 @@ import { Claims } from './claims.ts';
 import type { DeviceServerOptions } from './device-server-options.ts';
 import { DmaLogging } from './dma-logging.ts';
 import { Doorbells } from './doorbells.ts';
+import { Gates } from './gates.ts';
 import { Hold } from './hold.ts';
-import { HoldClock } from './hold-clock.ts';
+import { HoldKeeper } from './hold-keeper.ts';
 import { IrqEventfds } from './irq-eventfds.ts';
+import { keptDevice } from './kept-device.ts';
 import { MessageDmaPort } from './message-dma-port.ts';
 import { type MigrationListener, MigrationSession } from './migration-session.ts';
 import { OrphanedWrites } from './orphaned-writes.ts';
-import { type KeptDevice, Reconnection } from './reconnection.ts';
+import { Reconnection } from './reconnection.ts';
 import { ResetRun } from './reset-run.ts';
 import { Seats } from './seats.ts';
 import { type Role, ServedConnection } from './served-connection.ts';
-import { heldTooLong, ServerError } from './server-error.ts';
+import type { ServerError } from './server-error.ts';
+import { serverLog } from './server-log.ts';
 import { Succession } from './succession.ts';
 import { Switchover } from './switchover.ts';
+import { withinLimit } from './transition-limit.ts';
 import { V1Interface } from './v1/v1-interface.ts';
 import type { V1Options } from './v1/v1-options.ts';
 
@@ -51,64 +50,64 @@ export class DeviceServer {
   readonly hold = new Hold();
   readonly switchover: Switchover<ServedConnection>;
   readonly log: Log;
+  /** Tells whoever runs the server. */
+  readonly report: (error: FerryError) => void;
   /** How another process goes on where this one stops. */
   readonly succession: Succession;
   /** Takes the socket on which another process asks for the device; null: it is not handed over. May throw FerryError. */
   onHandover: ((by: ServedConnection, fd: number) => void) | null = null;
   readonly #transitionTimeoutMs: number;
-  readonly #holdClock: HoldClock;
-  readonly #report: (error: FerryError) => void;
+  readonly #holds: HoldKeeper;
+  readonly #gates: Gates;
   readonly #seats: Seats;
   readonly #orphans: OrphanedWrites;
   readonly #resets: ResetRun;
   #closing = false;
 
   constructor(device: BindableDevice, options: DeviceServerOptions) {
-    this.native = options.native;
-    this.reactor = options.reactor;
+    const { native, reactor } = options;
+    this.native = native;
+    this.reactor = reactor;
     const capabilities = options.capabilities ?? OUR_CAPABILITIES;
     this.capabilities = {
       ...capabilities,
       maxDataXferSize: capabilities.maxDataXferSize ?? DEFAULT_MAX_DATA_XFER_SIZE,
     };
-    const { log, logLevel = 'info', report = () => {} } = options;
-    this.log = log === undefined ? Log.OFF : new Log(logLevel, log);
-    this.#report = (error) => {
-      this.log.error(() => `${error.message} (${error.code})`);
-      report(error);
-    };
-    this.#seats = new Seats(options.native, options.reactor);
-    this.#holdClock = new HoldClock({
-      reactor: options.reactor,
-      limitMs: options.holdLimitMs ?? 4_000,
-      waitingSince: () => this.main?.connection.heldSince ?? null,
-      expired: () => this.#expireHold(),
-    });
+    const { log, report } = serverLog(options);
+    this.log = log;
+    this.report = report;
+    this.#seats = new Seats(native, reactor);
     this.#transitionTimeoutMs = options.transitionTimeoutMs ?? 10_000;
     const { maxDmaMaps: maxMaps } = capabilities;
-    this.memory = new AddressSpace(options.native, maxMaps === undefined ? {} : { maxMaps });
-    this.eventfds = new IrqEventfds(options.native);
-    this.doorbells = new Doorbells({
-      native: options.native,
-      reactor: options.reactor,
-      report: this.#report,
-    });
+    this.memory = new AddressSpace(native, maxMaps === undefined ? {} : { maxMaps });
+    this.eventfds = new IrqEventfds(native);
+    this.doorbells = new Doorbells({ native, reactor, report });
     this.logging = new DmaLogging(this.memory);
-    this.#orphans = new OrphanedWrites(options.native, this.#report);
-    this.device = device.bind({
-      native: options.native,
-      memory: this.memory,
-      timers: options.reactor,
-      mode: options.reactor.mode,
-      report: this.#report,
-      log: this.log,
-    });
+    this.#orphans = new OrphanedWrites(native, report);
+    const { memory } = this;
+    this.device = device.bind({ native, memory, timers: reactor, mode: reactor.mode, report, log });
     this.#resets = new ResetRun(this.device, {
       done: () => this.#wasReset(),
-      failed: (error) => this.#resetFailed(error),
-      over: () => this.#resetOver(),
+      failed: (error) => {
+        this.migration.failed(error);
+        this.#gates.attendDoorbells();
+      },
+      over: () => {
+        this.#gates.replayOrphans();
+        this.#gates.attendDoorbells();
+      },
     });
     this.switchover = new Switchover(this.memory, this.device.interrupts);
+    this.#gates = new Gates({
+      ...{ hold: this.hold, resets: this.#resets, switchover: this.switchover, orphans: this.#orphans },
+      ...{ doorbells: this.doorbells, interrupts: this.device.interrupts, state: () => this.migration.state },
+    });
+    this.#holds = new HoldKeeper({
+      ...{ hold: this.hold, reactor, log, report },
+      limitMs: options.holdLimitMs ?? 4_000,
+      main: () => this.main?.connection ?? null,
+      over: () => this.#holdOver(),
+    });
     const claims = new Claims<ServedConnection>();
     const listener: MigrationListener<ServedConnection> = {
       departs: (from, to) => this.#departs(from, to),
@@ -116,12 +115,19 @@ export class DeviceServer {
       settled: (by, error) => this.#settled(by, error),
     };
     this.migration = new MigrationSession(this.device.migration, listener, claims);
-    this.claims = new ClaimDesk(claims, this.migration, () => this.#beginHold());
-    this.reconnection = new Reconnection(options.onReconnect ?? 'reset', this.#keptDevice());
+    this.claims = new ClaimDesk(claims, this.migration, () => this.#holds.begin());
+    this.reconnection = new Reconnection(
+      options.onReconnect ?? 'reset',
+      keptDevice<ServedConnection>({
+        ...{ device: this.device, migration: this.migration, holds: this.#holds, orphans: this.#orphans },
+        setState: (target, by) => this.setState(target, by),
+        reset: (by) => this.reset(by),
+      }),
+    );
     this.v1 = this.#makeV1(options.v1 ?? null);
     this.succession = new Succession({
       ...{ server: this, seats: this.#seats, claims, resets: this.#resets },
-      stopClock: () => this.#holdClock.stop(),
+      stopClock: () => this.#holds.stop(),
     });
   }
 
@@ -170,7 +176,7 @@ export class DeviceServer {
     this.migration.leave(served);
     this.claims.leave(served);
     this.logging.leave(served);
-    if (this.switchover.leave(served)) this.#releaseInterrupts();
+    if (this.switchover.leave(served)) this.#gates.releaseInterrupts();
     if (this.main !== served) this.#seats.leave(served);
     else this.#mainEnds(served, served.connection.takeHeld());
   }
@@ -182,15 +188,7 @@ export class DeviceServer {
   setState(target: number, by: ServedConnection): void | Promise<void> {
     const pending = this.migration.set(target, by);
     if (pending === undefined) return;
-    return new Promise((resolve, reject) => {
-      const timer = this.reactor.after(this.#transitionTimeoutMs, () => {
-        this.migration.abandon();
-        reject(
-          new ServerError('ERR_TRANSITION_TIMEOUT', 'the device does not finish the change of its state'),
-        );
-      });
-      pending.then(resolve, reject).finally(() => timer.close());
-    });
+    return withinLimit(pending, this.reactor, this.#transitionTimeoutMs, () => this.migration.abandon());
   }
 
   /**
@@ -205,13 +203,8 @@ export class DeviceServer {
     if (by.role === 'main') this.doorbells.takeRings();
     else this.reconnection.gone();
     const pending = this.#resets.run(reason);
-    this.#attendDoorbells();
+    this.#gates.attendDoorbells();
     return pending;
-  }
-
-  /** Tells whoever runs the server. */
-  report(error: FerryError): void {
-    this.#report(error);
   }
 
   /** Closes every connection and the device. */
@@ -219,29 +212,10 @@ export class DeviceServer {
     this.#closing = true;
     const reason = new TransportError('ERR_CONNECTION_CLOSED', 'the server ends');
     for (const served of this.#seats.all) served.connection.close(reason);
-    this.#holdClock.stop();
+    this.#holds.stop();
     this.memory.clear();
     this.device.close();
     this.v1?.section.close();
-  }
-
-  #keptDevice(): KeptDevice<ServedConnection> {
-    const { device, migration } = this;
-    return {
-      configuration: () => configurationOf(device),
-      state: () => (migration.machine === null ? null : migration.state),
-      stop: (by) => this.setState(MigrationState.STOP, by),
-      run: (by) => this.setState(MigrationState.RUNNING, by),
-      require: (operation, by) => migration.requireMay(operation, by),
-      reset: (by) => {
-        this.#orphans.discard();
-        return this.reset(by);
-      },
-      configure: (offset, bytes) => device.regions[RegionIndex.CONFIG]?.write(offset, bytes, 0, bytes.length),
-      beginHold: () => this.#beginHold(),
-      endHold: () => this.#endHold(),
-      raiseAgain: () => device.interrupts.raiseAgain(),
-    };
   }
 
   #makeV1(options: V1Options | null): V1Interface<ServedConnection> | null {
@@ -275,7 +249,7 @@ export class DeviceServer {
     this.eventfds.releaseAll();
     const resets = this.device.resetsOnDisconnect && this.reconnection.view === null;
     if (resets) this.#orphans.adoptReset(() => this.reset(served, 'disconnected'));
-    this.#replayOrphans();
+    this.#gates.replayOrphans();
   }
 
   /** The device is about to stop: what has been rung before belongs to the state that is saved. */
@@ -291,57 +265,27 @@ export class DeviceServer {
     if (to === MigrationState.STOP_COPY || to === MigrationState.RESUMING) this.hold.stateElsewhere = true;
     else if (from === MigrationState.RESUMING || isRunning(to)) this.hold.stateElsewhere = false;
     if (isRunning(to)) {
-      this.#releaseInterrupts();
+      this.#gates.releaseInterrupts();
     } else {
       this.device.interrupts.hold();
-      if (by.role === 'control') this.#beginHold();
+      if (by.role === 'control') this.#holds.begin();
     }
-    this.#attendDoorbells();
+    this.#gates.attendDoorbells();
   }
 
   /** The control side has asked for RUNNING and got it, perhaps on its way to more: the VMM goes on. */
   #settled(by: ServedConnection, error: unknown): void {
     if (by.role !== 'control' || !mayInitiateDma(this.migration.state)) return;
-    if (this.switchover.end()) this.#releaseInterrupts();
-    if (error === null || (error instanceof ArcError && error.reached !== error.from)) this.#endHold();
+    if (this.switchover.end()) this.#gates.releaseInterrupts();
+    if (error === null || (error instanceof ArcError && error.reached !== error.from)) this.#holds.end();
   }
 
-  #beginHold(): boolean {
-    if (!this.hold.begin()) return false;
-    this.log.info('the device is held');
-    this.#holdClock.start();
-    return true;
-  }
-
-  /** Whatever waits is answered, and so is what comes: accesses with EBUSY, what concerns only the VMM as usual. */
-  #expireHold(): void {
-    this.hold.expired = true;
-    this.#report(heldTooLong());
+  /** The commands that have waited come after those writes that came before them, and before what has been rung. */
+  #holdOver(): void {
+    this.#gates.replayOrphans();
+    this.#gates.releaseInterrupts();
     this.main?.connection.release();
-  }
-
-  #endHold(): void {
-    if (!this.hold.end()) return;
-    this.log.info('the device is held no more');
-    this.#holdClock.stop();
-    this.#replayOrphans();
-    this.#releaseInterrupts();
-    this.main?.connection.release();
-    this.#attendDoorbells();
-  }
-
-  /** Rings reach a device that runs, and that neither a hold nor a reset keeps from its VMM. */
-  #attendDoorbells(): void {
-    this.doorbells.listen(isRunning(this.migration.state) && !this.hold.active && !this.#resets.underWay);
-  }
-
-  /** A device that does not run interrupts nobody (STOP, linux/vfio.h); one that is held interrupts after the hold. */
-  #releaseInterrupts(): void {
-    if (!this.hold.active && !this.switchover.withheld) this.device.interrupts.release();
-  }
-
-  #replayOrphans(): void {
-    if (!this.hold.active && !this.#resets.underWay) this.#orphans.replay();
+    this.#gates.attendDoorbells();
   }
 
   #wasReset(): void {
@@ -349,24 +293,7 @@ export class DeviceServer {
     this.hold.stateElsewhere = false;
     this.migration.wasReset();
     this.v1?.migration.wasReset();
-    this.#releaseInterrupts();
-    this.#attendDoorbells();
+    this.#gates.releaseInterrupts();
+    this.#gates.attendDoorbells();
   }
-
-  #resetFailed(error: FerryError): void {
-    this.migration.failed(error);
-    this.#attendDoorbells();
-  }
-
-  #resetOver(): void {
-    this.#replayOrphans();
-    this.#attendDoorbells();
-  }
-}
-
-function configurationOf(device: ServedDevice): Uint8Array {
-  const region = device.regions[RegionIndex.CONFIG];
-  const bytes = new Uint8Array(region?.size ?? 0);
-  region?.read(0, bytes, 0, bytes.length);
-  return bytes;
 }

@@ -10,7 +10,8 @@ import {
 } from '../states/index.ts';
 import { type ClaimGate, UNCLAIMED } from './claim-gate.ts';
 import { operationTo } from './claim-rules.ts';
-import { drivenByAnother, knownState, sessionAborted, underWay, wrongState } from './migration-refusals.ts';
+import { Drivers } from './drivers.ts';
+import { knownState, sessionAborted, underWay, wrongState } from './migration-refusals.ts';
 import { ServerError } from './server-error.ts';
 
 /** Who is told of the changes of the migration state. */
@@ -32,12 +33,11 @@ export interface MigrationListener<Party> {
  */
 export class MigrationSession<Party extends object> {
   readonly machine: MigrationMachine | null;
+  readonly drivers = new Drivers<Party>();
   readonly #device: DeviceMigration;
   readonly #listener: MigrationListener<Party>;
   readonly #gate: ClaimGate<Party>;
-  readonly #aborted = new WeakSet<Party>();
   #state: MigrationState = RESET_STATE;
-  #owner: Party | null = null;
   #inTransition = false;
   #resetting = false;
   /** Goes up with every reset: a transition that began before it no longer counts. */
@@ -63,7 +63,7 @@ export class MigrationSession<Party extends object> {
 
   /** Who drives the migration, or null. */
   get owner(): Party | null {
-    return this.#owner;
+    return this.drivers.owner;
   }
 
   /** How the device may move. @throws ServerError ENOTTY for one that does not migrate */
@@ -90,7 +90,7 @@ export class MigrationSession<Party extends object> {
   /** Reports the state to `by`, which thereby learns of a reset that ended its session. */
   report(by: Party): MigrationState {
     this.requireMigratable();
-    if (!this.#resetting) this.#aborted.delete(by);
+    if (!this.#resetting) this.drivers.noticed(by);
     return this.#state;
   }
 
@@ -103,10 +103,10 @@ export class MigrationSession<Party extends object> {
     const to = knownState(target);
     this.#gate.require(operationTo(to), by);
     // Who acts for a claim means the device as it was when it looked last, never what a reset has left.
-    if (to !== MigrationState.RUNNING || this.#gate.holds(by)) this.#requireNotAborted(by);
+    if (to !== MigrationState.RUNNING || this.#gate.holds(by)) this.drivers.requireNotAborted(by);
     this.#requireTurn(by);
     machine.next(this.#state, to);
-    this.#owner = by;
+    this.drivers.take(by);
     this.#abandoned = false;
     const epoch = this.#epoch;
     let pending: void | Promise<void>;
@@ -147,15 +147,15 @@ export class MigrationSession<Party extends object> {
   /** What stop-copy would transfer, in bytes, in any state. */
   dataSize(by: Party): bigint {
     this.requireMigratable();
-    this.#requireNotAborted(by);
+    this.drivers.requireNotAborted(by);
     return this.#device.dataSize();
   }
 
   /** `by` resets the device: what goes on is void, the owner of a session that this ends will be told. */
   resetBegins(by: Party): void {
-    if (this.#owner !== null && this.#owner !== by) this.#aborted.add(this.#owner);
-    this.#aborted.delete(by);
-    this.#owner = null;
+    this.drivers.evict(by);
+    this.drivers.noticed(by);
+    this.drivers.rest();
     this.#inTransition = false;
     this.#resetting = true;
     this.#epoch += 1;
@@ -175,21 +175,6 @@ export class MigrationSession<Party extends object> {
     this.#state = MigrationState.ERROR;
   }
 
-  /** `by` drives although the device only runs: it is in pre-copy as v1 has it, and has no session for that. */
-  occupy(by: Party): void {
-    this.#owner = by;
-  }
-
-  /** Whether a reset has ended what `by` had begun, and it has not noticed. */
-  isAborted(by: Party): boolean {
-    return this.#aborted.has(by);
-  }
-
-  /** `by` is {@link isAborted}, as another process has found. */
-  markAborted(by: Party): void {
-    this.#aborted.add(by);
-  }
-
   /** So many resets there have been with the device in another process; no transition is under way. */
   adoptResets(count: number): void {
     this.#epoch = count;
@@ -197,24 +182,17 @@ export class MigrationSession<Party extends object> {
 
   /** `by` is gone: the state stays, and whoever comes next may go on. */
   leave(by: Party): void {
-    if (this.#owner === by) this.#owner = null;
+    this.drivers.leave(by);
   }
 
   /** `by` drives from now on, whoever did: the claim was taken over. What runs already is nobody's turn. */
   takeOver(by: Party): void {
-    if (this.#state !== MigrationState.RUNNING || this.#inTransition) this.#owner = by;
-  }
-
-  /** Nobody but `by` drives any more; who did is told as if the device had been reset. */
-  evict(by: Party): void {
-    if (this.#owner === null || this.#owner === by) return;
-    this.#aborted.add(this.#owner);
-    this.#owner = null;
+    if (this.#state !== MigrationState.RUNNING || this.#inTransition) this.drivers.take(by);
   }
 
   /** @throws ServerError EBUSY while another drives */
   requireNotDriven(by: Party): void {
-    if (this.#owner !== null && this.#owner !== by) throw drivenByAnother(this.#state);
+    this.drivers.requireNoOther(by, this.#state);
   }
 
   /** Makes sure that the device does not run and nothing is under way that could change that. @throws ServerError */
@@ -224,12 +202,10 @@ export class MigrationSession<Party extends object> {
     throw wrongState('device to retire', this.#state);
   }
 
-  /** A controller may not reset the device while another drives; one whose session was aborted may. */
-  requireTurnToReset(by: Party): void {
-    this.requireMay('reset', by);
-  }
-
-  /** @throws ServerError when the claim on the device, or who drives it, does not let `by` do this */
+  /**
+   * A controller may not run or reset the device while another drives; one whose session was aborted may reset it.
+   * @throws ServerError when the claim on the device, or who drives it, does not let `by` do this
+   */
   requireMay(operation: 'run' | 'reset', by: Party): void {
     this.#gate.require(operation, by);
     this.requireNotDriven(by);
@@ -238,10 +214,6 @@ export class MigrationSession<Party extends object> {
   /** The transition under way has taken too long: it goes no further than the arc that the device is in. */
   abandon(): void {
     this.#abandoned = true;
-  }
-
-  #requireNotAborted(by: Party): void {
-    if (this.#aborted.has(by)) throw sessionAborted();
   }
 
   #requireTurn(by: Party): void {
@@ -258,10 +230,10 @@ export class MigrationSession<Party extends object> {
   requireSession(kind: 'saving' | 'resuming', by: Party): void {
     this.requireMigratable();
     this.#gate.require(kind === 'saving' ? 'read data' : 'write data', by);
-    this.#requireNotAborted(by);
+    this.drivers.requireNotAborted(by);
     this.#requireTurn(by);
     if (sessionKind(this.#state) !== kind) throw wrongState(`a ${kind} session`, this.#state);
-    this.#owner = by;
+    this.drivers.take(by);
   }
 
   #arc(from: MigrationState, to: MigrationState, by: Party, epoch: number): void | Promise<void> {
@@ -301,8 +273,8 @@ export class MigrationSession<Party extends object> {
     if (epoch !== this.#epoch) return sessionAborted();
     this.#inTransition = false;
     if (error instanceof FerryError) this.#lastError = error;
-    if (this.#state === MigrationState.RUNNING) this.#owner = null;
-    if (error === null) this.#aborted.delete(by);
+    if (this.#state === MigrationState.RUNNING) this.drivers.rest();
+    if (error === null) this.drivers.noticed(by);
     this.#listener.settled(by, error);
     return error;
   }

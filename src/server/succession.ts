@@ -175,7 +175,7 @@ export class Succession {
       ...{ role, agreed, fd: connection.fd, link: connection.remains() },
       twin: twin === null ? null : { fd: twin.fd, link: twin.remains() },
       late: this.#parts.claims.isLate(served),
-      aborted: this.#parts.server.migration.isAborted(served),
+      aborted: this.#parts.server.migration.drivers.isAborted(served),
     };
   }
 
@@ -190,7 +190,7 @@ export class Succession {
       served.welcome(agreed);
     }
     if (late) claims.markLate(served);
-    if (aborted) server.migration.markAborted(served);
+    if (aborted) server.migration.drivers.markAborted(served);
   }
 
   #takeUpTwin(served: ServedConnection, { fd, link }: RemainingLink): void {

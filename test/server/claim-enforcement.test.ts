@@ -55,7 +55,7 @@ class World {
 
   /** What a reset by the control side does. */
   reset(by: Party): void {
-    this.session.requireTurnToReset(by);
+    this.session.requireMay('reset', by);
     this.session.resetBegins(by);
     this.device.reset();
     this.session.wasReset();

@@ -97,7 +97,7 @@ describe('several parties, in any order', () => {
           return [device.settle(each.outcome), model.settle(each.outcome)];
         case 'reset': {
           const busy = model.owner !== null && model.owner !== each.party;
-          const turn = each.polite ? outcomeOf(() => migration.requireTurnToReset(who(each.party))) : 'ok';
+          const turn = each.polite ? outcomeOf(() => migration.requireMay('reset', who(each.party))) : 'ok';
           if (turn === 'ok') {
             migration.resetBegins(who(each.party));
             model.resetBegins(each.party);

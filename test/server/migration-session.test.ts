@@ -74,7 +74,7 @@ describe('one driver', () => {
       expect(outcomeOf(() => migration.read(one, b))).toBe('EBUSY');
       expect(outcomeOf(() => migration.write(one, b))).toBe('EBUSY');
       expect(outcomeOf(() => migration.precopyInfo(b))).toBe('EBUSY');
-      expect(outcomeOf(() => migration.requireTurnToReset(b))).toBe('EBUSY');
+      expect(outcomeOf(() => migration.requireMay('reset', b))).toBe('EBUSY');
       expect(migration.report(b)).toBe(state);
     }
     migration.set(RUNNING, a);
@@ -227,7 +227,7 @@ describe('a reset by somebody else', () => {
     const { migration, reset, a, vmm } = session(7);
     migration.set(PRE_COPY, a);
     reset(vmm);
-    expect(outcomeOf(() => migration.requireTurnToReset(a))).toBe('ok');
+    expect(outcomeOf(() => migration.requireMay('reset', a))).toBe('ok');
     reset(a);
     expect(outcomeOf(() => migration.set(PRE_COPY, a))).toBe('ok');
   });

@@ -11,7 +11,7 @@ export function handleReset(served: ServedConnection, message: IncomingMessage):
     return true;
   }
   if (!mayReset(served)) return false;
-  if (served.role === 'control') server.migration.requireTurnToReset(served);
+  if (served.role === 'control') server.migration.requireMay('reset', served);
   answerWhenDone(served, message, server.reset(served), (to) => acknowledge(served, to));
   return true;
 }

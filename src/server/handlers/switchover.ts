@@ -32,7 +32,7 @@ function act(
 ): Promise<number> | undefined {
   const { server } = served;
   if (request.operation === SwitchoverOperation.QUERY) return undefined;
-  server.migration.requireTurnToReset(served);
+  server.migration.requireMay('reset', served);
   if (request.operation === SwitchoverOperation.TOUCH) {
     requireStopped(served);
     return server.switchover.touch();

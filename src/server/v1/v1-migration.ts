@@ -159,12 +159,12 @@ export class V1Migration<Party extends object> {
 
   #arrived(to: V1State, flags: number, by: Party): void {
     this.#posing = to === V1State.PRE_COPY && (flags & MigrationFlag.PRE_COPY) === 0;
-    if (this.#posing) this.#session.occupy(by);
+    if (this.#posing) this.#session.drivers.take(by);
   }
 
   /** A device that was not got out of its pose is still somebody's. */
   #failed(error: unknown, by: Party): never {
-    if (this.#inPose && error instanceof ArcError) this.#session.occupy(by);
+    if (this.#inPose && error instanceof ArcError) this.#session.drivers.take(by);
     throw error;
   }
 

@@ -3,6 +3,8 @@ import { Requester } from '../../src/client/requester.ts';
 import { Errno } from '../../src/errors/index.ts';
 import { Connection, EventLoopReactor } from '../../src/transport/index.ts';
 import { rawMessage } from '../helpers/raw-client.ts';
+import { settle } from '../helpers/served.ts';
+import { until } from '../server/until.ts';
 import { Cleanup, MessageReader, native, paired, REPLY } from './fake-server.ts';
 
 const cleanup = new Cleanup();
@@ -10,7 +12,7 @@ afterEach(() => cleanup.run());
 
 const MAX = 64 * 1024;
 
-function build(timeoutMs = 5000) {
+function build(timeoutMs = 60_000) {
   const { face, peer } = paired();
   const reactor = new EventLoopReactor(native);
   const connection = new Connection({
@@ -46,12 +48,11 @@ function clog(built: ReturnType<typeof build>): number {
   return count;
 }
 
-/** Reads and answers everything, as it comes, until nothing comes any more; the first byte of each message. */
-async function serveAll({ reader, peer }: ReturnType<typeof build>): Promise<string[]> {
+/** Reads and answers what comes, until `count` messages have come; the first byte of each. */
+async function serveAll({ reader, peer }: ReturnType<typeof build>, count: number): Promise<string[]> {
   const names: string[] = [];
-  for (let quiet = 0; quiet < 5; ) {
+  while (names.length < count) {
     const messages = reader.read();
-    quiet = messages.length === 0 ? quiet + 1 : 0;
     for (const { payload } of messages) names.push(Buffer.from(payload.subarray(0, 1)).toString());
     const answered = messages.filter(({ flags }) => flags === 0);
     const replies = Buffer.concat(
@@ -60,7 +61,7 @@ async function serveAll({ reader, peer }: ReturnType<typeof build>): Promise<str
     expect(
       replies.length === 0 || native.send(peer, replies, 0, replies.length, null, 0, 0, null),
     ).toBeTruthy();
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await settle(1);
   }
   return names;
 }
@@ -74,7 +75,8 @@ describe('Requester', () => {
     built.submit('c', 10);
     built.post('d');
     expect(built.requester.clear).toBe(false);
-    const names = await serveAll(built);
+    const names = await serveAll(built, before + 4);
+    await until(() => built.outcomes.length === before + 4);
     expect(names.join('')).toBe(`${'x'.repeat(before)}abcd`);
     expect(built.outcomes.filter((each) => !each.startsWith('x')).toSorted()).toEqual([
       'a answered',
@@ -105,9 +107,7 @@ describe('Requester', () => {
     clog(built);
     built.submit('a');
     built.post('b');
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    expect(built.outcomes).toContain('a ERR_TIMEOUT');
-    expect(built.outcomes).toContain('b ERR_TIMEOUT');
+    await until(() => ['a ERR_TIMEOUT', 'b ERR_TIMEOUT'].every((each) => built.outcomes.includes(each)));
     expect(built.outcomes.every((each) => each.endsWith('ERR_TIMEOUT'))).toBe(true);
   });
 
@@ -140,8 +140,8 @@ describe('Requester', () => {
     for (let i = 0; i < total; i += 1) built.submit('y');
     expect(built.connection.outstanding).toBe(4096);
     expect(built.requester.clear).toBe(false);
-    const names = await serveAll(built);
-    expect(names).toHaveLength(total);
+    await serveAll(built, total);
+    await until(() => built.outcomes.length === total);
     expect(built.outcomes.filter((each) => each === 'y answered')).toHaveLength(total);
   });
 

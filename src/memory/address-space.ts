@@ -4,28 +4,9 @@ import { DirtyLog } from './dirty-log.ts';
 import { DmaError } from './dma-error.ts';
 import type { DmaPort } from './dma-port.ts';
 import { hex } from './iova.ts';
-import { KeptFds } from './kept-fds.ts';
-import { type MapObserver, rangeOf } from './map-observer.ts';
-import { WindowBudget } from './mapped-backing.ts';
-import {
-  closeMapping,
-  type DmaMap,
-  describeMapping,
-  type Mapping,
-  type MappingSystem,
-  noSuchMap,
-  openMapping,
-  requireValidMap,
-  roomAt,
-  statFile,
-} from './mapping.ts';
-import { RangeIndex } from './range-index.ts';
-
-/** As many maps as a server allows unless told otherwise (`max_dma_maps` of the vfio-user text). */
-export const DEFAULT_MAX_MAPS = 65_535;
-
-/** What a device wants to do with guest memory. */
-export type DmaAccess = 'read' | 'write';
+import type { MapObserver } from './map-observer.ts';
+import { type DmaAccess, MapTable } from './map-table.ts';
+import { type DmaMap, type Mapping, roomAt } from './mapping.ts';
 
 /** How an access is possible: at once, or only with messages to the client and therefore asynchronously. */
 export type DmaReach = 'direct' | 'message';
@@ -38,19 +19,12 @@ export type DmaReach = 'direct' | 'message';
 export class AddressSpace {
   /** Where writes of the device are recorded. */
   readonly dirtyLog: DirtyLog;
-  readonly #system: MappingSystem;
-  readonly #maxMaps: number;
-  readonly #maps = new RangeIndex<Mapping>();
+  readonly #maps: MapTable;
   #port: DmaPort | null = null;
-  #observer: MapObserver | null = null;
-  #generation = 0;
 
   constructor(native: Native, options: AddressSpaceOptions = {}) {
     this.dirtyLog = options.dirtyLog ?? new DirtyLog();
-    this.#maxMaps = options.maxMaps ?? DEFAULT_MAX_MAPS;
-    const stat = options.stat ?? statFile;
-    const windows = options.windows ?? new WindowBudget();
-    this.#system = { native, stat, windows, files: new KeptFds(native, stat) };
+    this.#maps = new MapTable(native, options);
   }
 
   /** How many maps exist. */
@@ -60,20 +34,17 @@ export class AddressSpace {
 
   /** Bytes that the device may write, by how it gets there: at once, or only with messages to the client. */
   get writableBytes(): { readonly direct: bigint; readonly message: bigint } {
-    const bytes = { direct: 0n, message: 0n };
-    for (const { start, end, writable, backing } of this.#maps.values())
-      if (writable) bytes[backing === null ? 'message' : 'direct'] += end - start;
-    return bytes;
+    return this.#maps.writableBytes;
   }
 
   /** All maps, as another process makes them again; the fds stay ours, and several maps may have the same. */
   describeMaps(): DmaMap[] {
-    return [...this.#maps.values()].map(describeMapping);
+    return this.#maps.describe();
   }
 
   /** Changes whenever a map goes away, so that whoever holds a {@link view} can tell whether it may be gone. */
   get generation(): number {
-    return this.#generation;
+    return this.#maps.generation;
   }
 
   /**
@@ -82,23 +53,12 @@ export class AddressSpace {
    * order of precedence.
    */
   map(map: DmaMap): void | Promise<void> {
-    try {
-      requireValidMap(map);
-      this.#requireFree(map);
-    } catch (error) {
-      if (map.fd !== null) this.#system.native.close(map.fd);
-      throw error;
-    }
-    const mapping = openMapping(this.#system, map);
-    this.#maps.add(mapping);
-    return this.#observer?.mapped(rangeOf(mapping));
+    return this.#maps.add(map);
   }
 
   /** The map that has exactly this address and size. Throws DmaError ERR_DMA_UNMAP_UNKNOWN. */
   requireMap(iova: bigint, size: bigint): Mapping {
-    const mapping = this.#maps.find(iova);
-    if (mapping?.start !== iova || mapping.end !== iova + size) throw noSuchMap(iova, size);
-    return mapping;
+    return this.#maps.require(iova, size);
   }
 
   /**
@@ -106,21 +66,12 @@ export class AddressSpace {
    * the map stays. Throws DmaError ERR_DMA_UNMAP_UNKNOWN.
    */
   unmap(iova: bigint, size: bigint): void | Promise<void> {
-    const mapping = this.requireMap(iova, size);
-    const told = this.#observer?.unmapping(rangeOf(mapping));
-    if (told === undefined) return this.#drop(mapping);
-    return told.then(() => {
-      // Its client may have gone meanwhile, and all its maps with it.
-      if (this.#maps.find(iova) === mapping) this.#drop(mapping);
-    });
+    return this.#maps.remove(iova, size);
   }
 
   /** Removes every map at once; a promise until the observer has done its part. */
   unmapAll(): void | Promise<void> {
-    const told = this.#observer === null ? [] : this.#tellAll(this.#observer);
-    this.#generation++;
-    for (const mapping of this.#maps.removeAll()) closeMapping(mapping);
-    if (told.length > 0) return Promise.all(told).then(() => {});
+    return this.#maps.removeAll();
   }
 
   /** The main connection is gone: no maps and no port any more. */
@@ -131,7 +82,7 @@ export class AddressSpace {
 
   /** Chooses who is told of maps from now on, that go by {@link clear} too; null when nobody is. */
   observe(observer: MapObserver | null): void {
-    this.#observer = observer;
+    this.#maps.observer = observer;
   }
 
   /** Who answers message accesses; null when nobody does. */
@@ -152,7 +103,7 @@ export class AddressSpace {
     let reach: DmaReach = 'direct';
     let at = iova;
     for (let left = length; left > 0; ) {
-      const mapping = this.#require(at, access);
+      const mapping = this.#maps.allow(at, access);
       if (mapping.backing === null) reach = 'message';
       left -= Math.min(left, roomAt(mapping, at));
       at = mapping.end;
@@ -215,25 +166,13 @@ export class AddressSpace {
     }
   }
 
-  /** Tells that every map goes; what has to be waited for. */
-  #tellAll(observer: MapObserver): Promise<void>[] {
-    const told = [...this.#maps.values()].map((mapping) => observer.unmapping(rangeOf(mapping)));
-    return told.filter((each) => each !== undefined);
-  }
-
-  #drop(mapping: Mapping): void {
-    this.#maps.remove(mapping.start, mapping.end);
-    this.#generation++;
-    closeMapping(mapping);
-  }
-
   /**
    * Moves what one map holds of an access at `iova`, of which `done` bytes are done. Returns the bytes moved: 0 when
    * only messages reach this map.
    */
   #transfer(iova: bigint, bytes: Uint8Array, done: number, access: DmaAccess): number {
     const at = done === 0 ? iova : iova + BigInt(done);
-    const mapping = this.#require(at, access);
+    const mapping = this.#maps.allow(at, access);
     if (mapping.backing === null) return 0;
     const count = Math.min(bytes.length - done, roomAt(mapping, at));
     const offset = Number(at - mapping.start);
@@ -251,7 +190,7 @@ export class AddressSpace {
 
   async #readMessage(iova: bigint, target: Uint8Array, done: number): Promise<number> {
     const at = iova + BigInt(done);
-    const count = Math.min(target.length - done, roomAt(this.#require(at, 'read'), at));
+    const count = Math.min(target.length - done, roomAt(this.#maps.allow(at, 'read'), at));
     const data = await this.#requirePort(at).read(at, count);
     if (data.length !== count) {
       const message = `the client answered ${data.length} bytes instead of ${count}`;
@@ -263,7 +202,7 @@ export class AddressSpace {
 
   async #writeMessage(iova: bigint, data: Uint8Array, done: number): Promise<number> {
     const at = iova + BigInt(done);
-    const count = Math.min(data.length - done, roomAt(this.#require(at, 'write'), at));
+    const count = Math.min(data.length - done, roomAt(this.#maps.allow(at, 'write'), at));
     try {
       await this.#requirePort(at).write(at, data.subarray(done, done + count));
     } finally {
@@ -271,38 +210,6 @@ export class AddressSpace {
       this.dirtyLog.mark(at, count);
     }
     return count;
-  }
-
-  #requireFree({ iova, size }: DmaMap): void {
-    const other = this.#maps.overlapping(iova, iova + size);
-    if (other !== undefined) {
-      throw new DmaError(
-        'ERR_DMA_MAP_EXISTS',
-        `the map at ${hex(iova)} overlaps the one at ${hex(other.start)}`,
-        {
-          iova,
-          size,
-          existing: other.start,
-        },
-      );
-    }
-    if (this.#maps.size >= this.#maxMaps) {
-      throw new DmaError('ERR_DMA_MAP_LIMIT', `there are ${this.#maxMaps} maps already`, {
-        limit: this.#maxMaps,
-      });
-    }
-  }
-
-  #require(iova: bigint, access: DmaAccess): Mapping {
-    const mapping = this.#maps.find(iova);
-    if (mapping === undefined) {
-      throw new DmaError('ERR_DMA_UNMAPPED', `${hex(iova)} is not mapped`, { iova, access });
-    }
-    if (access === 'read' ? mapping.readable : mapping.writable) return mapping;
-    throw new DmaError('ERR_DMA_PROTECTED', `the device has no ${access} permission at ${hex(iova)}`, {
-      iova,
-      access,
-    });
   }
 
   #requireDirect(iova: bigint, length: number, access: DmaAccess): void {

@@ -1,9 +1,4 @@
-export {
-  AddressSpace,
-  DEFAULT_MAX_MAPS,
-  type DmaAccess,
-  type DmaReach,
-} from './address-space.ts';
+export { AddressSpace, type DmaReach } from './address-space.ts';
 export type { AddressSpaceOptions } from './address-space-options.ts';
 export { adoptMaps } from './adopt-maps.ts';
 export { DirtyBitmap } from './dirty-bitmap.ts';

@@ -1,5 +1,6 @@
 export * from './clients/index.ts';
 export { Exchange, type Shown } from './exchange.ts';
+export { discardRemains } from './remains.ts';
 export { renderJson } from './report/json.ts';
 export { renderJunit } from './report/junit.ts';
 export { type Palette, PLAIN, peopleLine, renderPeople, summaryLine } from './report/people.ts';

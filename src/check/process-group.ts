@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
+import { wouldRemain } from './remains.ts';
 
 /** How much of standard error is kept, characters. */
 const KEPT_LOG = 16_384;
@@ -10,6 +11,7 @@ const END_MS = 2000;
 export class ProcessGroup {
   readonly #child: ChildProcess;
   readonly #closed: Promise<void>;
+  readonly #forget: () => void;
   #outcome: string | null = null;
   #log = '';
 
@@ -20,6 +22,7 @@ export class ProcessGroup {
       detached: true,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
+    this.#forget = wouldRemain(() => this.#signal('SIGKILL'));
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#log = (this.#log + text).slice(-KEPT_LOG);
     });
@@ -70,6 +73,7 @@ export class ProcessGroup {
       await this.ends(END_MS);
     }
     this.#signal('SIGKILL');
+    this.#forget();
     await this.#closed;
   }
 

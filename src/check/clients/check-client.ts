@@ -1,8 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadNative, type Native } from '../../native/index.ts';
 import { ProcessGroup } from '../process-group.ts';
+import { temporaryFolder } from '../remains.ts';
 import type { Report } from '../result.ts';
 import type { RuleFacts } from '../rule.ts';
 import { runRules } from '../run-rules.ts';
@@ -67,9 +66,9 @@ export async function checkClient(options: CheckClientOptions): Promise<Report> 
 }
 
 async function playAll(options: CheckClientOptions) {
-  const folder = mkdtempSync(join(tmpdir(), 'ferry-check-'));
+  const folder = temporaryFolder();
   const native = options.native ?? loadNative();
-  const doorstep = new Doorstep(native, options.socketPath ?? join(folder, 'server.sock'));
+  const doorstep = new Doorstep(native, options.socketPath ?? join(folder.path, 'server.sock'));
   const sessions: Session[] = [];
   const logs: string[] = [];
   const missed: string[] = [];
@@ -78,7 +77,7 @@ async function playAll(options: CheckClientOptions) {
     for (const behaviour of options.behaviours ?? BEHAVIOURS) {
       if (options.signal?.aborted === true) break;
       try {
-        sessions.push(...(await playOne(options, native, doorstep, folder, behaviour, logs)));
+        sessions.push(...(await playOne(options, native, doorstep, folder.path, behaviour, logs)));
       } catch (error) {
         if (!(error instanceof InconclusiveError)) throw error;
         trouble = error;
@@ -87,7 +86,7 @@ async function playAll(options: CheckClientOptions) {
     }
   } finally {
     doorstep.close();
-    rmSync(folder, { recursive: true, force: true });
+    folder.remove();
   }
   if (sessions.length === 0 && trouble !== null) throw trouble;
   return { sessions, logs, missed };

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { Errno, errnoName } from '../../errors/index.ts';
 import type { Native, WatchHandle } from '../../native/index.ts';
+import { wouldRemain } from '../remains.ts';
 import { inconclusive } from '../verdict.ts';
 
 const BACKLOG = 8;
@@ -12,6 +13,7 @@ export class Doorstep {
   readonly #native: Native;
   readonly #listener: number;
   readonly #watch: WatchHandle;
+  readonly #forget: () => void;
   #taken: ((fd: number) => void) | null = null;
   #waiting: number[] = [];
 
@@ -24,6 +26,7 @@ export class Doorstep {
     const watch = native.watchStart(this.#listener, () => this.#accept());
     if (typeof watch === 'number') inconclusive(`the socket can't be watched: ${errnoName(-watch)}`);
     this.#watch = watch;
+    this.#forget = wouldRemain(() => this.#remove());
   }
 
   /** Gives each connection to `take`, those that wait first; null: they wait. */
@@ -37,6 +40,11 @@ export class Doorstep {
     this.#native.watchClose(this.#watch);
     this.#native.close(this.#listener);
     for (const fd of this.#waiting.splice(0)) this.#native.close(fd);
+    this.#remove();
+    this.#forget();
+  }
+
+  #remove(): void {
     rmSync(this.path, { force: true });
   }
 

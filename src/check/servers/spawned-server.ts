@@ -1,8 +1,8 @@
-import { lstatSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ProcessGroup } from '../process-group.ts';
+import { temporaryFolder } from '../remains.ts';
 import { inconclusive } from '../verdict.ts';
 import type { Instance, Launcher } from './instance.ts';
 
@@ -23,9 +23,9 @@ export function spawnedServers(options: SpawnOptions): Launcher {
 }
 
 async function launch({ command, startMs }: SpawnOptions): Promise<Instance> {
-  const folder = mkdtempSync(join(tmpdir(), 'ferry-check-'));
-  const socketPath = join(folder, 'server.sock');
-  const control = join(folder, 'control.sock');
+  const folder = temporaryFolder();
+  const socketPath = join(folder.path, 'server.sock');
+  const control = join(folder.path, 'control.sock');
   const line = command.replaceAll('{socket}', socketPath).replaceAll('{control}', control);
   const server = new SpawnedServer(line, folder, {
     socketPath,
@@ -44,11 +44,15 @@ class SpawnedServer implements Instance {
   readonly socketPath: string;
   readonly controlPath: string | null;
   readonly #processes: ProcessGroup;
-  readonly #folder: string;
+  readonly #folder: ReturnType<typeof temporaryFolder>;
   /** The shell has made way for the server, so that its pid is the server's. */
   readonly #simple: boolean;
 
-  constructor(line: string, folder: string, paths: Pick<Instance, 'socketPath' | 'controlPath'>) {
+  constructor(
+    line: string,
+    folder: ReturnType<typeof temporaryFolder>,
+    paths: Pick<Instance, 'socketPath' | 'controlPath'>,
+  ) {
     this.socketPath = paths.socketPath;
     this.controlPath = paths.controlPath;
     this.#folder = folder;
@@ -84,7 +88,7 @@ class SpawnedServer implements Instance {
 
   async stop(): Promise<void> {
     await this.#processes.stop();
-    rmSync(this.#folder, { recursive: true, force: true });
+    this.#folder.remove();
   }
 
   #quoted(): string {

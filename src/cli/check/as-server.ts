@@ -15,6 +15,7 @@ import { UsageError } from '../outcome/usage-error.ts';
 import { print, printError, toJson } from '../output/terminal.ts';
 import { addNames, type CheckOptions, selectionOf } from './check-options.ts';
 import { show, statusOf } from './check-server-command.ts';
+import { interruption } from './interruption.ts';
 import { palette } from './palette.ts';
 
 /** The longest script that is read, bytes. */
@@ -67,8 +68,7 @@ export async function checkAsServer(socket: string | undefined, options: AsServe
   const { spawn } = options;
   requireWhere(socket, spawn);
   const behaviours = await behavioursOf(options);
-  const stop = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
+  const stop = interruption();
   const tells = options.format === 'people' || options.output !== undefined;
   const report = await checkClient({
     socketPath: socket ?? null,
@@ -77,12 +77,12 @@ export async function checkAsServer(socket: string | undefined, options: AsServe
     selection: selectionOf(options),
     startMs: options.wait,
     limitMs: options.limit,
-    signal: stop.signal,
+    signal: stop,
     ...(tells ? { onPlay: tellPlay } : {}),
   });
   show(report, options);
-  if (stop.signal.aborted) printError('ferry: interrupted: some behaviours were not played');
-  const status = stop.signal.aborted ? ExitCode.IN_DOUBT : statusOf(report);
+  if (stop.aborted) printError('ferry: interrupted: some behaviours were not played');
+  const status = stop.aborted ? ExitCode.IN_DOUBT : statusOf(report);
   if (status !== ExitCode.OK) throw new ExitRequest(status);
 }
 

@@ -18,6 +18,7 @@ import { ExitCode } from '../outcome/exit-code.ts';
 import { ExitRequest } from '../outcome/exit-request.ts';
 import { print, printError, toJson } from '../output/terminal.ts';
 import { type CheckOptions, requireSubject, selectionOf } from './check-options.ts';
+import { interruption } from './interruption.ts';
 import { palette } from './palette.ts';
 
 /** How long a server may take until it listens, milliseconds. */
@@ -26,20 +27,18 @@ const START_MS = 20_000;
 /** `ferry check` of a server. */
 export async function checkServerCommand(socket: string | undefined, options: CheckOptions): Promise<void> {
   requireSubject(socket, options);
-  const stop = new AbortController();
-  const interrupted = (): void => stop.abort();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted);
+  const stop = interruption();
   const report = await checkServer({
     launcher: launcherOf(socket, options),
     selection: selectionOf(options),
     timeoutMs: options.timeout,
     seed: options.seed,
-    signal: stop.signal,
+    signal: stop,
     ...(showsProgress(options) ? { onResult: (result) => print(peopleLine(result, palette)) } : {}),
   });
   show(report, options);
-  if (stop.signal.aborted) printError('ferry: interrupted: the rules that are missing were not tried');
-  const status = stop.signal.aborted ? ExitCode.IN_DOUBT : statusOf(report);
+  if (stop.aborted) printError('ferry: interrupted: the rules that are missing were not tried');
+  const status = stop.aborted ? ExitCode.IN_DOUBT : statusOf(report);
   if (status !== ExitCode.OK) throw new ExitRequest(status);
 }
 

@@ -229,6 +229,10 @@ function cut(
   return end.held;
 }
 
+/** What a read brings; it is copied out of it. */
+const into = new Uint8Array(256 * 1024);
+const received = new Int32Array(254);
+
 /** One socket: reads what comes, sends all of what it is given, in time. */
 class End {
   held: Uint8Array = new Uint8Array();
@@ -241,11 +245,9 @@ class End {
   constructor(fd: number, read: (bytes: Uint8Array, fds: number[]) => void, left: () => void) {
     this.#fd = fd;
     const watch = native.watchStart(fd, () => {
-      const bytes = new Uint8Array(256 * 1024);
-      const fds = new Int32Array(254);
-      const count = native.receive(fd, bytes, 0, bytes.length, fds, 0);
+      const count = native.receive(fd, into, 0, into.length, received, 0);
       if (count === -Errno.EAGAIN) return;
-      if (count > 0) read(bytes.subarray(0, count), [...fds.subarray(1, 1 + (fds[0] ?? 0))]);
+      if (count > 0) read(into.slice(0, count), [...received.subarray(1, 1 + (received[0] ?? 0))]);
       else left();
     });
     if (typeof watch === 'number') throw new Error(`watch: ${watch}`);

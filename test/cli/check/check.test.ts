@@ -141,4 +141,42 @@ describe('ferry check', { timeout: 60_000 }, () => {
     expect(status, stderr).toBe(2);
     expect(stderr).not.toBe('');
   });
+
+  /** The processes that run with this in their command line. */
+  const running = (text: string): number[] =>
+    readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
+      .filter((pid) => pid !== process.pid && commandLineOf(pid).includes(text));
+
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    'ends what it has started when %s comes a second time, and removes its files',
+    async (signal) => {
+      const before = leftovers();
+      // Never answers; a child of its own holds the same socket. It has the folder's name in its command line.
+      const mute = "require('net').createServer(() => console.error('asked')).listen(process.argv[1])";
+      const child = `'${process.execPath}' -e 'setInterval(() => {}, 1000)' {socket}`;
+      const command = `${child} & '${process.execPath}' -e "${mute}" {socket}; wait`;
+      const args = ['--only', 'negotiation.reply', '--timeout', '60000'];
+      const checking = shell.start(['check', '--spawn', command, ...args]);
+      const left = (): string[] => leftovers().filter((name) => !before.includes(name));
+      await vi.waitUntil(() => left().some((name) => running(`${name}/server.sock`).length >= 3), {
+        timeout: 60_000,
+      });
+      const [folder = ''] = left();
+      checking.process.kill(signal);
+      await checking.sees('again ends it at once');
+      expect((await checking.kill(signal)).signal).toBe(signal);
+      await vi.waitUntil(() => running(`${folder}/server.sock`).length === 0, { timeout: 60_000 });
+      expect(left()).toEqual([]);
+    },
+  );
 });
+
+function commandLineOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -4,7 +4,7 @@ export { type DmaMapping, type DmaRequest, DmaSpace, type IovaRange } from './dm
 export type { Way } from './domain.ts';
 export type { IrqAction, IrqData } from './interrupts.ts';
 export { KernelDevice, type OpenOptions } from './kernel-device.ts';
-export { KernelError, type KernelErrorCode, KernelStateError } from './kernel-error.ts';
+export { KernelError, type KernelErrorCode, KernelSessionError, KernelStateError } from './kernel-error.ts';
 export type { KernelReport } from './kernel-report.ts';
 export { type DevicePlace, findDevice, isKernelDevice } from './place.ts';
 export { type KernelProbe, probeKernelDevice } from './probe.ts';

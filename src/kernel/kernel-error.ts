@@ -66,12 +66,9 @@ export class KernelStateError extends RefusalError {
   readonly needsReset: boolean;
 
   constructor(requested: number, reached: number | null, errno: number) {
-    const now = reached === null ? 'its state is unknown' : `it is in ${stateName(reached)}`;
-    const needsReset = reached === 0;
-    const next = needsReset ? '; it has to be reset' : '';
     super(
       'ERR_STATE_CHANGE',
-      `the device did not reach ${stateName(requested)}: ${errnoName(errno)}, ${now}${next}`,
+      `the device did not reach ${stateName(requested)}: ${errnoName(errno)}, ${whereabouts(reached)}`,
       {
         errno,
         context: { requested: stateName(requested), reached: reached === null ? null : stateName(reached) },
@@ -79,8 +76,29 @@ export class KernelStateError extends RefusalError {
     );
     this.requested = requested;
     this.reached = reached;
-    this.needsReset = needsReset;
+    this.needsReset = reached === 0;
   }
+}
+
+/** Reading or writing a device's state failed. Drivers may give up a device for that, so its state was read back. */
+export class KernelSessionError extends KernelError {
+  /** The state in which the device is now; null when it can't be asked. May be one that this version does not know. */
+  readonly reached: number | null;
+  /** The device is in ERROR, and only a reset ends that. */
+  readonly needsReset: boolean;
+
+  constructor({ code, message, errno, context, cause }: KernelError, reached: number | null) {
+    const state = reached === null ? null : stateName(reached);
+    super(code, `${message}; ${whereabouts(reached)}`, errno, { ...context, state }, cause);
+    this.reached = reached;
+    this.needsReset = reached === 0;
+  }
+}
+
+/** Where a device is after a failure, and what that asks for. */
+function whereabouts(reached: number | null): string {
+  if (reached === null) return 'its state is unknown';
+  return `it is in ${stateName(reached)}${reached === 0 ? '; it has to be reset' : ''}`;
 }
 
 /** A device that can't be opened as it is. */

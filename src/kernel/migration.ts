@@ -4,7 +4,7 @@ import { MigrationState, parseState, type SessionKind, sessionKind, stateName } 
 import { CallQueue } from './call-queue.ts';
 import { DataSession, type KernelPrecopyInfo } from './data-session.ts';
 import type { KernelFeatures } from './features.ts';
-import { KernelError, KernelStateError } from './kernel-error.ts';
+import { KernelError, KernelSessionError, KernelStateError } from './kernel-error.ts';
 import type { KernelSystem } from './system.ts';
 import { KernelFeature } from './uapi/structs.ts';
 
@@ -57,23 +57,23 @@ export class KernelMigration {
     return this.#queue.run(() => this.#go(state));
   }
 
-  /** Reads at most `maxBytes`; 0 is the end, for now in the PRE_COPY states. See MigrationEnd.read. */
+  /**
+   * Reads at most `maxBytes`; 0 is the end, for now in the PRE_COPY states. See MigrationEnd.read.
+   * @throws KernelSessionError
+   */
   read(maxBytes: number, consume: (chunk: Uint8Array) => void): Promise<number> {
     return this.#queue.run(async () => {
-      const session = this.#open('saving');
-      if (!session.isReadable() && !(await this.#waitFor(session))) return 0;
-      if (this.#buffer.length < maxBytes) this.#buffer = new Uint8Array(maxBytes);
-      const length = await session.read(this.#buffer.subarray(0, maxBytes));
+      const length = await this.#transfer(() => this.#readPiece(maxBytes));
       if (length > 0) consume(this.#buffer.subarray(0, length));
       return length;
     });
   }
 
-  /** Writes to the resuming session. `bytes` may be reused when the call returns. */
+  /** Writes to the resuming session. `bytes` may be reused when the call returns. @throws KernelSessionError */
   write(bytes: Uint8Array): Promise<void> {
     // Not slice(), which is no copy of a Buffer.
     const copy = new Uint8Array(bytes);
-    return this.#queue.run(() => this.#open('resuming').write(copy));
+    return this.#queue.run(() => this.#transfer(() => this.#open('resuming').write(copy)));
   }
 
   /** What pre-copy still has to give; null outside of it, and where the driver does not tell. */
@@ -165,6 +165,22 @@ export class KernelMigration {
   async #chooseInfo(): Promise<void> {
     const answer = await this.#features.trySet(KernelFeature.MIG_PRECOPY_INFO_V2, NOTHING, {});
     this.#flagsAreValid = typeof answer !== 'number';
+  }
+
+  async #readPiece(maxBytes: number): Promise<number> {
+    const session = this.#open('saving');
+    if (!session.isReadable() && !(await this.#waitFor(session))) return 0;
+    if (this.#buffer.length < maxBytes) this.#buffer = new Uint8Array(maxBytes);
+    return session.read(this.#buffer.subarray(0, maxBytes));
+  }
+
+  /** @throws KernelSessionError with the state in which a failure has left the device */
+  async #transfer<T>(transfer: () => Promise<T>): Promise<T> {
+    try {
+      return await transfer();
+    } catch (error) {
+      throw error instanceof KernelError ? new KernelSessionError(error, this.#reached()) : error;
+    }
   }
 
   /** Nothing for now, while the device runs; a stopped one is waited for. */

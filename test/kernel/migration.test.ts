@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { deviceEnd, migrate } from '../../src/engine/index.ts';
 import { Errno } from '../../src/errors/index.ts';
-import { KernelDevice, KernelError, KernelStateError } from '../../src/kernel/index.ts';
+import { KernelDevice, KernelError, KernelSessionError, KernelStateError } from '../../src/kernel/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
 import type { FakeDriverOptions } from './fake-driver.ts';
 import { FakeKernel } from './fake-kernel.ts';
@@ -145,7 +145,32 @@ describe('a session', () => {
     const { device, fake } = await opened();
     await device.setMigrationState(STOP_COPY);
     fake.driver.reset();
-    expect(await refusal(readOnce(device))).toMatchObject({ code: 'ERR_SESSION_ABORTED' });
+    expect(await refusal(readOnce(device))).toMatchObject({
+      ...{ code: 'ERR_SESSION_ABORTED', errno: Errno.ENODEV, reached: RUNNING, needsReset: false },
+    });
+  });
+
+  it.each([
+    ['what is no state', new Uint8Array(96).fill(0xee), Errno.EFAULT],
+    ['more than there can be', new Uint8Array(200), Errno.ENOMEM],
+  ])('that is given %s tells where its device is then', async (_, bytes, errno) => {
+    const { device } = await opened();
+    await device.setMigrationState(RESUMING);
+    const error = await refusal(device.writeMigrationData(bytes));
+    expect(error).toBeInstanceOf(KernelSessionError);
+    expect(error).toMatchObject({ code: 'ERR_KERNEL', errno, reached: RESUMING, needsReset: false });
+  });
+
+  it('of a driver that gives up says that a reset is needed', async () => {
+    const { device, fake } = await opened();
+    await device.setMigrationState(RESUMING);
+    fake.driver.write = () => {
+      fake.driver.state = ERROR;
+      return -Errno.EIO;
+    };
+    expect(await refusal(device.writeMigrationData(new Uint8Array(8)))).toMatchObject({
+      ...{ errno: Errno.EIO, reached: ERROR, needsReset: true, message: expect.stringContaining('reset') },
+    });
   });
 
   it.each(['read', 'write'] as const)('is needed to %s', async (what) => {

@@ -12,6 +12,13 @@ export interface LinkEvents {
   ended(reason: FerryError): void;
 }
 
+/** Something to say. */
+export interface Said {
+  readonly kind: number;
+  readonly body: Uint8Array;
+  readonly fds?: readonly number[];
+}
+
 interface Outgoing {
   readonly bytes: Uint8Array;
   readonly fds: readonly number[];
@@ -31,6 +38,8 @@ export class HandoverLink {
   readonly #rx = new Uint8Array(FrameHead.size + MAX_BODY);
   readonly #view = new DataView(this.#rx.buffer);
   readonly #fds = new Int32Array(1 + MAX_FDS);
+  /** What the socket has not taken of the only message that waits. */
+  readonly #kept = new Uint8Array(FrameHead.size + MAX_BODY);
   #have = 0;
   /** Fds that have come and belong to no message yet. */
   #waiting: number[] = [];
@@ -66,15 +75,31 @@ export class HandoverLink {
 
   /** Says something. Fds must stay open until {@link drained}. Nothing when the link is closed. */
   send(kind: number, body: Uint8Array = NOTHING, fds: readonly number[] = []): void {
+    this.#put(this.#head(kind, body, fds.length), body, fds);
+  }
+
+  /** Says several things at once, which wakes the other process up only once; {@link MAX_FDS} with all of them. */
+  sendTogether(messages: readonly Said[]): void {
+    const pieces = messages.flatMap(({ kind, body, fds = [] }) => [this.#head(kind, body, fds.length), body]);
+    this.#put(
+      NOTHING,
+      Buffer.concat(pieces),
+      messages.flatMap(({ fds = [] }) => fds),
+    );
+  }
+
+  #put(head: Uint8Array, body: Uint8Array, fds: readonly number[]): void {
     if (this.#closed || this.#deaf) return;
-    const head = this.#head(kind, body, fds.length);
+    const length = head.length + body.length;
     const sent = this.#queue.length === 0 ? this.#sendNow(head, body, fds) : 0;
-    if (sent === head.length + body.length || this.#deaf) return;
-    const bytes = new Uint8Array(head.length + body.length);
+    if (sent === length || this.#deaf) return;
+    // Nothing new for each piece of a long state: what is thrown away is collected, and that takes its time.
+    const reused = this.#queue.length === 0 && length <= this.#kept.length;
+    const bytes = reused ? this.#kept.subarray(0, length) : new Uint8Array(length);
     bytes.set(head);
     bytes.set(body, head.length);
     this.#queue.push({ bytes, fds, sent });
-    this.#queued += bytes.length - sent;
+    this.#queued += length - sent;
     if (this.#queue.length === 1) this.#port.awaitWritable(true);
   }
 

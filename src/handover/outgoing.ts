@@ -1,11 +1,15 @@
 import type { DmaMap } from '../memory/index.ts';
 import type { Native } from '../native/index.ts';
 import { AckBody, Kind, MAX_BODY, MAX_FDS, StateHead } from './layout.ts';
-import type { HandoverLink } from './link.ts';
+import type { HandoverLink, Said } from './link.ts';
 import { encodeMaps } from './map-entries.ts';
 import { Packer, Unpacker } from './pack.ts';
 import { type Moment, moment } from './pause.ts';
 import type { EncodedRecord } from './record-encoder.ts';
+
+const NOTHING = new Uint8Array(0);
+/** Pieces of the state up to this many bytes go with the rest. */
+const LITTLE = 64 * 1024;
 
 /** What follows when the device has stopped. */
 export interface StoppedState {
@@ -62,12 +66,17 @@ export class Outgoing {
       ...{ dataLength: BigInt(dataLength), stoppedAt: stopped.at, savedAt: saved.at },
       savingCpu: saved.cpu - stopped.cpu,
     });
-    this.#link.send(Kind.STATE, head.finish());
+    const first: Said[] = [{ kind: Kind.STATE, body: head.finish() }];
     for (let at = 0; at < bytes.length; at += MAX_BODY) {
-      this.#link.send(Kind.RECORD, bytes.subarray(at, at + MAX_BODY));
+      first.push({ kind: Kind.RECORD, body: bytes.subarray(at, at + MAX_BODY) });
     }
+    const rest = data.map((body) => ({ kind: Kind.DATA, body }));
+    if (fds.length <= MAX_FDS && rest.every(({ body }) => body.length <= LITTLE)) {
+      return this.#link.sendTogether([...first, { kind: Kind.FDS, body: NOTHING, fds }, ...rest]);
+    }
+    this.#link.sendTogether(first);
     for (let at = 0; at < fds.length && wanted(); at += MAX_FDS) await this.#sendFds(fds, at);
-    if (wanted()) for (const piece of data) this.#link.send(Kind.DATA, piece);
+    if (wanted()) for (const { kind, body } of rest) this.#link.send(kind, body);
   }
 
   /** The kernel limits the fds that are on their way: each piece but the last is waited for. */
@@ -75,7 +84,7 @@ export class Outgoing {
     const chunk = fds.slice(at, at + MAX_FDS);
     const count = at + chunk.length;
     const arrived = count < fds.length ? this.#arrival(count) : undefined;
-    this.#link.send(Kind.FDS, new Uint8Array(0), chunk);
+    this.#link.send(Kind.FDS, NOTHING, chunk);
     return arrived;
   }
 

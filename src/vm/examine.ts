@@ -4,8 +4,8 @@ import { type Machine, readMachine } from './machine/machine.ts';
 import { read, save, type VmSequence } from './step.ts';
 import { VmError } from './vm-error.ts';
 
-/** Which side of a migration a VM is to be. */
-export type VmSide = 'source' | 'destination';
+/** Which side of a migration a VM is to be; `upgrade`: it is to pass to another QEMU that gets its very memory. */
+export type VmSide = 'source' | 'destination' | 'upgrade';
 
 /** A device of the VM that is to move, as the command line names it. */
 export interface NamedDevice {
@@ -50,9 +50,10 @@ export function* examine(side: VmSide, named: readonly NamedDevice[]): VmSequenc
   const anonymous = yield* countAnonymous();
   const matches = named.map((device) => ({ device, found: attached.find((one) => isNamed(one, device)) }));
   const devices = matches.flatMap(({ found }) => (found === undefined ? [] : [found]));
-  const reach = yield* side === 'source' ? tryMonitor() : tryStub();
+  const reach = yield* side === 'destination' ? tryStub() : tryMonitor();
   const reasons = [
     ...judgeMachine(machine),
+    ...judgeCapabilities(side, machine),
     ...judgeState(side, machine),
     ...matches.flatMap(({ device, found }) => judgeNamed(device, found)),
     ...judgeForgotten(attached, devices, anonymous),
@@ -65,14 +66,7 @@ function isNamed(one: Attached, { id, socketPath }: NamedDevice): boolean {
   return id === null ? one.socketPath === socketPath : one.id === id;
 }
 
-function judgeMachine({
-  version,
-  backends,
-  iommus,
-  blockers,
-  capabilities,
-  type,
-}: Machine): readonly string[] {
+function judgeMachine({ version, backends, iommus, blockers, type }: Machine): readonly string[] {
   const [major, minor] = version;
   const isOld = major < FIRST_VERSION[0] || (major === FIRST_VERSION[0] && minor < FIRST_VERSION[1]);
   return [
@@ -85,18 +79,26 @@ function judgeMachine({
     ),
     ...iommus.map((iommu) => `it has a ${iommu}: devices behind an IOMMU of the guest can't be moved`),
     ...blockers.map((why) => `QEMU does not migrate it: ${why}`),
-    ...capabilities.flatMap((name) => {
-      const why = IN_THE_WAY.get(name);
-      return why === undefined ? [] : [`QEMU's capability ${name} is on, which ${why}: turn it off`];
-    }),
   ];
 }
 
+/** An upgrade sets those that it needs, and one that was killed may have left them on. */
+function judgeCapabilities(side: VmSide, { capabilities }: Machine): readonly string[] {
+  return capabilities.flatMap((name) => {
+    const why = IN_THE_WAY.get(name);
+    if (why === undefined || (side === 'upgrade' && name === 'return-path')) return [];
+    return [`QEMU's capability ${name} is on, which ${why}: turn it off`];
+  });
+}
+
 function judgeState(side: VmSide, { status, migration }: Machine): readonly string[] {
-  if (side === 'source') {
+  if (side !== 'destination') {
     const busy = ['setup', 'active', 'pre-switchover', 'device'].includes(migration);
     return [
-      ...(status === 'running' ? [] : [`the VM is in the state ${status}: it has to run`]),
+      // One that an upgrade has left behind stands still; whether it is one its devices tell.
+      ...(status === 'running' || side === 'upgrade'
+        ? []
+        : [`the VM is in the state ${status}: it has to run`]),
       ...(busy ? ['a migration of it is under way already'] : []),
     ];
   }

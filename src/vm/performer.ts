@@ -1,7 +1,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DeviceClient, SwitchoverStatus } from '../client/index.ts';
+import type { DeviceClient, ReconnectionStatus, SwitchoverStatus } from '../client/index.ts';
 import { RegionIndex } from '../protocol/index.ts';
 import { GdbClient } from './gdb/gdb-client.ts';
 import type { QmpClient } from './qmp/qmp-client.ts';
@@ -9,6 +9,7 @@ import {
   conductVm,
   type PhysicalRange,
   type PhysicalWrite,
+  type ReconnectionOf,
   type SwitchoverOf,
   type VmOutcome,
   type VmReply,
@@ -72,6 +73,11 @@ export class VmPerformer {
           kind: 'bytes',
           bytes: await this.#client(step.device).read(RegionIndex.CONFIG, 0, CONFIG_BYTES),
         };
+      case 'reconnection':
+        return { kind: 'reconnections', statuses: await this.#reconnections(step.requests) };
+      case 'setState':
+        await settled(step.devices.map((device) => this.#client(device).setMigrationState(step.state)));
+        return DONE;
       case 'pause':
         return { kind: 'paused', ms: await this.#pause(step.ms, step.event) };
       case 'together':
@@ -134,6 +140,10 @@ export class VmPerformer {
 
   #switchover(requests: readonly SwitchoverOf[]): Promise<readonly SwitchoverStatus[]> {
     return settled(requests.map(({ device, request }) => this.#client(device).switchover(request)));
+  }
+
+  #reconnections(requests: readonly ReconnectionOf[]): Promise<readonly ReconnectionStatus[]> {
+    return settled(requests.map(({ device, choice }) => this.#client(device).reconnection(choice)));
   }
 
   #stub(): Promise<GdbClient> {

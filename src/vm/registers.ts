@@ -64,6 +64,39 @@ export function plainByteOf(bytes: Uint8Array): DeviceByte | null {
   return bar === undefined ? null : { region: bar.index, space: bar.kind, address: bar.address };
 }
 
+/** A bit of a register. */
+export interface RegisterBit {
+  /** Bytes from the beginning of configuration space; the register has two. */
+  readonly offset: number;
+  readonly bit: number;
+}
+
+/** INTERRUPT_PIN (PCI Local Bus 3.0, 6.2.4). */
+const PIN = 0x3d;
+const MSI = 0x05;
+
+/**
+ * The device interrupts by INTx, if at all: it has a pin, and nothing else is on. COMMAND does not tell: drivers turn INTx off
+ * there for the moment.
+ */
+export function usesIntx(bytes: Uint8Array): boolean {
+  const { capabilities } = decodeConfig(bytes);
+  const other = capabilities.some(
+    ({ id, details }) => (id === MSIX || id === MSI) && details['enabled'] === true,
+  );
+  return (bytes[PIN] ?? 0) !== 0 && !other;
+}
+
+/** What enables MSI-X, or MSI, in their control words (PCI Local Bus 3.0, 6.8.1.3, 6.8.2.3); null for neither. */
+export function messageEnableOf(bytes: Uint8Array): RegisterBit | null {
+  const { capabilities } = decodeConfig(bytes);
+  const find = (id: number, bit: number): RegisterBit | null => {
+    const found = capabilities.find((each) => each.id === id && !each.extended);
+    return found === undefined ? null : { offset: found.offset + 2, bit };
+  };
+  return find(MSIX, 0x8000) ?? find(MSI, 0x0001);
+}
+
 function msixOf({ capabilities }: PciConfig): PciCapability | null {
   return capabilities.find(({ id, extended }) => id === MSIX && !extended) ?? null;
 }

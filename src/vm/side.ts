@@ -1,37 +1,10 @@
 import { resolve } from 'node:path';
-import { CONTROL_SUFFIX, DeviceClient, findControlSocket } from '../client/index.ts';
 import { clientEnd, type MigrationEnd, type MigrationHooks } from '../engine/index.ts';
-import { ConfigurationMode } from '../protocol/index.ts';
 import { VmTarget } from './destination/vm-target.ts';
-import { type Examined, examine, type NamedDevice, type VmSide } from './examine.ts';
-import { makeFolder, type PrivateFolder, whoElse } from './folder.ts';
+import type { Examined } from './examine.ts';
 import { identityOf } from './identity.ts';
-import { VmPerformer } from './performer.ts';
-import { QmpClient } from './qmp/qmp-client.ts';
+import { leaveVm, type ReachedVm, reachVm, type VmSideOptions } from './reach.ts';
 import { VmSource } from './source/vm-source.ts';
-import { VmError } from './vm-error.ts';
-
-/** A device of the VM, as its user names it. */
-export interface VmDevice {
-  /** What QEMU calls it; null: the one that is served at `path`. */
-  readonly id: string | null;
-  /** Either socket of its server. */
-  readonly path: string;
-}
-
-/** A VM that is to move, with what is needed to reach it. */
-export interface VmSideOptions {
-  /** The socket of its monitor (QMP). */
-  readonly monitorPath: string;
-  /** The socket of its gdb stub; destination only. */
-  readonly gdbPath?: string;
-  /** Its devices, in the same order on both sides. */
-  readonly devices: readonly VmDevice[];
-  /** Where QEMU and this process exchange files and sockets; beside the monitor's socket by default. */
-  readonly scratch?: string;
-  /** How long each answer may take, in milliseconds. Default 5000. */
-  readonly timeoutMs?: number;
-}
 
 /** A VM with its devices, reached and examined. */
 export interface OpenVm<End extends MigrationEnd = MigrationEnd> {
@@ -47,8 +20,6 @@ export interface OpenVm<End extends MigrationEnd = MigrationEnd> {
   close(): Promise<void>;
 }
 
-const DEFAULT_TIMEOUT_MS = 5_000;
-
 /** How a VM is called in journals, messages and commands. */
 export function vmName(monitorPath: string): string {
   return `qmp:${resolve(monitorPath)}`;
@@ -56,7 +27,7 @@ export function vmName(monitorPath: string): string {
 
 /** Reaches a VM that is to be moved away. Rejects with VmError: ERR_VM_REFUSED tells all that speaks against it. */
 export async function openSource(options: VmSideOptions): Promise<OpenVm<VmSource>> {
-  const opened = await open('source', options);
+  const opened = await reachVm('source', options);
   const { examined, performer, clients, folder, timeoutMs } = opened;
   const vm = new VmSource({
     ...{ name: vmName(options.monitorPath), performer, clients, folder: folder.path, timeoutMs },
@@ -69,7 +40,7 @@ export async function openSource(options: VmSideOptions): Promise<OpenVm<VmSourc
 
 /** Reaches a VM that is to take the place of another. Rejects as {@link openSource} does. */
 export async function openTarget(options: VmSideOptions): Promise<OpenVm<VmTarget>> {
-  const opened = await open('destination', options);
+  const opened = await reachVm('destination', options);
   const { examined, performer, folder, timeoutMs } = opened;
   const vm = new VmTarget({
     ...{ name: vmName(options.monitorPath), performer, folder: folder.path, timeoutMs },
@@ -78,21 +49,10 @@ export async function openTarget(options: VmSideOptions): Promise<OpenVm<VmTarge
   return assembled(vm, vm.hooks, opened);
 }
 
-/** What both sides have opened. */
-interface Opened {
-  readonly monitor: QmpClient;
-  readonly clients: readonly DeviceClient[];
-  readonly folder: PrivateFolder;
-  readonly performer: VmPerformer;
-  readonly examined: Examined;
-  readonly timeoutMs: number;
-  readonly notes: readonly string[];
-}
-
 function assembled<End extends VmSource | VmTarget>(
   vm: End,
   hooks: MigrationHooks,
-  opened: Opened,
+  opened: ReachedVm,
 ): OpenVm<End> {
   const { clients, examined, notes } = opened;
   return {
@@ -100,70 +60,7 @@ function assembled<End extends VmSource | VmTarget>(
     ends: [vm, ...clients.map((client) => clientEnd(client))],
     close: async () => {
       vm.close();
-      await closeAll(opened);
+      await leaveVm(opened);
     },
   };
-}
-
-async function open(side: VmSide, options: VmSideOptions): Promise<Opened> {
-  const { monitorPath, gdbPath = null, devices, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
-  const clients: DeviceClient[] = [];
-  const monitor = await QmpClient.connect(monitorPath, { timeoutMs });
-  let folder: PrivateFolder | null = null;
-  let performer: VmPerformer | null = null;
-  try {
-    for (const { path } of devices)
-      clients.push(await DeviceClient.connect(findControlSocket(resolve(path)), { timeoutMs }));
-    folder = await makeFolder(monitorPath, options.scratch ?? null);
-    performer = new VmPerformer({ monitor, gdbPath, clients, folder: folder.path, timeoutMs });
-    const examined = await performer.run(
-      examine(
-        side,
-        devices.map((device, i) => named(device, clients[i])),
-      ),
-    );
-    const { reasons, notes } = await judgePrivacy(gdbPath);
-    requireNone(side, monitorPath, [...examined.reasons, ...reasons]);
-    return { monitor, clients, folder, performer, examined, timeoutMs, notes };
-  } catch (error) {
-    await performer?.close();
-    monitor.close();
-    for (const client of clients) client.close();
-    await folder?.remove();
-    throw error;
-  }
-}
-
-async function closeAll({ monitor, clients, folder, performer }: Opened): Promise<void> {
-  await performer.close();
-  monitor.close();
-  for (const client of clients) client.close();
-  await folder.remove();
-}
-
-function named({ id, path }: VmDevice, client: DeviceClient | undefined): NamedDevice {
-  const whole = resolve(path);
-  const socketPath = whole.endsWith(CONTROL_SUFFIX) ? whole.slice(0, -CONTROL_SUFFIX.length) : whole;
-  const { switchover = false, configuration = null } = client?.agreement ?? {};
-  const inState = configuration === null || configuration === ConfigurationMode.IN_STATE;
-  return { id, socketPath, able: switchover && inState };
-}
-
-/** Whoever can open the gdb socket owns the guest: its memory, its registers, what it does next. */
-async function judgePrivacy(
-  gdbPath: string | null,
-): Promise<{ readonly reasons: readonly string[]; readonly notes: readonly string[] }> {
-  if (gdbPath === null) return { reasons: [], notes: [] };
-  const who = await whoElse(gdbPath).catch(() => 'nobody' as const);
-  const why = `whoever opens the gdb socket ${gdbPath} owns the guest`;
-  if (who === 'everybody')
-    return { reasons: [`${why}, and others may: put it into a directory with mode 0700`], notes: [] };
-  const note = `${why}: it should be in a directory with mode 0700`;
-  return { reasons: [], notes: who === 'nobody' ? [] : [note] };
-}
-
-function requireNone(side: VmSide, monitorPath: string, reasons: readonly string[]): void {
-  if (reasons.length === 0) return;
-  const text = `the VM of ${monitorPath} can't be the ${side} of a migration: ${reasons.join('; ')}`;
-  throw new VmError('ERR_VM_REFUSED', text, { side, monitor: monitorPath });
 }

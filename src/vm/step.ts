@@ -1,4 +1,10 @@
-import type { SwitchoverRequest, SwitchoverStatus } from '../client/index.ts';
+import type {
+  ReconnectionChoice,
+  ReconnectionStatus,
+  SwitchoverRequest,
+  SwitchoverStatus,
+} from '../client/index.ts';
+import type { MigrationState } from '../states/index.ts';
 
 /** Addresses of the guest. */
 export interface PhysicalRange {
@@ -18,6 +24,12 @@ export interface SwitchoverOf {
   readonly request: SwitchoverRequest;
 }
 
+/** What becomes of the state of a device when its VMM comes back; null: only asked. */
+export interface ReconnectionOf {
+  readonly device: number;
+  readonly choice: ReconnectionChoice | null;
+}
+
 /** One thing that a sequence wants done with a VMM or with the devices of its VM. */
 export type VmStep =
   /** A command of the monitor. */
@@ -32,6 +44,9 @@ export type VmStep =
   /** The servers of devices, by their numbers. All at once. */
   | { readonly do: 'switchover'; readonly requests: readonly SwitchoverOf[] }
   | { readonly do: 'configuration'; readonly device: number }
+  | { readonly do: 'reconnection'; readonly requests: readonly ReconnectionOf[] }
+  /** Takes devices to a migration state. All at once. */
+  | { readonly do: 'setState'; readonly devices: readonly number[]; readonly state: MigrationState }
   /** Let so many milliseconds pass; or fewer, when the monitor tells of this event, or has since that was last waited for. */
   | { readonly do: 'pause'; readonly ms: number; readonly event: string | null }
   /** Several of these, all at once. */
@@ -44,6 +59,7 @@ export type VmReply =
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   | { readonly kind: 'pieces'; readonly pieces: readonly Uint8Array[] }
   | { readonly kind: 'statuses'; readonly statuses: readonly SwitchoverStatus[] }
+  | { readonly kind: 'reconnections'; readonly statuses: readonly ReconnectionStatus[] }
   /** How long it was, in milliseconds. */
   | { readonly kind: 'paused'; readonly ms: number }
   | { readonly kind: 'outcomes'; readonly outcomes: readonly VmOutcome[] };
@@ -94,6 +110,15 @@ export function* switchover(device: number, request: SwitchoverRequest): VmSeque
 /** Asks the servers of several devices. */
 export function* switchoverAll(requests: readonly SwitchoverOf[]): VmSequence<readonly SwitchoverStatus[]> {
   const { statuses } = yield* perform({ do: 'switchover', requests }, 'statuses');
+  if (statuses.length === requests.length) return statuses;
+  throw new TypeError(`${statuses.length} answers to ${requests.length} requests`);
+}
+
+/** What becomes of the states of devices when their VMM comes back. */
+export function* reconnections(
+  requests: readonly ReconnectionOf[],
+): VmSequence<readonly ReconnectionStatus[]> {
+  const { statuses } = yield* perform({ do: 'reconnection', requests }, 'reconnections');
   if (statuses.length === requests.length) return statuses;
   throw new TypeError(`${statuses.length} answers to ${requests.length} requests`);
 }

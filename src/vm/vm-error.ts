@@ -20,6 +20,8 @@ const kinds = {
   ERR_VM_INTX: Errno.EBUSY,
   /** What the other side sent of the VM is no record of one, or cut off. */
   ERR_VM_RECORD: Errno.EPROTO,
+  /** Another QEMU has taken the devices, and the VM does not run there: the one before can't go on. */
+  ERR_VM_STRANDED: Errno.EIO,
   /** What was written at the destination does not read back. */
   ERR_VM_REPLAY: Errno.EIO,
 } as const;

@@ -1,4 +1,5 @@
-import type { SwitchoverRequest, SwitchoverStatus } from '../../src/client/index.ts';
+import type { ReconnectionStatus, SwitchoverRequest, SwitchoverStatus } from '../../src/client/index.ts';
+import { MigrationState, stateName } from '../../src/states/index.ts';
 import type { VmOutcome, VmReply, VmSequence, VmStep } from '../../src/vm/step.ts';
 import { VmError } from '../../src/vm/vm-error.ts';
 
@@ -15,6 +16,7 @@ export class FakeVm {
   readonly asked: string[] = [];
   status: (device: number, request: SwitchoverRequest) => Partial<SwitchoverStatus> = () => ({});
   configuration: Uint8Array = new Uint8Array(256);
+  kept: (device: number) => Partial<ReconnectionStatus> = () => ({});
   detached = 0;
 
   constructor(answers: Answers = {}) {
@@ -61,6 +63,17 @@ export class FakeVm {
         };
       case 'configuration':
         return { kind: 'bytes', bytes: this.configuration };
+      case 'reconnection':
+        return {
+          kind: 'reconnections',
+          statuses: step.requests.map(({ device, choice }) => {
+            if (choice !== null) this.asked.push(`${choice} ${device}`);
+            return { ...KEEPS_NOTHING, ...this.kept(device) };
+          }),
+        };
+      case 'setState':
+        for (const device of step.devices) this.asked.push(`${stateName(step.state)} ${device}`);
+        return { kind: 'done' };
       case 'detach':
         this.detached += 1;
         return { kind: 'done' };
@@ -105,4 +118,5 @@ export class FakeVm {
   }
 }
 
+const KEEPS_NOTHING: ReconnectionStatus = { policy: 'reset', kept: null, state: MigrationState.RUNNING };
 const IDLE: SwitchoverStatus = { withheld: false, intx: false, outstanding: false, logging: true, pages: 0 };

@@ -53,6 +53,11 @@ const advice: readonly (readonly [code: string, errno: number | null, next: stri
     null,
     'end whoever else is connected to that monitor, and look whether its QEMU is alive',
   ],
+  [
+    'ERR_VM_STRANDED',
+    null,
+    'start a new QEMU that waits, and say the same command again: docs/vm-migration.md',
+  ],
   ['ERR_VM_GONE', null, 'look whether that QEMU is alive'],
   ['ERR_RESET_FAILED', null, 'restart the server; its device can no longer be used'],
 ];

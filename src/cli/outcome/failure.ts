@@ -39,6 +39,9 @@ export function failureJson(failure: Failure): object {
   return { error: { code, errno, message, ...details, next, exitCode } };
 }
 
+/** What stood in for a guest's device, or for its QEMU, has stopped, and nothing has taken its place: the guest stands. */
+const STRANDED: ReadonlySet<string> = new Set(['ERR_SWAP_STRANDED', 'ERR_VM_STRANDED']);
+
 function ferryFailure(error: FerryError): Failure {
   const { code, message, errno, context } = error;
   if (code === 'ERR_USAGE') return usageFailure(message);
@@ -47,8 +50,7 @@ function ferryFailure(error: FerryError): Failure {
     errno: errnoName(errno),
     message,
     next: adviceFor(error),
-    // The old back end of a proxy has stopped and does not run again: the guest stands.
-    exitCode: code === 'ERR_SWAP_STRANDED' ? ExitCode.IN_DOUBT : ExitCode.FAILED,
+    exitCode: STRANDED.has(code) ? ExitCode.IN_DOUBT : ExitCode.FAILED,
     details: { context },
   };
 }

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { vmCheckCommand } from './check.ts';
 import { vmMigrateCommand } from './migrate.ts';
 import { vmReceiveCommand } from './receive.ts';
+import { vmUpgradeCommand } from './upgrade.ts';
 
 const HELP = `
 QEMU migrates a VM with vfio-user devices, says that it has completed, and has lost the devices: at the destination they
@@ -16,5 +17,6 @@ export function vmCommand(): Command {
     .addHelpText('after', HELP)
     .addCommand(vmMigrateCommand())
     .addCommand(vmReceiveCommand())
-    .addCommand(vmCheckCommand());
+    .addCommand(vmCheckCommand())
+    .addCommand(vmUpgradeCommand());
 }

@@ -13,11 +13,18 @@ export interface Replayed {
   readonly writes: number;
 }
 
+/** Sets up registers as {@link setUpRegisters} does, and lets go of the gdb stub. */
+export function* replay(record: VmRecord): VmSequence<Replayed> {
+  const replayed = yield* setUpRegisters(record);
+  yield* carryOut({ do: 'detach' });
+  return replayed;
+}
+
 /**
  * Makes QEMU's devices, which its migration has left as they are after a reset, what they were at the source. The VM is
- * there and stopped, and the servers have their states. Everything that was written is read back. Lets go of the gdb stub.
+ * there and stopped, and the servers have their states. Everything that was written is read back.
  */
-export function* replay(record: VmRecord): VmSequence<Replayed> {
+export function* setUpRegisters(record: VmRecord): VmSequence<Replayed> {
   yield* requireSameEcam(record);
   const places = record.devices.map((device) => ecamAddress(record.ecam, device));
   const own = yield* all(record.devices.map(({ config }, i) => readOwn(places[i] ?? 0n, config)));
@@ -26,7 +33,6 @@ export function* replay(record: VmRecord): VmSequence<Replayed> {
   );
   yield* writeAll(writes);
   yield* verify(writes.filter(({ name }) => !WITH_EVENTS.includes(name)));
-  yield* carryOut({ do: 'detach' });
   return { writes: writes.length };
 }
 

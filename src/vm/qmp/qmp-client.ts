@@ -108,6 +108,15 @@ export class QmpClient {
     });
   }
 
+  /** Waits until the VMM has ended the connection. Rejects with VmError ERR_VM_TIMEOUT. */
+  async ended(ms: number): Promise<void> {
+    const deadline = performance.now() + ms;
+    for (let left = ms; this.#ended === null; left = deadline - performance.now()) {
+      if (left <= 0) throw late(this.path, 'the end', ms);
+      await this.next('', left);
+    }
+  }
+
   /** Ends the connection; the VMM goes on. Idempotent. */
   close(): void {
     this.#end(new VmError('ERR_VM_GONE', `the connection to the monitor at ${this.path} was closed`));

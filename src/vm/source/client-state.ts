@@ -10,13 +10,15 @@ import { all, both } from '../together.ts';
 import { VmError } from '../vm-error.ts';
 
 /**
- * Of which devices QEMU and the servers, which see all that the guest writes, agree on what is set up in configuration
- * space. Reading it through QEMU takes a round trip to the server for each word, so it is not done while the VM stands still
- * if it need not be. The guest may run: then one that it is writing to at this moment is not among them.
+ * Who is to be asked for the configuration spaces: the servers, which see all that the guest writes, where QEMU agrees on what
+ * is set up in them. Reading it through QEMU takes a round trip to the server for each word, so it is not done while the VM stands still
+ * if it need not be. The guest may run: then one that it is writing to at this moment is asked of
+ * QEMU.
  */
-export function* compareViews(ecam: Ecam, ids: readonly string[]): VmSequence<readonly boolean[]> {
+export function* compareViews(ecam: Ecam, ids: readonly string[]): VmSequence<readonly ConfigurationView[]> {
   const places = yield* placesOf(ids);
-  return yield* all(places.map((place, device) => isAlike(ecamAddress(ecam.base, place), device)));
+  const alike = yield* all(places.map((place, device) => isAlike(ecamAddress(ecam.base, place), device)));
+  return alike.map((each) => (each ? 'server' : 'vmm'));
 }
 
 function* isAlike(address: bigint, device: number): VmSequence<boolean> {
@@ -35,25 +37,33 @@ function* isAlike(address: bigint, device: number): VmSequence<boolean> {
 
 const NONE = new Uint8Array(0);
 
-/**
- * What QEMU keeps of the devices, read while the VM stands still and their servers still answer. `alike` says whose
- * configuration space may be asked of the server.
- */
+/** Who is asked for a configuration space; or what it was when QEMU was cut off from the device. */
+export type ConfigurationView = 'vmm' | 'server' | Uint8Array;
+
+/** What QEMU keeps of the devices, read while the VM stands still. `views`: how their configuration spaces are had. */
 export function* readClientState(
   ecam: Ecam,
   ids: readonly string[],
-  alike: readonly boolean[],
+  views: readonly ConfigurationView[],
 ): VmSequence<VmRecord> {
-  const views = ids.map((_, device) => (alike[device] === true ? configuration(device) : nothing()));
-  const [places, configs] = yield* both(placesOf(ids), all(views));
+  const asked = ids.map((_, device) => configurationBy(views[device] ?? 'vmm', device));
+  const [places, configs] = yield* both(placesOf(ids), all(asked));
   const devices = yield* all(
-    places.map((place, i) => readDevice(ids[i] ?? '', ecamAddress(ecam.base, place), configs[i] ?? null)),
+    places.map((place, i) => {
+      const connected = views[i] === 'server';
+      return readDevice(ids[i] ?? '', ecamAddress(ecam.base, place), configs[i] ?? null, connected);
+    }),
   );
   return {
     ecam: ecam.base,
     hostBridge: ecam.hostBridge,
     devices: devices.map((device, i) => ({ ...(places[i] ?? NOWHERE), ...device })),
   };
+}
+
+function* configurationBy(view: ConfigurationView, device: number): VmSequence<Uint8Array | null> {
+  if (view === 'vmm') return null;
+  return view === 'server' ? yield* configuration(device) : view;
 }
 
 const NOWHERE: PciAddress = { bus: 0, slot: 0, function: 0 };
@@ -67,18 +77,19 @@ function* placesOf(ids: readonly string[]): VmSequence<readonly PciAddress[]> {
   });
 }
 
-// biome-ignore lint/correctness/useYield: a sequence that has nothing to ask
-function* nothing(): VmSequence<null> {
-  return null;
-}
-
 type DeviceState = Pick<DeviceRecord, 'config' | 'msixTable'>;
 
-function* readDevice(id: string, address: bigint, view: Uint8Array | null): VmSequence<DeviceState> {
+function* readDevice(
+  id: string,
+  address: bigint,
+  view: Uint8Array | null,
+  connected: boolean,
+): VmSequence<DeviceState> {
   if (view === null) {
     const config = yield* save(address, CONFIG_BYTES);
     return { config, msixTable: yield* readTable(id, config) };
   }
+  if (!connected) return { config: view, msixTable: yield* readTable(id, view) };
   const [msixTable] = yield* both(readTable(id, view), passWrites(address));
   return { config: view, msixTable };
 }

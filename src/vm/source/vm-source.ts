@@ -7,7 +7,7 @@ import { encodeRecord } from '../record.ts';
 import { type Lap, Stopwatch } from '../stopwatch.ts';
 import { VmError } from '../vm-error.ts';
 import { FrameKind, frameHead, MAX_VMM_FRAME } from '../vm-stream.ts';
-import { compareViews, readClientState } from './client-state.ts';
+import { type ConfigurationView, compareViews, readClientState } from './client-state.ts';
 import { planLines, quietenRunning, quietenStopped } from './interrupt-lines.ts';
 import {
   awaitCompleted,
@@ -78,8 +78,8 @@ export class VmSource implements MigrationEnd {
   #state: MigrationState | null = null;
   #stream: OutgoingStream | null = null;
   #settings: OutgoingSettings | null = null;
-  /** Devices whose configuration space their servers know as well as QEMU does. */
-  #alike: readonly boolean[] = [];
+  /** Who is to be asked for the configuration spaces. */
+  #views: readonly ConfigurationView[] = [];
   #record: Uint8Array | null = null;
   #queue: Uint8Array[] = [];
   readonly #round = new Round();
@@ -170,7 +170,7 @@ export class VmSource implements MigrationEnd {
   async #start(): Promise<void> {
     const { performer, clients, folder, ecam, ids } = this.#options;
     if (ecam === null) throw new VmError('ERR_VM_REFUSED', 'nobody has looked at the VM');
-    this.#alike = await performer.run(compareViews(ecam, ids));
+    this.#views = await performer.run(compareViews(ecam, ids));
     for (const client of clients) await client.startDmaLogging(PAGE, []);
     this.#stream = new OutgoingStream(folder);
     this.#settings = await performer.run(startOutgoing(`unix:${this.#stream.path}`));
@@ -186,7 +186,7 @@ export class VmSource implements MigrationEnd {
     await performer.run(stopVm(timeoutMs));
     this.#stoppedAt = performance.now();
     await this.#stopwatch.time('clear interrupt lines', performer.run(quietenStopped(lines)));
-    const reading = performer.run(readClientState(ecam, ids, this.#alike));
+    const reading = performer.run(readClientState(ecam, ids, this.#views));
     this.#record = encodeRecord(await this.#stopwatch.time('read registers', reading));
   }
 

@@ -106,6 +106,11 @@ export class Guest {
     }
   }
 
+  /** Starts QEMU, and waits for nothing. */
+  static start(parts: GuestParts, options: GuestOptions): Guest {
+    return new Guest(parts, options);
+  }
+
   /** Starts a QEMU that waits for a VM; returns when its monitor listens. */
   static async expect(parts: GuestParts, options: GuestOptions): Promise<Guest> {
     const guest = new Guest(parts, options);

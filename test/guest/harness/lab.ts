@@ -84,6 +84,13 @@ export class Lab {
     };
   }
 
+  /** Starts a QEMU that has no monitor before it was given a VM. */
+  start(options: GuestOptions): Guest {
+    const guest = Guest.start(this.#parts(), options);
+    this.#guests.add(guest);
+    return guest;
+  }
+
   /** Starts a QEMU that waits for a VM. */
   async expect(options: GuestOptions): Promise<Guest> {
     const guest = await Guest.expect(this.#parts(), options);

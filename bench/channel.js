@@ -5,8 +5,8 @@
  *
  * `channel-tcp`, `channel-tls` go through a Ferry channel in messages of 1 MiB; `channel-tcp-4` over four connections;
  * `plain-tcp` copies the same bytes in the same pieces through the same sockets, served by the addon; `net-tcp` and
- * `plain-tls` do so through node:net and node:tls. Prints one line of JSON: GB/s, GB per
- * second of processor time of both processes together, and the most memory of either.
+ * `plain-tls` do so through node:net and node:tls. Prints one line of JSON: GB/s, the
+ * seconds of processor time of either process for a GiB, and the most memory of either.
  */
 import { fork } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -174,6 +174,12 @@ async function receive(name, bytes, folder) {
   process.send({ port, used: process.resourceUsage() });
 }
 
+/** Processor time, user and system, between two looks at a process. */
+function cpuSecondsPerGiB(from, to, bytes) {
+  const us = to.userCPUTime + to.systemCPUTime - from.userCPUTime - from.systemCPUTime;
+  return us / 1e6 / (bytes / 1024 ** 3);
+}
+
 async function send(name, bytes, cpu) {
   const folder = mkdtempSync(join(tmpdir(), 'ferry-bench-'));
   await makeTestCertificates(folder, ['127.0.0.1', 'sender']);
@@ -193,11 +199,10 @@ async function send(name, bytes, cpu) {
   const { used } = await done;
   const gbps = bytes / (performance.now() - start) / 1e6;
   const own = process.resourceUsage();
-  const cpuUs = own.userCPUTime + own.systemCPUTime - before.userCPUTime - before.systemCPUTime;
-  const gbPerCpuSecond =
-    bytes / (cpuUs + used.userCPUTime + used.systemCPUTime - ready.userCPUTime - ready.systemCPUTime) / 1e3;
+  const senderCpu = cpuSecondsPerGiB(before, own, bytes);
+  const receiverCpu = cpuSecondsPerGiB(ready, used, bytes);
   const peakMiB = Math.round(Math.max(used.maxRSS, own.maxRSS) / 1024);
-  console.log(JSON.stringify({ gbps, gbPerCpuSecond, peakMiB }));
+  console.log(JSON.stringify({ gbps, senderCpu, receiverCpu, peakMiB }));
   process.exit();
 }
 

@@ -8,6 +8,8 @@ import { promisify } from 'node:util';
 import { buildPeers } from './peers/build.js';
 
 const run = promisify(execFile);
+/** For a run that has to share its processors; in milliseconds. */
+const PATIENCE_MS = 600_000;
 const peers = buildPeers();
 const channelScript = fileURLToPath(new URL('channel.js', import.meta.url));
 const handoverScript = fileURLToPath(new URL('handover.js', import.meta.url));
@@ -115,7 +117,7 @@ export class Contestant {
   }
 
   async #json(command, args) {
-    const { stdout } = await run(command, args.map(String), { timeout: 120_000 });
+    const { stdout } = await run(command, args.map(String), { timeout: PATIENCE_MS });
     return JSON.parse(stdout);
   }
 }

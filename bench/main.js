@@ -68,7 +68,7 @@ function print({ name, unit }, results) {
 }
 
 say(`${cpus()[0]?.model.trim()}, ${availableParallelism()} CPUs, Node ${process.version}, ${rounds} rounds`);
-const chosen = scenarios(peerCommand).filter(({ name }) => name.includes(options.only ?? ''));
+const chosen = scenarios(peerCommand, scale).filter(({ name }) => name.includes(options.only ?? ''));
 const reports = [];
 for (const scenario of chosen) {
   if (Math.max(...scenario.cpus) >= availableParallelism()) {

@@ -1,7 +1,7 @@
 /**
  * A whole migration: the processes of the source's and of the destination's devices, `ferry receive`, and `ferry migrate
- * --to` over a UNIX socket. Prints one line of JSON: downtimeMs, totalMs, bytes, iterations, gbps, and the most memory
- * of the sender and of the receiver (VmHWM in /proc, proc_pid_status(5)).
+ * --to` over a UNIX socket. Prints one line of JSON: downtimeMs, totalMs, bytes, iterations, gbps, and of the sender
+ * and of the receiver the most memory (VmHWM in /proc, proc_pid_status(5)) and the seconds of processor time.
  *
  *   node bench/migration.js pre-copy|stop-copy KIND BYTES DEVICES SOURCE_CPU DESTINATION_CPU
  *
@@ -39,12 +39,15 @@ function run(cpu, words) {
   const text = { stdout: '', stderr: '' };
   child.stdout.on('data', (piece) => (text.stdout += piece));
   child.stderr.on('data', (piece) => (text.stderr += piece));
-  let peakMiB = 0;
-  const look = setInterval(() => (peakMiB = Math.max(peakMiB, peakOf(child.pid))), LOOK_MS);
+  let [peakMiB, cpuSeconds] = [0, 0];
+  const look = setInterval(() => {
+    peakMiB = Math.max(peakMiB, peakOf(child.pid));
+    cpuSeconds = Math.max(cpuSeconds, cpuSecondsOf(child.pid));
+  }, LOOK_MS);
   const ended = once(child, 'close').then(() => {
     clearInterval(look);
     if (child.exitCode !== 0) throw new Error(`ferry ${words[0]}: ${text.stdout}${text.stderr}`);
-    return { result: JSON.parse(text.stdout.trim().split('\n').at(-1)), peakMiB };
+    return { result: JSON.parse(text.stdout.trim().split('\n').at(-1)), peakMiB, cpuSeconds };
   });
   const listens = new Promise((resolve) => child.stdout.on('data', () => resolve()));
   return { listens, ended };
@@ -54,6 +57,20 @@ function peakOf(pid) {
   try {
     const [, kib] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
     return Math.round(Number(kib ?? 0) / 1024);
+  } catch {
+    return 0;
+  }
+}
+
+/** User and system time of a process so far, from ticks of 10 ms. */
+function cpuSecondsOf(pid) {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const [user, system] = stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .slice(11, 13);
+    return (Number(user) + Number(system)) / 100;
   } catch {
     return 0;
   }
@@ -94,6 +111,8 @@ async function measure() {
     gbps: moved.total / totalMs / 1e6,
     ...peaks,
     peakMiB,
+    senderCpu: sent.cpuSeconds,
+    receiverCpu: received.cpuSeconds,
   };
 }
 

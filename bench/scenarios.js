@@ -5,6 +5,7 @@
  */
 
 import { statSync } from 'node:fs';
+import { moves } from './move-scenarios.js';
 import { relayed, swaps } from './relay-scenarios.js';
 
 const SAME = [0, 0];
@@ -100,70 +101,6 @@ const streams = [
     bytes: GiB,
     checksum: true,
   },
-];
-
-/** The channel between two processes against the same bytes, with the same checksum, through the same sockets. */
-function channels(name, aims, contestants, [where, cpus]) {
-  return {
-    name: `${name}, messages of 1 MiB and crc32, ${where}`,
-    unit: 'GB/s',
-    cpus,
-    higherIsBetter: true,
-    contestants: Object.entries(contestants).map(([label, kind]) => ({
-      name: label,
-      program: 'channel',
-      load: (n) => [kind, n(4 * GiB), ...cpus.toReversed()],
-      field: 'gbps',
-    })),
-    aims,
-  };
-}
-
-const tcpContestants = {
-  'plain copy and crc32': 'plain-tcp',
-  'plain copy by node:net': 'net-tcp',
-  channel: 'channel-tcp',
-  'channel, 4 connections': 'channel-tcp-4',
-};
-const tlsContestants = { 'plain node:tls and crc32': 'plain-tls', channel: 'channel-tls' };
-
-/** Whole migrations by the command line, each side on a CPU of its own. */
-function migrations(name, unit, field, loads, aims = {}) {
-  const contestants = Object.entries(loads).map(([label, [how, kind, bytes, devices]]) => ({
-    name: label,
-    program: 'migration',
-    load: (n) => [how, kind, typeof bytes === 'function' ? bytes(n) : bytes, devices, 1, 0],
-    field,
-  }));
-  return { name, unit, cpus: SPLIT, contestants, aims };
-}
-
-const groups = {
-  '1 device': ['pre-copy', 'filled', 64 * MiB, 1],
-  '4 devices': ['pre-copy', 'filled', 64 * MiB, 4],
-  '16 devices': ['pre-copy', 'filled', 64 * MiB, 16],
-};
-const sizes = {
-  '16 MiB of state': ['stop-copy', 'stream', 16 * MiB, 1],
-  '256 MiB of state': ['stop-copy', 'stream', 256 * MiB, 1],
-  '4 GiB of state': ['stop-copy', 'stream', (n) => n(4 * GiB), 1],
-};
-const rewritten = {
-  'stop-and-copy alone': ['stop-copy', 'rewriting', (n) => n(GiB), 1],
-  'pre-copy': ['pre-copy', 'rewriting', (n) => n(GiB), 1],
-};
-
-const whole = [
-  migrations(
-    'migration, downtime for 1 GiB of which 2% is rewritten per second',
-    'ms',
-    'downtimeMs',
-    rewritten,
-    { 'pre-copy': 0.3 },
-  ),
-  migrations('migration of a group, 64 MiB each, total time', 'ms', 'totalMs', groups),
-  migrations('migration of a group, 64 MiB each, memory of either side', 'MiB', 'peakMiB', groups),
-  migrations('migration by size of the state, memory of either side', 'MiB', 'peakMiB', sizes),
 ];
 
 /** What became of a pause: medians of one round. */
@@ -263,8 +200,11 @@ function nvmeLatency([where, cpus]) {
   };
 }
 
-/** @param {string | undefined} peerCommand FERRY_PEER_SERVER */
-export function scenarios(peerCommand) {
+/**
+ * @param {string | undefined} peerCommand FERRY_PEER_SERVER
+ * @param {(amount: number) => number} scale
+ */
+export function scenarios(peerCommand, scale) {
   const edu = { server: 'edu', mode: 'loop' };
   const dma = (name, put) => ({
     ...edu,
@@ -299,9 +239,7 @@ export function scenarios(peerCommand) {
       aims: {},
     })),
     ...streams.flatMap((each) => PLACES.map((place) => stream(each, place))),
-    ...PLACES.map((place) => channels('channel over TCP', { channel: 0.8 }, tcpContestants, place)),
-    ...PLACES.map((place) => channels('channel over TLS', { channel: 0.9 }, tlsContestants, place)),
-    ...whole,
+    ...moves(PLACES, scale),
     handover,
     ...PLACES.map(([where, cpus]) => ({
       name: `doorbell to interrupt, ${where}`,

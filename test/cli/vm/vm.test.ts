@@ -170,7 +170,24 @@ describe('ferry vm migrate', () => {
   });
 });
 
-it.each(['vm', 'vm migrate', 'vm receive', 'vm check'])(
+describe('ferry vm upgrade', () => {
+  it('says all that speaks against it, and changes nothing', async () => {
+    const { qemu, socket } = await vm('source');
+    const { status, stdout } = await shell.run(
+      ...['vm', 'upgrade', '--json', '--qmp', qemu.qmpPath, '--to-qmp', qemu.qmpPath, '--to-gdb', 'new.gdb'],
+      ...['--main', 'main.sock', '--cpr', 'cpr.sock', socket],
+    );
+    expect(status, stdout).toBe(1);
+    expect(lastJson(stdout)['error']).toMatchObject({
+      code: 'ERR_VM_REFUSED',
+      message: expect.stringMatching(/aux-ram-share=on; .*nobody waits at .*; .* is there already/),
+    });
+    expect(qemu.commands.filter((each) => /^(migrate|stop|cont)/.test(each))).toEqual([]);
+    expect((await shell.run('reconnect', socket)).stdout).toContain('its resets are carried out');
+  });
+});
+
+it.each(['vm', 'vm migrate', 'vm receive', 'vm check', 'vm upgrade'])(
   'ferry %s --help tells what it is for',
   async (command) => {
     const { status, stdout } = await shell.run(...command.split(' '), '--help');

@@ -38,7 +38,7 @@ export function printEndpoint(endpoint: Endpoint): string {
 }
 
 /** Whether an IP address is of this machine alone. */
-export function isLoopback(address: string): boolean {
+function isLoopback(address: string): boolean {
   const family = isIP(address);
   return family !== 0 && loopback.check(address, family === 6 ? 'ipv6' : 'ipv4');
 }

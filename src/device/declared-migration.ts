@@ -24,7 +24,7 @@ export interface MigrationServices {
 const ALL_FLAGS = MigrationFlag.STOP_COPY | MigrationFlag.P2P | MigrationFlag.PRE_COPY;
 
 /** What may run in a state. */
-export function runLevelOf(state: MigrationState): RunLevel {
+function runLevelOf(state: MigrationState): RunLevel {
   if (mayInitiateDma(state)) return RunLevel.RUNNING;
   return isRunning(state) ? RunLevel.NO_DMA : RunLevel.STOPPED;
 }

@@ -104,7 +104,7 @@ export function stanceOf(role: JournalRole, entries: readonly JournalEntry[]): S
 }
 
 /** Whom a person has made the owner last; null when nobody has. */
-export function forcedOwner(entries: readonly JournalEntry[]): OwningSide | null {
+function forcedOwner(entries: readonly JournalEntry[]): OwningSide | null {
   const forced = entries.findLast(({ record }) => record.kind === 'RECOVERED')?.record;
   return forced?.kind === 'RECOVERED' ? forced.owner : null;
 }

@@ -178,4 +178,10 @@ describe('what is found behind a socket', () => {
     const [found] = judge(SOCKET_RULES, withQemu(...q35, ...memfd));
     expect(found?.finding).toMatch(/^qemu-system-x86 \(process 200\) loses the state/);
   });
+
+  it('leads from the ids of vendor and device to the address', () => {
+    const missing = { file: { ...SOCKET, kind: 'missing' }, conversation: none() } as const;
+    const [found] = judge(SOCKET_RULES, healthySocket({ ...missing, path: '1af4:10f0' }));
+    expect(found?.next).toEqual([expect.stringContaining('lspci -D -d 1af4:10f0')]);
+  });
 });

@@ -7,6 +7,9 @@ import { failureOf, type SocketFacts } from '../socket-facts.ts';
 
 const SERVE = 'start a server there, such as: ferry serve memory --socket-path ';
 
+/** As `lspci -nn` shows them. */
+const VENDOR_AND_DEVICE = /^[0-9a-f]{4}:[0-9a-f]{4}$/i;
+
 /** The file whose permissions decide: that of the socket which a migration is driven through. */
 const door = ({ control, file }: SocketFacts) => control ?? file;
 
@@ -21,10 +24,10 @@ export const socketRules: readonly Rule<SocketFacts>[] = [
       return missingFolder === null ? `${file.path} does not exist` : `${missingFolder} does not exist`;
     },
     why: 'The server makes the socket when it starts; it has not started, listens elsewhere, or in another mount namespace.',
-    next: ({ path }) => [
-      `${SERVE}${path}`,
-      'compare the path with the one on the command line of the server',
-    ],
+    next: ({ path }) =>
+      VENDOR_AND_DEVICE.test(path)
+        ? [`if these are the ids of vendor and device, name the address: lspci -D -d ${path}`]
+        : [`${SERVE}${path}`, 'compare the path with the one on the command line of the server'],
   },
   {
     id: 'folder-out-of-reach',

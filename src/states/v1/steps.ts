@@ -3,7 +3,7 @@ import { parseV1State, v1SessionKind } from './device-state.ts';
 import { DRIVER_ACTIONS, driverActions } from './driver-actions.ts';
 
 /** One write of device_state as a step, with what a driver does on it. */
-export function v1Step(from: number, to: number): RuleStep {
+function v1Step(from: number, to: number): RuleStep {
   const actions = driverActions(from, to);
   const before = sessionOf(from);
   const after = sessionOf(to);

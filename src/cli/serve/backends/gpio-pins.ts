@@ -11,7 +11,7 @@ export interface InputLevel {
 }
 
 /** Reads inputs such as `in3=1 in12=0`, apart by blanks or commas. Throws UsageError for anything else. */
-export function parseInputs(text: string): readonly InputLevel[] {
+function parseInputs(text: string): readonly InputLevel[] {
   return text
     .split(/[\s,]+/)
     .filter((word) => word !== '')
@@ -28,7 +28,7 @@ function parseInput(word: string): InputLevel {
 }
 
 /** The outputs in which two levels of all outputs differ, as `out3=1`. */
-export function changedOutputs(before: number, after: number): readonly string[] {
+function changedOutputs(before: number, after: number): readonly string[] {
   return Array.from({ length: GPIO_LINES }, (_, line) => line)
     .filter((line) => (((before ^ after) >> line) & 1) !== 0)
     .map((line) => `out${line}=${(after >> line) & 1}`);

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { EDU, EDU_PAIR, type KernelGuest, MTTY } from './harness/kernel-guest.ts';
 import type { Tests } from './harness/lab.ts';
 
@@ -21,10 +21,13 @@ async function diagnose(guest: KernelGuest, device: string) {
 /** Why a device of the kernel can't be migrated, told in a kernel where it can't. */
 export const doctorTests: Tests = (guest, kernel) =>
   describe('ferry doctor', () => {
-    it('names why QEMU will say that the kernel does not support it, of a device that vfio-pci has', async () => {
+    beforeAll(async () => {
       // Where the command looks for how the kernel was built.
       const config = `/host${join(kernel.image, '../config')}`;
       await guest().run(`mount -t tmpfs boot /host/boot && cp ${config} /host/boot/config-${kernel.release}`);
+    });
+
+    it('names why QEMU will say that the kernel does not support it, of a device that vfio-pci has', async () => {
       const { found, migratable } = await diagnose(guest(), EDU);
       expect(migratable).toBe(false);
       const { finding, why } = found.get('migration-not-offered') ?? {};

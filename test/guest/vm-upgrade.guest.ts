@@ -64,8 +64,12 @@ describeInGuests('a VM whose QEMU is replaced', (lab) => {
     }
 
     function upgrade(fresh: Guest, ...more: readonly string[]) {
+      return upgradeWith(fresh, gdbPath(), ...more);
+    }
+
+    function upgradeWith(fresh: Guest, gdb: string, ...more: readonly string[]) {
       const { main, channel } = channels();
-      const own = ['--qmp', guest.qmpPath, '--to-qmp', fresh.qmpPath, '--to-gdb', gdbPath()];
+      const own = ['--qmp', guest.qmpPath, '--to-qmp', fresh.qmpPath, '--to-gdb', gdb];
       const sockets = DEVICES.map(({ id }) => shell.path(id));
       return shell.run(
         'vm',
@@ -122,6 +126,13 @@ describeInGuests('a VM whose QEMU is replaced', (lab) => {
       expect(lastJson(stdout)['error']).toMatchObject({ code: 'ERR_VM_STRANDED' });
       await first.close();
       await expectUpgraded(await successor());
+    });
+
+    it('goes on in the one that has loaded it when only the rest has failed', ONCE, async () => {
+      const fresh = await successor();
+      const failed = await upgradeWith(fresh, lab.path('elsewhere'));
+      expect(failed.status, failed.stdout).toBe(3);
+      await expectUpgraded(fresh);
     });
 
     it('has found all data as it was written, and lost no interrupt', ONCE, async () => {

@@ -60,7 +60,7 @@ export interface UpgradeReport {
 
 /** How often the other QEMU is looked for, in milliseconds. */
 const PERIOD_MS = 5;
-/** The first message of a QEMU that was cut off, and what it says. */
+/** What to do for that. */
 const NOT_WAITING = 'start the new QEMU with -incoming for both channels, and have it wait there';
 
 /**
@@ -142,14 +142,26 @@ class VmUpgrade {
     );
     requireNone('upgrade', monitorPath, unable);
     const view = await performer.run(judgeUpgrade(this.#ids, examined.machine.status));
-    requireNone('upgrade', monitorPath, [
-      ...view.reasons,
-      ...(isSocket(channels.cpr) ? [] : [`nobody waits at ${channels.cpr}: ${NOT_WAITING}`]),
-      ...(existsSync(newMonitorPath)
-        ? [`${newMonitorPath} is there already: the new QEMU makes it once it has the memory; remove it`]
-        : []),
-    ]);
+    const isThere = existsSync(newMonitorPath);
+    const lack = this.#hasPassed
+      ? [
+          ...(isThere
+            ? []
+            : [`the new QEMU, which has been given everything, has no monitor at ${newMonitorPath}`]),
+        ]
+      : [
+          ...(isSocket(channels.cpr) ? [] : [`nobody waits at ${channels.cpr}: ${NOT_WAITING}`]),
+          ...(isThere
+            ? [`${newMonitorPath} is there already: the new QEMU makes it once it has the memory; remove it`]
+            : []),
+        ];
+    requireNone('upgrade', monitorPath, [...view.reasons, ...lack]);
     return view;
+  }
+
+  /** An attempt before has got as far as QEMU does by itself. */
+  get #hasPassed(): boolean {
+    return this.#old.examined.machine.status === 'postmigrate';
   }
 
   /** Where QEMU and a server do not agree QEMU is asked; it can't be when it was cut off. */
@@ -161,7 +173,7 @@ class VmUpgrade {
 
   async #handOver(): Promise<void> {
     const { performer, timeoutMs } = this.#old;
-    await performer.run(handOver(this.#options.channels));
+    if (!this.#hasPassed) await performer.run(handOver(this.#options.channels));
     const started = performance.now();
     this.#new = await this.#reachNew(started + timeoutMs);
     await this.#new.performer.run(awaitLoaded(timeoutMs));

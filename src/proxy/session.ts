@@ -267,6 +267,7 @@ export class Session {
   }
 
   #tell(): void {
+    if (this.#watchers.length === 0) return;
     for (const run of this.#watchers.splice(0)) run();
   }
 }

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { askProxy } from '../../src/cli/proxy/control-client.ts';
-import type { ProxyStatus } from '../../src/proxy/index.ts';
+import { type ProxyStatus, SWAP_STEPS, type SwapReport } from '../../src/proxy/index.ts';
 import { type Running, Shell } from '../cli/ferry.ts';
 import { addressOf, Ids } from './devices.ts';
 import { bindToUio } from './edu.ts';
@@ -30,7 +30,7 @@ class Proxied {
   readonly control: string;
   readonly servers: readonly string[];
   readonly #shell: Shell;
-  readonly holds: number[] = [];
+  readonly reports: SwapReport[] = [];
   #at = 0;
 
   constructor(shell: Shell, name: string) {
@@ -58,8 +58,8 @@ class Proxied {
   async swap(): Promise<void> {
     this.#at = 1 - this.#at;
     const backend = this.servers[this.#at] ?? '';
-    const { swap } = await this.#ask<{ swap: { heldMs: number } }>({ do: 'swap', backend, fresh: false });
-    this.holds.push(swap.heldMs);
+    const { swap } = await this.#ask<{ swap: SwapReport }>({ do: 'swap', backend, fresh: false });
+    this.reports.push(swap);
   }
 
   /** The present back end, and the other. */
@@ -78,16 +78,29 @@ class Proxied {
       if (i % 5 === 4) await load.settle();
       else await sleep(50);
     }
-    const sorted = this.holds.toSorted((a, b) => a - b);
-    const [median, longest] = [sorted[sorted.length >> 1], sorted.at(-1)].map((ms) => ms?.toFixed(1));
-    console.log(
-      `${this.socketPath}: ${sorted.length} swaps, the guest waited ${median} ms, ${longest} ms at most`,
-    );
+    console.log(`${this.socketPath}: ${summaryOf(this.reports)}`);
   }
 
   async #ask<T>(request: Parameters<typeof askProxy>[1]): Promise<T> {
     return (await askProxy(this.control, request)) as T;
   }
+}
+
+/** How long the guest waited, and at what: medians, in milliseconds. Others use the machine, so this judges nothing. */
+function summaryOf(reports: readonly SwapReport[]): string {
+  const held = reports.map(({ heldMs }) => heldMs);
+  const pause = SWAP_STEPS.slice(SWAP_STEPS.indexOf('drain'));
+  const spent = pause.map((step) => `${step} ${median(reports.map(({ steps }) => steps[step] ?? 0))}`);
+  const ahead = median(reports.map(({ steps }) => steps['copy ahead'] ?? 0));
+  const rest = median(reports.map(({ stateBytes, aheadBytes }) => (stateBytes ?? 0) - aheadBytes));
+  return (
+    `${reports.length} swaps, the guest waited ${median(held)} ms, ${Math.max(...held).toFixed(1)} ms at most: ` +
+    `${spent.join(', ')}; ${rest} bytes of state then, after ${ahead} ms of copying ahead`
+  );
+}
+
+function median(figures: readonly number[]): string {
+  return (figures.toSorted((a, b) => a - b)[figures.length >> 1] ?? 0).toFixed(2);
 }
 
 function proxyTests(lab: Lab): void {

@@ -15,13 +15,16 @@ export class LineSocket {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
-  /** `answer` gets a line and gives one, neither with its line feed; it does not throw. */
-  constructor(path: string, answer: (line: string) => string | Promise<string>) {
+  /**
+   * `answer` gets a line and gives one, neither with its line feed; it does not throw, and may take its time. Who says
+   * nothing for `idleMs` is disconnected.
+   */
+  constructor(path: string, answer: (line: string) => string | Promise<string>, idleMs = IDLE_MS) {
     this.#path = path;
     this.#server = createServer((socket) => {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));
-      attend(socket, answer);
+      attend(socket, answer, idleMs);
     });
     this.#server.maxConnections = MAX_OPERATORS;
   }
@@ -45,20 +48,23 @@ export class LineSocket {
   }
 }
 
-function attend(socket: Socket, answer: (line: string) => string | Promise<string>): void {
+function attend(socket: Socket, answer: (line: string) => string | Promise<string>, idleMs: number): void {
   let text = '';
-  socket.setEncoding('utf8').setTimeout(IDLE_MS, () => socket.destroy());
+  socket.setEncoding('utf8').setTimeout(idleMs, () => socket.destroy());
   socket.on('error', () => {});
   socket.on('data', (piece: string) => {
     const [line = '', ...rest] = (text + piece).split('\n');
     text = rest.length === 0 ? line : '';
     if (line.length > MAX_LINE || rest.length > 1) socket.destroy();
-    else if (rest.length === 1) void say(socket, answer(line));
+    else if (rest.length === 1) void say(socket, answer(line), idleMs);
   });
 }
 
-async function say(socket: Socket, answer: string | Promise<string>): Promise<void> {
+async function say(socket: Socket, answer: string | Promise<string>, idleMs: number): Promise<void> {
+  // Who waits for an answer is not idle.
+  socket.setTimeout(0);
   const line = await answer;
+  socket.setTimeout(idleMs);
   if (!socket.destroyed) socket.write(`${line}\n`);
 }
 

@@ -5,7 +5,7 @@ import { field } from '../access/server-report.ts';
 import type { ProxyRequest } from './control-socket.ts';
 
 /** How long an answer may take, in milliseconds: longer than a swap may. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 
 /**
  * Asks a proxy over its control socket; returns what it has answered, as JSON.

@@ -45,7 +45,8 @@ async function swap(control: string, backend: string, options: Options): Promise
 function linesOf(report: unknown, backend: string): string[] {
   if (report === null) return [`the next client is connected to ${printable(backend)}`];
   const state = field(report, 'stateBytes');
-  const carried = typeof state === 'number' ? `${formatBytes(state)} of state` : 'no state';
+  const ahead = formatBytes(numberOf(report, 'aheadBytes'));
+  const carried = typeof state === 'number' ? `${formatBytes(state)} of state (${ahead} before)` : 'no state';
   const maps = counted(numberOf(report, 'dmaMaps'), 'DMA map');
   const vectors = counted(numberOf(report, 'vectors'), 'interrupt vector');
   const lost = field(report, 'lost');

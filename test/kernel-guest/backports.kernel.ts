@@ -1,6 +1,5 @@
 import { bridgeTests } from './bridge.ts';
 import { commandTests } from './command.ts';
-import { doctorTests } from './doctor.ts';
 import { eduTests } from './edu.ts';
 import { describeInKernel } from './harness/lab.ts';
 import { migrationTests } from './migration.ts';
@@ -13,5 +12,4 @@ describeInKernel('backports', (guest, kernel) => {
   eduTests(guest, kernel);
   bridgeTests(guest, kernel);
   commandTests(guest, kernel);
-  doctorTests(guest, kernel);
 });

@@ -31,7 +31,11 @@ export const bridgeTests: Tests = (guest) =>
         interruptAfter: true,
       });
     });
+  });
 
+/** A client maps a BAR of a device that is served so. */
+export const mappedBarTests: Tests = (guest) =>
+  describe('the bridge with --map-bars', () => {
     it('lends BARs to a client that may map them, and then has the device replaced by nobody', async () => {
       const found = JSON.parse(await guest().node('kernel-guest/programs/map-bars.js', EDU));
       expect(found).toEqual({

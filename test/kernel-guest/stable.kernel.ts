@@ -1,3 +1,5 @@
+import { mappedBarTests } from './bridge.ts';
+import { doctorTests } from './doctor.ts';
 import { eduTests } from './edu.ts';
 import { describeInKernel } from './harness/lab.ts';
 import { migrationTests } from './migration.ts';
@@ -8,4 +10,6 @@ describeInKernel('stable', (guest, kernel) => {
   transcriptTests(guest, kernel);
   migrationTests(guest, kernel);
   eduTests(guest, kernel);
+  mappedBarTests(guest, kernel);
+  doctorTests(guest, kernel);
 });

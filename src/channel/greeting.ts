@@ -10,7 +10,7 @@ import { type Crc32, FIRST_SEED, FRAME_HEADER_SIZE, FrameHeader, writeFrameHeade
 import { frameName, readFrameHeader } from './frame-check.ts';
 import type { ChannelRole } from './kind.ts';
 import { MAX_FAILURE_TEXT, MAX_FIXED } from './limits.ts';
-import type { Link, LinkBuffer } from './link.ts';
+import type { Link, LinkBuffer, LinkPeer } from './link.ts';
 
 /** Room for the largest frame of a greeting. */
 const ROOM = FRAME_HEADER_SIZE + Math.max(MAX_FIXED, MAX_FAILURE_TEXT);
@@ -73,7 +73,7 @@ export function readGreeting(link: Link, expected: GreetingExpectation): Promise
     };
     link.start(buffer, {
       received,
-      ended: () => fail(connectionCut(link.peer, buffer.offset > 0, null)),
+      ended: () => fail(hungUp(link.peer, buffer.offset > 0, expected.kind)),
       failed: (error) => fail(connectionCut(link.peer, buffer.offset > 0, error)),
       writable: () => {},
     });
@@ -136,6 +136,14 @@ export class GreetingBuffer implements LinkBuffer {
       'this is no Ferry channel: its first bytes are not a frame',
     );
   }
+}
+
+/** Whoever calls a side that wants TLS without it is hung up on, and told nothing. */
+function hungUp(peer: LinkPeer, midFrame: boolean, kind: GreetingMessage['kind']): ChannelError {
+  const error = connectionCut(peer, midFrame, null);
+  if (kind !== 'WELCOME' || peer.carrier !== 'tcp' || midFrame) return error;
+  const message = `${peer.address} hung up without a word; if it wants TLS, name certificates`;
+  return new ChannelError(error.code, message, { context: { address: peer.address } });
 }
 
 function refused(text: string): ChannelError {

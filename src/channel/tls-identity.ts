@@ -45,17 +45,24 @@ export function verifiedPeer(socket: TLSSocket, peerName: string | undefined): V
 }
 
 function wrongName(why: string): ChannelError {
-  return new ChannelError('ERR_CHANNEL_TLS', `the certificate is of somebody else: ${why}`);
+  const hint = 'if that is whom you mean, say a name that is in its certificate';
+  return new ChannelError('ERR_CHANNEL_TLS', `the certificate is of somebody else: ${why.trim()}; ${hint}`);
 }
 
 /** A failure of TLS in words that say what to do. */
 export function tlsFailure(address: string, cause: Error): ChannelError {
   const code: unknown = Reflect.get(cause, 'code');
   const hint = HINTS.get(typeof code === 'string' ? code : '') ?? '';
-  return new ChannelError('ERR_CHANNEL_TLS', `TLS with ${address} failed: ${cause.message}${hint}`, {
+  return new ChannelError('ERR_CHANNEL_TLS', `TLS with ${address} failed: ${reasonOf(cause)}${hint}`, {
     cause,
     context: { address },
   });
+}
+
+/** OpenSSL's own word for it, where there is one: its whole message names files of its sources. */
+function reasonOf(cause: Error): string {
+  const reason: unknown = Reflect.get(cause, 'reason');
+  return typeof reason === 'string' ? reason : cause.message;
 }
 
 const HINTS = new Map<string, string>([
@@ -63,6 +70,7 @@ const HINTS = new Map<string, string>([
   ['SELF_SIGNED_CERT_IN_CHAIN', '; its authority is not the one that you named'],
   ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', '; its authority is not the one that you named'],
   ['DEPTH_ZERO_SELF_SIGNED_CERT', '; it is signed by itself'],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', '; that side does not speak TLS: it has to name certificates too'],
   ['CERT_HAS_EXPIRED', '; make new certificates'],
   ['ECONNRESET', '; does that side speak TLS, and does it take our certificate?'],
 ]);

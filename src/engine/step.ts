@@ -129,7 +129,7 @@ export type Reply =
   | { readonly kind: 'message'; readonly message: Message }
   | { readonly kind: 'copied'; readonly copied: Copied }
   | { readonly kind: 'bytes'; readonly bytes: bigint }
-  | { readonly kind: 'survey'; readonly survey: Survey }
+  | { readonly kind: 'survey'; readonly survey: Survey; readonly holding: boolean }
   | { readonly kind: 'times'; readonly times: SideTimes };
 
 /** A part of a sequence: yields steps, is given replies, returns a T. */

@@ -89,7 +89,11 @@ function dataFits(left: number | null, survey: Survey): boolean {
 function atTheEnd(because: Convergence, left: number | null, survey: Survey): PreCopyDecision {
   if (survey.limits.whenNotConverging === 'switch') return { go: 'switch', because };
   if (!survey.limits.strict && dataFits(left, survey)) return { go: 'switch', because: 'small' };
-  return { go: 'fail', because, why: `${REASONS[because](survey)}; ${situation(left, survey)}. ${ADVICE}` };
+  return {
+    go: 'fail',
+    because,
+    why: `${REASONS[because](survey)}; ${situation(left, survey)}. ${adviceFor(survey)}`,
+  };
 }
 
 const REASONS = {
@@ -100,6 +104,12 @@ const REASONS = {
 } as const satisfies Record<Convergence, (survey: Survey) => string>;
 
 const ADVICE = 'Allow a longer downtime, more bandwidth or more rounds, or make the guest write less';
+const ADVICE_ON_OVERHEAD =
+  'Allow a longer downtime: neither bandwidth nor a guest that writes less would be enough';
+
+function adviceFor({ overheadMs, limits }: Survey): string {
+  return overheadMs > limits.downtimeMs ? ADVICE_ON_OVERHEAD : ADVICE;
+}
 
 function situation(left: number | null, survey: Survey): string {
   const blackout = estimateDowntime(left, survey);

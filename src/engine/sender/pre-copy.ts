@@ -50,23 +50,30 @@ function* iterate(course: SenderCourse, plan: SenderPlan, history: Iteration[]):
   for (;;) {
     const rest = yield* readRest(course, plan);
     yield* confirmInitial(course, rest, history);
-    if ((yield* decide(course, rest, history)) !== null) {
+    const first = yield* decide(course, rest, history);
+    if (first !== null) {
       yield* carryOut({ do: 'gate' });
+      // Whoever held it may have changed the limits: its rounds count anew.
+      if (first === 'held') history.splice(0, history.length - 1);
       const because = yield* decide(course, yield* readRest(course, plan), history);
-      if (because !== null) return because;
+      if (because !== null && because !== 'held') return because;
     }
     yield* round(course, rest, history);
   }
 }
 
-/** Why to switch now; null: another round. */
+/** Why to switch now; null: another round; `held`: it would end here without success, but somebody holds it. */
 function* decide(
   course: SenderCourse,
   { total }: Rest,
   history: readonly Iteration[],
-): Sequence<Convergence | null> {
-  const { survey } = yield* perform({ do: 'survey', left: total ?? restAfter(history.at(-1)) }, 'survey');
+): Sequence<Convergence | 'held' | null> {
+  const { survey, holding } = yield* perform(
+    { do: 'survey', left: total ?? restAfter(history.at(-1)) },
+    'survey',
+  );
   const decision = decidePreCopy(history, total, survey);
+  if (decision.go === 'fail' && holding) return 'held';
   if (decision.go === 'fail') throw new StepError('ERR_NOT_CONVERGING', 'source', decision.why);
   const isLoaded = course.devices.every((device) => !device.preCopy || device.initialLoaded);
   if (decision.go === 'switch' && isLoaded) return decision.because;

@@ -271,7 +271,7 @@ export class SenderPerformer extends SidePerformer implements Controlled {
       estimatedDowntimeMs: estimateDowntime(left, survey),
       downtimeLimitMs: survey.limits.downtimeMs,
     });
-    return { kind: 'survey', survey };
+    return { kind: 'survey', survey, holding: this.#options.control.holding };
   }
 
   /** Waits as long as the caller wants it to; anything that ends the migration ends that too. */

@@ -69,6 +69,25 @@ describe('a hand on a migration', () => {
     await expect(moved).resolves.toMatchObject({ owner: 'destination' });
   });
 
+  it('holds it also when it does not converge, until the limits are others', async () => {
+    const control = new MigrationControl();
+    control.pauseBeforeSwitch();
+    const moved = move(busyWorld(), { control });
+    await waiting(control);
+    control.setLimits({ downtimeMs: 10_000_000 });
+    control.resume();
+    await expect(moved).resolves.toMatchObject({ owner: 'destination', convergence: 'small' });
+  });
+
+  it('goes on when it is let go although nothing has changed, and ends as it would have', async () => {
+    const control = new MigrationControl();
+    control.pauseBeforeSwitch();
+    const error = failure(busyWorld(), { control });
+    await waiting(control);
+    control.resume();
+    expect(await error).toMatchObject({ code: 'ERR_NOT_CONVERGING', owner: 'source' });
+  });
+
   it('cancels it while it waits: the source runs on', async () => {
     const world = newWorld();
     const control = new MigrationControl();

@@ -4,6 +4,7 @@ import { fields, rawMessage } from '../helpers/raw-client.ts';
 import { Bench, Register, SOON } from './bench.ts';
 
 const EBUSY = 16;
+const ENOMSG = 42;
 const MSIX = 2;
 const IOVA = 0x10_0000;
 const PAGE = 4096n;
@@ -131,5 +132,30 @@ describe('while the state is copied ahead', () => {
       expect([error, Buffer.from(payload).readUInt32LE(16)]).toEqual([0, 0x55]);
     }
     expect(await swapped).toMatchObject({ to: bench.fresh.path });
+  });
+});
+
+describe('an old back end', () => {
+  it('that does not offer PRE_COPY is read while the client waits', async () => {
+    bench = await Bench.open();
+    await bench.write(0, Register.SCRATCH, 0x4321);
+    bench.old.saboteur.hidesPreCopy = true;
+    bench.old.saboteur.seen = [];
+    const report = await bench.proxy.swap(bench.fresh.path);
+    expect(report).toMatchObject({ aheadBytes: 0, stateBytes: expect.any(Number) });
+    expect(Object.keys(report?.steps ?? {})).not.toContain('copy ahead');
+    // MIGRATION, configuration space, STOP_COPY, the state, STOP.
+    expect(bench.old.saboteur.seen).toEqual([16, 9, 16, 17, 17, 16]);
+    expect(bench.fresh.device.state.scratch).toBe(0x4321);
+    await bench.expectDma('without pre-copy');
+  });
+
+  it('may say that it has no more for now as drivers of the kernel do', async () => {
+    bench = await Bench.open();
+    bench.old.saboteur.seen = [];
+    bench.old.saboteur.target = { command: 17, nth: 2, how: 'refuse', errno: ENOMSG };
+    await bench.write(0, Register.SCRATCH, 0x4321);
+    await bench.proxy.swap(bench.fresh.path);
+    expect(bench.fresh.device.state.scratch).toBe(0x4321);
   });
 });

@@ -12,10 +12,17 @@ export interface Target {
   readonly command: number;
   readonly nth: number;
   readonly how: Sabotage;
+  /** With which a request is refused; EIO by default. */
+  readonly errno?: number;
 }
 
 const ERROR_REPLY = 0x21;
 const EIO = 5;
+/** DEVICE_FEATURE, its feature MIGRATION, and the flag of that for PRE_COPY. */
+const FEATURE = 16;
+const MIGRATION = 1;
+const FLAGS_AT = 8;
+const PRE_COPY = 4;
 
 /**
  * Stands before a server and passes everything on, in bytes, but ill serves one request. Knows nothing of the proxy's
@@ -27,6 +34,8 @@ export class Saboteur {
   seen: number[] = [];
   /** From now on: null, nothing. */
   target: Target | null = null;
+  /** The server seems to migrate without PRE_COPY. */
+  hidesPreCopy = false;
   /** A request was left without an answer. */
   swallowed = false;
   /** Passes on what waits; null while nothing does. */
@@ -67,7 +76,7 @@ export class Saboteur {
     this.#ends.add(near).add(far);
     this.seen = [];
     void this.#run(near, (message) => this.#request(message, near, far), far);
-    void this.#run(far, (message) => pass(message, near), near);
+    void this.#run(far, (message) => pass(this.#seen(message), near), near);
   }
 
   async #run(from: RawClient, each: (message: RawMessage) => void, other: RawClient): Promise<void> {
@@ -77,6 +86,14 @@ export class Saboteur {
       from.close();
       other.close();
     }
+  }
+
+  #seen(message: RawMessage): RawMessage {
+    const { command, payload } = message;
+    const told = Buffer.from(payload);
+    if (!this.hidesPreCopy || command !== FEATURE || told.length < 16) return message;
+    if ((told.readUInt32LE(4) & 0xffff) === MIGRATION) told[FLAGS_AT] = (told[FLAGS_AT] ?? 0) & ~PRE_COPY;
+    return { ...message, payload: told };
   }
 
   #request(message: RawMessage, near: RawClient, far: RawClient): void {
@@ -98,7 +115,7 @@ export class Saboteur {
     }
     this.swallowed = target.how === 'hang';
     if (target.how !== 'hang')
-      near.send(rawMessage(message.id, message.command, Buffer.alloc(0), ERROR_REPLY, EIO));
+      near.send(rawMessage(message.id, message.command, Buffer.alloc(0), ERROR_REPLY, target.errno ?? EIO));
     for (const fd of message.fds) native.close(fd);
   }
 }

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { loadNative } from '../../src/native/index.ts';
 import { ProxyError, SWAP_STEPS, type SwapStep } from '../../src/proxy/index.ts';
 import { MigrationState } from '../../src/states/index.ts';
-import { fields, type RawMessage, rawMessage } from '../helpers/raw-client.ts';
+import { fields, RawClient, type RawMessage, rawMessage } from '../helpers/raw-client.ts';
 import { Bench, Register, SOON } from './bench.ts';
 import type { Sabotage, Target } from './saboteur.ts';
 
@@ -90,6 +90,22 @@ describe('a swap', () => {
     await swapped;
     expect(Buffer.from((await bench.client.reply(read)).payload).readUInt32LE(16)).toBe(1);
     expect(Buffer.from(bench.fresh.device.state.ram.bytes.subarray(0, 4)).toString()).toBe('DMA!');
+  });
+
+  it('is possible with servers whose regions can be mapped: the client is not told', async () => {
+    bench = await Bench.open();
+    const MAPPABLE = 4;
+    const direct = await RawClient.open(bench.fresh.served.socketPath);
+    const told = await direct.request(5, fields(64, 0, 2, 0, 0n, 0n));
+    direct.close();
+    expect([told.fds.length, Buffer.from(told.payload).readUInt32LE(4) & MAPPABLE]).toEqual([1, MAPPABLE]);
+    for (const fd of told.fds) loadNative().close(fd);
+    await bench.fresh.expectLeft();
+    const { fds, payload } = await bench.client.request(5, fields(64, 0, 2, 0, 0n, 0n));
+    expect([fds.length, Buffer.from(payload).readUInt32LE(4) & MAPPABLE]).toEqual([0, 0]);
+    expect((await bench.client.request(6, fields(512, 0, 2, 0))).fds).toEqual([]);
+    expect(await bench.proxy.swap(bench.fresh.path)).toMatchObject({ to: bench.fresh.path });
+    await bench.expectDma('through messages');
   });
 
   it('masks again what the client has masked', async () => {

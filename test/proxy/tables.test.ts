@@ -120,6 +120,19 @@ describe('requests without an answer', () => {
     expect(table.count).toBe(0);
   });
 
+  it('leave ids for others, far from the next ones of who counts up', () => {
+    const table = new Unanswered();
+    table.add(0xfff0, 9, bytes, 0, 32);
+    expect(table.freeId(() => false)).toBe(0x7ff0);
+    table.add(0x7ff1, 9, bytes, 0, 32);
+    table.add(0xfff0, 9, bytes, 0, 32);
+    expect(table.freeId((id) => id === 0x7ff0)).toBe(0x7ff2);
+    expect(
+      table.freeId(() => true),
+      'ends when all are taken',
+    ).toBe(0x7ff0);
+  });
+
   it('are remembered whole only as long as their place is not needed', () => {
     const table = new Unanswered();
     table.add(0, 9, bytes, 0, 32);

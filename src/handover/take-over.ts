@@ -7,7 +7,8 @@ import { fdRoom } from './fd-room.ts';
 import { knock } from './knock.ts';
 import type { Pause } from './pause.ts';
 import { rehearse } from './rehearsal.ts';
-import { type Takeover, Taker } from './taker.ts';
+import { Taker } from './taker.ts';
+import type { Takeover } from './taker-parts.ts';
 
 /** How a device is taken over. What is said of sockets comes from the process that has it. */
 export interface TakeOverOptions
@@ -53,7 +54,8 @@ export async function takeOver(device: BindableDevice, options: TakeOverOptions)
   }
 }
 
-function asRunning(server: DeviceServer, { listeners, pid, pause }: Takeover): TakenServer {
+/** A server that has landed, for whoever runs it. */
+export function asRunning(server: DeviceServer, { listeners, pid, pause }: Takeover): TakenServer {
   const pathOf = (wanted: 'main' | 'control'): string | null =>
     listeners.find(({ role }) => role === wanted)?.listener.path ?? null;
   return {

@@ -9,6 +9,7 @@ import { NativeError } from './native-error.ts';
 const functions: Readonly<Record<keyof Native, true>> = {
   listen: true,
   connect: true,
+  connectDatagram: true,
   accept: true,
   socketpair: true,
   setSendBuffer: true,

@@ -19,6 +19,11 @@ export interface Native {
    * listener's backlog is full.
    */
   connect(path: string): number;
+  /**
+   * Connects a new UNIX datagram socket to the one at `path`, or with an abstract name if that begins with `@`; returns
+   * the non-blocking fd, for {@link send}.
+   */
+  connectDatagram(path: string): number;
   /** Accepts one connection; returns the fd or -EAGAIN. */
   accept(listener: number): number;
   /** Creates a connected pair of UNIX stream sockets; writes the two fds to `out`. */

@@ -21,6 +21,7 @@ export interface ServeCommandOptions extends MigrationInterfaceOptions {
   readonly takeOver?: string;
   readonly pauseLimit?: number;
   readonly readyFd?: number;
+  readonly fdStore?: boolean;
   readonly untilStdinEnds?: boolean;
   readonly size?: number;
   readonly image?: string;
@@ -61,6 +62,10 @@ export function addServeOptions(command: Command): Command {
       '--ready-fd <number>',
       'where to write one JSON line when it listens, or why it does not',
       wholeNumber(3),
+    )
+    .option(
+      '--fd-store',
+      'as a service of systemd: leave the device with its clients to the next process when told to end',
     )
     .option('--until-stdin-ends', 'end when standard input does, as when whoever has started this has gone')
     .addOption(

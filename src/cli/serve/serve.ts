@@ -6,7 +6,7 @@ import { print, printError, toJson } from '../output/terminal.ts';
 import { announcement, tellStarter } from './announcement.ts';
 import { DEVICE_NAMES, type DeviceSpec, deviceSpec } from './device-spec.ts';
 import { addServeOptions, requireOneSocket, type ServeCommandOptions } from './serve-options.ts';
-import { startService } from './service.ts';
+import { type Service, startService } from './service.ts';
 
 const HELP = `
 Devices:
@@ -71,8 +71,23 @@ async function serve(device: string, options: ServeCommandOptions): Promise<void
   // With stdio, standard output is the guest's.
   if (usesStdio(spec)) printError(listening);
   else print(listening);
-  await Promise.race([signalled, service.ended, ...(options.untilStdinEnds === true ? [stdinEnd()] : [])]);
+  const over = [service.ended, ...(options.untilStdinEnds === true ? [stdinEnd()] : [])];
+  await untilLeft(service, signalled, over);
   await service.close();
+}
+
+/** Settles when there is nobody to serve any more, or at a signal; one that can't leave its device then goes on. */
+async function untilLeft(
+  { leave }: Service,
+  signalled: Promise<void>,
+  over: readonly Promise<void>[],
+): Promise<void> {
+  let signal = signalled.then(() => true);
+  const end = Promise.race(over).then(() => false);
+  while ((await Promise.race([signal, end])) && leave !== undefined) {
+    if (await leave()) return;
+    signal = nextSignal().then(() => true);
+  }
 }
 
 function usesStdio(spec: DeviceSpec): boolean {

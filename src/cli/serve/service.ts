@@ -1,10 +1,18 @@
 import { findControlSocket } from '../../client/index.ts';
 import type { LogEntry } from '../../device/index.ts';
-import { offerHandover, type Pause, type TakenServer, takeOver } from '../../handover/index.ts';
+import {
+  type HandoverLimits,
+  offerHandover,
+  type Pause,
+  restoreDevice,
+  type TakenServer,
+  takeOver,
+} from '../../handover/index.ts';
 import { type RunningServer, serveDedicated, serveDevice } from '../../server/index.ts';
 import { printable, printError } from '../output/terminal.ts';
 import { type AttendedDevice, attendedDevice } from './attended-device.ts';
 import type { DeviceSpec } from './device-spec.ts';
+import { type FdStore, leaveDevice, openFdStore, withFdStore } from './fd-store.ts';
 import { v1OptionsOf } from './migration-options.ts';
 import { serveInherited } from './serve-inherited.ts';
 import { controlPathOf, type ServeCommandOptions } from './serve-options.ts';
@@ -21,6 +29,8 @@ export interface Service {
   readonly pause?: Pause | undefined;
   /** Where the other end of the device is, if the system has chosen that. */
   readonly line?: string | undefined;
+  /** Leaves the device to the next process, which a service manager starts; false when it goes on here. */
+  readonly leave?: () => Promise<boolean>;
   close(): void | Promise<void>;
 }
 
@@ -36,10 +46,23 @@ export async function startService(spec: DeviceSpec, options: ServeCommandOption
     log: printEntry,
     logLevel: options.logLevel ?? 'error',
   };
+  const store = openFdStore(options, process.env);
   if (options.dedicated === true) return startDedicated(spec, options, common);
-  const attended = await attendedDevice(spec, options.takeOver !== undefined);
+  return withFdStore(store, () => startAttended(spec, { options, common, store }));
+}
+
+interface StartParts {
+  readonly options: ServeCommandOptions;
+  readonly common: Parameters<typeof serveDevice>[1] & { readonly controlPath: string | null };
+  readonly store: FdStore | null;
+}
+
+async function startAttended(spec: DeviceSpec, parts: StartParts): Promise<Service> {
+  const { options, store } = parts;
+  const takesOver = options.takeOver !== undefined || (store !== null && store.stored !== null);
+  const attended = await attendedDevice(spec, takesOver);
   try {
-    return serviceOf(await startHere(attended.device, options, common), attended, options);
+    return serviceOf(await startHere(attended.device, parts), attended, parts);
   } catch (error) {
     await (attended.abandon ?? attended.close)();
     throw error;
@@ -48,9 +71,9 @@ export async function startService(spec: DeviceSpec, options: ServeCommandOption
 
 async function startHere(
   device: AttendedDevice['device'],
-  { takeOver: from, socketPath, fd }: ServeCommandOptions,
-  common: Parameters<typeof serveDevice>[1] & { readonly controlPath: string | null },
+  { options: { takeOver: from, socketPath, fd }, common, store }: StartParts,
 ): Promise<RunningServer | TakenServer> {
+  if (store !== null && store.stored !== null) return restoreDevice(device, store.stored, common);
   if (from !== undefined) return takeOver(device, { ...common, controlPath: findControlSocket(from) });
   if (fd !== undefined) return serveInherited(device, { ...common, fd });
   return serveDevice(device, { ...common, ...(socketPath === undefined ? {} : { socketPath }) });
@@ -60,13 +83,12 @@ async function startHere(
 function serviceOf(
   running: RunningServer | TakenServer,
   attended: AttendedDevice,
-  { fd, pauseLimit }: ServeCommandOptions,
+  { options: { fd, pauseLimit }, store }: StartParts,
 ): Service {
   let elsewhere = false;
-  const { handedOver } = offerHandover(running, {
-    obstacle: attended.stays ?? null,
-    ...(pauseLimit === undefined ? {} : { frozenMs: pauseLimit }),
-  });
+  const limits: HandoverLimits = pauseLimit === undefined ? {} : { frozenMs: pauseLimit };
+  const obstacle = attended.stays ?? null;
+  const { handedOver } = offerHandover(running, { obstacle, ...limits });
   const gone = handedOver.then(() => {
     elsewhere = true;
   });
@@ -76,6 +98,14 @@ function serviceOf(
     controlPath: running.controlPath,
     line: attended.line,
     ...('predecessor' in running ? { predecessor: running.predecessor, pause: running.pause } : {}),
+    ...(store === null
+      ? {}
+      : {
+          leave: async () => {
+            elsewhere ||= await leaveDevice(running, { ...store, obstacle, ...limits });
+            return elsewhere;
+          },
+        }),
     close: async () => {
       if (elsewhere) return (attended.abandon ?? attended.close)();
       running.close();

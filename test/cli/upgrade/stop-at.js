@@ -45,17 +45,15 @@ function around(what, act) {
   return result;
 }
 
-/** The message of a hand-over that begins here; undefined for anything else. */
-function messageAt(bytes, offset) {
-  if (bytes.byteLength - offset < 8) return undefined;
-  const view = new DataView(bytes.buffer, bytes.byteOffset + offset);
-  return view.getUint32(0, true) === MAGIC ? kinds.get(view.getUint16(4, true)) : undefined;
+/** The message of a hand-over that begins here, or the first of several; undefined for anything else. */
+function messageAt(bytes) {
+  return bytes.length >= 8 && bytes.readUInt32LE(0) === MAGIC ? kinds.get(bytes.readUInt16LE(4)) : undefined;
 }
 
 /** Whether it is said to another process. */
 function leaves(fd, name, bytes) {
   if (name !== 'HELLO') return fd === giving || peer(fd) !== process.pid;
-  if (Buffer.from(bytes).includes('rehearsal')) return false;
+  if (bytes.includes('rehearsal')) return false;
   giving = fd;
   decides = false;
   said.clear();
@@ -70,13 +68,15 @@ function peer(fd) {
 }
 
 const { send } = native;
-native.send = (fd, bytes, offset, ...rest) => {
-  const name = messageAt(bytes, offset);
-  if (name === undefined || !leaves(fd, name, bytes)) return send(fd, bytes, offset, ...rest);
+native.send = (fd, head, offset, length, body, ...rest) => {
+  const act = () => send(fd, head, offset, length, body, ...rest);
+  const bytes = Buffer.concat([head.subarray(offset, offset + length), body ?? []]);
+  const name = messageAt(bytes);
+  if (name === undefined || !leaves(fd, name, bytes)) return act();
   if (name === 'OK' || name === 'STATE') decides = true;
   const count = (said.get(name) ?? 0) + 1;
   said.set(name, count);
-  return around(count > 1 ? `${name} ${count}` : name, () => send(fd, bytes, offset, ...rest));
+  return around(count > 1 ? `${name} ${count}` : name, act);
 };
 
 const { change } = VerdictWord.prototype;

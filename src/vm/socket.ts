@@ -20,3 +20,55 @@ export function connectTo(path: string, what: string, timeoutMs: number): Promis
     });
   });
 }
+
+/** What is done with a {@link VmmSocket}. */
+export interface VmmSocketUser {
+  /** What has arrived. What it throws, a VmError, ends the connection. */
+  take(bytes: Uint8Array): void;
+  /** The connection is over; nothing is taken any more. */
+  ended(why: VmError): void;
+  /** Why it is when the VMM has closed it. */
+  gone(cause?: unknown): VmError;
+}
+
+/** A connection to a VMM, which ends once, with a reason. */
+export class VmmSocket {
+  readonly #socket: Socket;
+  readonly #user: VmmSocketUser;
+  #ended: VmError | null = null;
+
+  /** `socket` is this one's from now on. */
+  constructor(socket: Socket, user: VmmSocketUser) {
+    this.#socket = socket;
+    this.#user = user;
+    socket.on('data', (bytes: Uint8Array) => this.#receive(bytes));
+    socket.on('error', (error) => this.end(user.gone(error)));
+    socket.on('close', () => this.end(user.gone()));
+  }
+
+  /** Why it is over; null while it is not. */
+  get ended(): VmError | null {
+    return this.#ended;
+  }
+
+  write(text: string): void {
+    this.#socket.write(text);
+  }
+
+  /** Ends it. Idempotent. */
+  end(why: VmError): void {
+    if (this.#ended !== null) return;
+    this.#ended = why;
+    this.#socket.destroy();
+    this.#user.ended(why);
+  }
+
+  #receive(bytes: Uint8Array): void {
+    try {
+      this.#user.take(bytes);
+    } catch (error) {
+      if (!(error instanceof VmError)) throw error;
+      this.end(error);
+    }
+  }
+}

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { connectTo } from '../socket.ts';
+import { connectTo, VmmSocket } from '../socket.ts';
 import { VmError } from '../vm-error.ts';
 import { encodePacket, GdbDecoder, type GdbToken } from './gdb-packet.ts';
 
@@ -24,20 +24,22 @@ interface Waiter {
  */
 export class GdbClient {
   readonly path: string;
-  readonly #socket: Socket;
+  readonly #socket: VmmSocket;
   readonly #timeoutMs: number;
   readonly #decoder = new GdbDecoder();
   /** In the order in which they were asked: answers carry no number. */
   readonly #waiters: Waiter[] = [];
-  #ended: VmError | null = null;
 
   private constructor(path: string, socket: Socket, { timeoutMs }: GdbOptions) {
     this.path = path;
-    this.#socket = socket;
     this.#timeoutMs = timeoutMs;
-    socket.on('data', (bytes: Uint8Array) => this.#receive(bytes));
-    socket.on('error', (error) => this.#end(gone(path, error)));
-    socket.on('close', () => this.#end(gone(path)));
+    this.#socket = new VmmSocket(socket, {
+      take: (bytes) => {
+        for (const token of this.#decoder.push(bytes)) this.#take(token);
+      },
+      ended: (why) => this.#rejectAll(why),
+      gone: (cause) => gone(path, cause),
+    });
   }
 
   /**
@@ -85,7 +87,7 @@ export class GdbClient {
 
   /** Ends the connection; the VM stays as it is. Idempotent. */
   close(): void {
-    this.#end(new VmError('ERR_VM_GONE', `the connection to the gdb stub at ${this.path} was closed`));
+    this.#socket.end(new VmError('ERR_VM_GONE', `the connection to the gdb stub at ${this.path} was closed`));
   }
 
   async #usePhysicalAddresses(): Promise<void> {
@@ -100,22 +102,14 @@ export class GdbClient {
 
   /** Several may be under way: the stub answers one after the other. */
   #exchange(text: string): Promise<string> {
-    if (this.#ended !== null) return Promise.reject(this.#ended);
+    const { ended } = this.#socket;
+    if (ended !== null) return Promise.reject(ended);
     return new Promise((resolve, reject) => {
       // After that an answer could be taken for that of another packet.
-      const timer = setTimeout(() => this.#end(late(this.path, this.#timeoutMs)), this.#timeoutMs);
+      const timer = setTimeout(() => this.#socket.end(late(this.path, this.#timeoutMs)), this.#timeoutMs);
       this.#waiters.push({ resolve, reject, timer });
       this.#socket.write(encodePacket(text));
     });
-  }
-
-  #receive(bytes: Uint8Array): void {
-    try {
-      for (const token of this.#decoder.push(bytes)) this.#take(token);
-    } catch (error) {
-      if (!(error instanceof VmError)) throw error;
-      this.#end(error);
-    }
   }
 
   #take(token: GdbToken): void {
@@ -129,10 +123,7 @@ export class GdbClient {
     waiter.resolve(token.text);
   }
 
-  #end(why: VmError): void {
-    if (this.#ended !== null) return;
-    this.#ended = why;
-    this.#socket.destroy();
+  #rejectAll(why: VmError): void {
     for (const { reject, timer } of this.#waiters.splice(0)) {
       clearTimeout(timer);
       reject(why);

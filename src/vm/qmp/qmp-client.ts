@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { connectTo } from '../socket.ts';
+import { connectTo, VmmSocket } from '../socket.ts';
 import { VmError } from '../vm-error.ts';
 import { encodeCommand, QmpDecoder, type QmpMessage } from './qmp-codec.ts';
 
@@ -28,13 +28,12 @@ interface Waiter {
 /** A connection to the monitor of a QEMU (QMP). Answers are matched by id; a late one is dropped. */
 export class QmpClient {
   readonly path: string;
-  readonly #socket: Socket;
+  readonly #socket: VmmSocket;
   readonly #timeoutMs: number;
   readonly #decoder = new QmpDecoder();
   readonly #waiting = new Map<number, Waiter>();
   #next = 1;
   #greeted: (() => void) | null = null;
-  #ended: VmError | null = null;
   /** Told of each event. */
   onEvent: (event: QmpEvent) => void = () => {};
   /** When each event happened last. */
@@ -45,11 +44,14 @@ export class QmpClient {
 
   private constructor(path: string, socket: Socket, { timeoutMs }: QmpOptions) {
     this.path = path;
-    this.#socket = socket;
     this.#timeoutMs = timeoutMs;
-    socket.on('data', (bytes: Uint8Array) => this.#receive(bytes));
-    socket.on('error', (error) => this.#end(gone(path, error)));
-    socket.on('close', () => this.#end(gone(path)));
+    this.#socket = new VmmSocket(socket, {
+      take: (bytes) => {
+        for (const message of this.#decoder.push(bytes)) this.#take(message);
+      },
+      ended: (why) => this.#rejectAll(why),
+      gone: (cause) => gone(path, cause),
+    });
   }
 
   /** Connects, waits for the greeting, and agrees on no capabilities. Rejects with VmError. */
@@ -68,7 +70,7 @@ export class QmpClient {
 
   /** Why the connection is over; null while it is not. */
   get closedBecause(): VmError | null {
-    return this.#ended;
+    return this.#socket.ended;
   }
 
   /** When an event of that name happened last (see {@link QmpEvent}); null: none has, or it did not say. */
@@ -78,7 +80,8 @@ export class QmpClient {
 
   /** Executes a command; what it returns. Rejects with VmError, ERR_VM_COMMAND with the reason of QEMU. */
   execute(command: string, args: object | null = null, timeoutMs = this.#timeoutMs): Promise<unknown> {
-    if (this.#ended !== null) return Promise.reject(this.#ended);
+    const { ended } = this.#socket;
+    if (ended !== null) return Promise.reject(ended);
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -95,7 +98,7 @@ export class QmpClient {
    * milliseconds. For one caller at a time.
    */
   next(event: string, ms: number): Promise<void> {
-    if (this.#unseen.delete(event) || this.#ended !== null) return Promise.resolve();
+    if (this.#unseen.delete(event) || this.#socket.ended !== null) return Promise.resolve();
     return new Promise((resolve) => {
       const done = (): void => {
         clearTimeout(timer);
@@ -111,7 +114,7 @@ export class QmpClient {
   /** Waits until the VMM has ended the connection. Rejects with VmError ERR_VM_TIMEOUT. */
   async ended(ms: number): Promise<void> {
     const deadline = performance.now() + ms;
-    for (let left = ms; this.#ended === null; left = deadline - performance.now()) {
+    for (let left = ms; this.#socket.ended === null; left = deadline - performance.now()) {
       if (left <= 0) throw late(this.path, 'the end', ms);
       await this.next('', left);
     }
@@ -119,7 +122,7 @@ export class QmpClient {
 
   /** Ends the connection; the VMM goes on. Idempotent. */
   close(): void {
-    this.#end(new VmError('ERR_VM_GONE', `the connection to the monitor at ${this.path} was closed`));
+    this.#socket.end(new VmError('ERR_VM_GONE', `the connection to the monitor at ${this.path} was closed`));
   }
 
   #greeting(): Promise<void> {
@@ -131,21 +134,13 @@ export class QmpClient {
       const done = (): void => {
         clearTimeout(timer);
         this.#greeted = null;
-        if (this.#ended === null) resolve();
-        else reject(this.#ended);
+        const { ended } = this.#socket;
+        if (ended === null) resolve();
+        else reject(ended);
       };
       this.#greeted = done;
-      if (this.#ended !== null) done();
+      if (this.#socket.ended !== null) done();
     });
-  }
-
-  #receive(bytes: Uint8Array): void {
-    try {
-      for (const message of this.#decoder.push(bytes)) this.#take(message);
-    } catch (error) {
-      if (!(error instanceof VmError)) throw error;
-      this.#end(error);
-    }
   }
 
   #take(message: QmpMessage): void {
@@ -173,10 +168,7 @@ export class QmpClient {
     );
   }
 
-  #end(why: VmError): void {
-    if (this.#ended !== null) return;
-    this.#ended = why;
-    this.#socket.destroy();
+  #rejectAll(why: VmError): void {
     this.#greeted?.();
     this.#awaited?.done();
     for (const { reject, timer } of this.#waiting.values()) {

@@ -50,7 +50,7 @@ export function* examine(side: VmSide, named: readonly NamedDevice[]): VmSequenc
   const anonymous = yield* countAnonymous();
   const matches = named.map((device) => ({ device, found: attached.find((one) => isNamed(one, device)) }));
   const devices = matches.flatMap(({ found }) => (found === undefined ? [] : [found]));
-  const reach = yield* side === 'destination' ? tryStub() : tryMonitor();
+  const reach = yield* side === 'destination' ? tryStub(machine) : tryMonitor();
   const reasons = [
     ...judgeMachine(machine),
     ...judgeCapabilities(side, machine),
@@ -157,7 +157,9 @@ function* tryMonitor(): VmSequence<Reach> {
 }
 
 /** Connects to the gdb stub, and stays connected: that is not to be waited for later. What waits has nothing to be read yet. */
-function* tryStub(): VmSequence<Reach> {
+function* tryStub({ status }: Machine): VmSequence<Reach> {
+  // To connect would stop one that runs.
+  if (status !== 'inmigrate') return { ecam: null, reasons: [] };
   try {
     yield* read(0n, 1);
     return { ecam: null, reasons: [] };

@@ -102,6 +102,22 @@ describe('a VM that can not be moved', () => {
     expect(reasons(side, changes).join('; ')).toMatch(why);
   });
 
+  it('is not connected to by its gdb stub when it runs, which would stop it', () => {
+    const vm = machine('destination', { 'query-status': { status: 'running', running: true } });
+    // Nothing answers there: that would be told.
+    vm.memory.clear();
+    expect(vm.run(examine('destination', [DISK])).reasons).toEqual([
+      expect.stringMatching(/-incoming defer/),
+    ]);
+    expect(vm.reads).toBe(0);
+  });
+
+  it('may have the way back on when it only passes to another QEMU', () => {
+    const on = { 'query-migrate-capabilities': [{ capability: 'return-path', state: true }] };
+    expect(reasons('upgrade', on).join()).not.toMatch(/return-path/);
+    expect(reasons('source', on).join()).toMatch(/return-path is on/);
+  });
+
   it('has a device that was not named, and would be lost', () => {
     expect(reasons('source', {}, [])).toEqual([
       'd0 (/run/a.sock) is not among the devices that were named, and QEMU would lose it: name it too',

@@ -18,6 +18,8 @@ export class FakeVm {
   configuration: Uint8Array = new Uint8Array(256);
   kept: (device: number) => Partial<ReconnectionStatus> = () => ({});
   detached = 0;
+  /** How often the gdb stub was read by. */
+  reads = 0;
 
   constructor(answers: Answers = {}) {
     this.answers = new Map(Object.entries(answers));
@@ -46,6 +48,7 @@ export class FakeVm {
         return { kind: 'value', value: this.#answer(step.command, step.args) };
       case 'save':
       case 'read':
+        if (step.do === 'read') this.reads += 1;
         return {
           kind: 'pieces',
           pieces: step.ranges.map(({ address, length }) => this.#peek(address, length)),

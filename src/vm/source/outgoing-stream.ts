@@ -1,3 +1,4 @@
+import { chmodSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { check, loadNative, type WatchHandle } from '../../native/index.ts';
@@ -7,7 +8,10 @@ import { BufferPool } from '../buffer-pool.ts';
 const AHEAD = 8 * 1024 * 1024;
 /** While QEMU is to stop, it has to be able to finish what it is at, in bytes: it looks up every 50 ms. */
 const AHEAD_STOPPING = 256 * 1024 * 1024;
-/** Anybody who gets into the directory, which is QEMU's and ours alone, may connect: QEMU may have another account. */
+/**
+ * Anybody who gets into the directory, which is QEMU's and ours alone, may connect, whatever the umask: QEMU may have another
+ * account.
+ */
 const MODE = 0o666;
 
 /** What has arrived at once, as far as it was not taken. */
@@ -35,6 +39,7 @@ export class OutgoingStream {
   constructor(folder: string) {
     this.path = join(folder, 'outgoing.sock');
     this.#listener = check(this.#native.listen(this.path, MODE, 1), 'listen', { path: this.path });
+    chmodSync(this.path, MODE);
     this.#watch = check(
       this.#native.watchStart(this.#listener, () => this.#accept()),
       'watchStart',

@@ -28,6 +28,9 @@ export interface RequestOptions {
   readonly timeoutMs?: number;
 }
 
+/** How much of what was sent the other end has not read (unix(7)). */
+const SIOCOUTQ = 0x5411;
+const LONGEST_UNREAD_MS = 250;
 const READ_SIZE = 256 * 1024;
 const MOST_FDS = 254;
 const scratch = { bytes: new Uint8Array(READ_SIZE), fds: new Int32Array(MOST_FDS) };
@@ -88,6 +91,21 @@ export class Wire {
       else if (patience.left === 0)
         broken('it stopped reading: its socket stays full', 'it to go on reading');
       if (at < bytes.length) await delay(1);
+    }
+  }
+
+  /**
+   * Waits until the other end has read all that was sent, so that it finds what comes next by itself; not for long, since
+   * it may read later.
+   */
+  async wasRead(): Promise<void> {
+    const patience = new Patience(Math.min(this.timeoutMs, LONGEST_UNREAD_MS));
+    const unread = new Int32Array(1);
+    const bytes = new Uint8Array(unread.buffer);
+    while (patience.left > 0 && this.#ended === null) {
+      const failed = this.#options.native.ioctl(this.fd, SIOCOUTQ, bytes, null, 0) < 0;
+      if (failed || unread[0] === 0) return;
+      await delay(1);
     }
   }
 

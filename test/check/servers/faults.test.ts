@@ -70,7 +70,11 @@ describe(`with seed ${SEED}, a server that`, () => {
     { timeout: HANGS_MS },
     async (_, fault, index) => {
       const rules = rulesFor(fault, index);
-      const results = await tried(faultyServer(fault), { rules, timeoutMs: PATIENCE_MS, silenceMs: PATIENCE_MS });
+      const results = await tried(faultyServer(fault), {
+        rules,
+        timeoutMs: PATIENCE_MS,
+        silenceMs: PATIENCE_MS,
+      });
       const broken = results.filter(({ outcome }) => outcome === 'broken');
       const report = renderPeople({ kind: 'server', subject: fault.name, about: [], results });
       expect(broken.map(({ rule }) => rule.id).sort(), report).toEqual([...fault.breaks].sort());

@@ -31,6 +31,20 @@ describe('a wire', () => {
   const say = (bytes: Uint8Array, fds: readonly number[] | null = null): number =>
     native.send(other, bytes, 0, bytes.length, null, 0, 0, fds);
 
+  it('waits until what it sent was read, and not for ever', async () => {
+    await wire.wasRead();
+    await wire.send(Uint8Array.of(1, 2, 3));
+    let read = false;
+    const waiting = wire.wasRead().then(() => expect(read).toBe(true));
+    setImmediate(() => {
+      read = true;
+      native.receive(other, new Uint8Array(8), 0, 8, new Int32Array(2), 0);
+    });
+    await waiting;
+    await wire.send(Uint8Array.of(4));
+    await wire.wasRead();
+  });
+
   it('matches replies by id, in whatever order they come', async () => {
     say(rawMessage(4, new Uint8Array(), { id: 2, flags: 1 }));
     say(rawMessage(4, new Uint8Array(), { id: 1, flags: 1 }));

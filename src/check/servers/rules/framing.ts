@@ -10,6 +10,12 @@ import { refuseEach, type ServerRule, serverRule } from '../server-rule.ts';
 const HEADER = specification('Header');
 const EVERYBODY = 'every later message is read at the wrong place, or both ends wait for each other for ever';
 const INFO = fields(16, 0, 0, 0);
+/** Of such bytes no header can be: who takes the rest of a message for the next one errs. */
+const NO_HEADER = 0xff;
+/** Who then goes on at every sixteenth byte does not come upon the next message by chance. */
+const UNEVEN = 5;
+/** How much of a long message comes first, bytes. */
+const FIRST_PART = 65_536;
 
 /** Demands an error reply or the end of the connection, and in the first case that the next message is understood. */
 async function refusedOrEnded(wire: Wire, id: number, what: string): Promise<void> {
@@ -77,13 +83,17 @@ export const framingRules: readonly ServerRule[] = [
     title: 'A message as long as max_data_xfer_size allows is read to its end, even if it is refused',
     async check(world) {
       const wire = await world.open();
-      const count = Math.min(world.facts.maxDataXferSize, 1024 * 1024);
+      const count = Math.min(world.facts.maxDataXferSize, 1024 * 1024) - UNEVEN;
       // Behind the end of the configuration space: refused, so nothing changes, but only after all of it was read.
-      const long = fields(0x10_0000n, RegionIndex.CONFIG, count, new Uint8Array(count));
-      refused(
-        await wire.request(Command.REGION_WRITE, long),
-        `REGION_WRITE of ${count} bytes behind the end`,
-      );
+      const long = fields(0x10_0000n, RegionIndex.CONFIG, count, new Uint8Array(count).fill(NO_HEADER));
+      const id = wire.nextId();
+      const bytes = rawMessage(Command.REGION_WRITE, long, { id });
+      await wire.send(bytes.subarray(0, FIRST_PART));
+      // Whoever reads the body with one call gets less than all of it; otherwise it could be there by chance.
+      await wire.wasRead();
+      await wire.send(bytes.subarray(FIRST_PART));
+      const what = `REGION_WRITE of ${count} bytes behind the end`;
+      refused(await wire.reply(id, what), what);
       inStep(await wire.request(Command.DEVICE_GET_INFO, INFO), 'it');
       worked(await tryRead(wire, RegionIndex.CONFIG, 0n, 4), 'the message after it');
     },

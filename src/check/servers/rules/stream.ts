@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Command, decodeHeader, HEADER_SIZE, RegionIndex } from '../../../protocol/index.ts';
 import { practice, specification } from '../../rule.ts';
 import { demand } from '../../verdict.ts';
@@ -15,16 +14,13 @@ const EVERYBODY = 'every later message is read at the wrong place, or both ends 
 const READ = (id: number, offset = 0n): Uint8Array =>
   rawMessage(Command.REGION_READ, fields(offset, RegionIndex.CONFIG, 4), { id });
 
-/** Long enough for a server to have read what there is, so that it sees the message in pieces. */
-const PIECE_MS = 5;
-
 async function inPieces(wire: Wire, bytes: Uint8Array, sizes: readonly number[]): Promise<void> {
   let at = 0;
   for (const size of [...sizes, bytes.length]) {
     const piece = bytes.subarray(at, at + size);
     if (piece.length > 0) await wire.send(piece);
     at += size;
-    await delay(PIECE_MS);
+    await wire.wasRead();
   }
 }
 

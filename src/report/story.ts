@@ -165,15 +165,13 @@ function plainFailure(error: unknown, next: readonly string[]): FailureStory {
   return { ...{ code, errno, next, reasons: [messageOf(error)] }, owner: null, phase: null };
 }
 
-function failureFigures({ totalMs, phases, rounds }: Timeline): readonly Figure[] {
+function failureFigures({ side, totalMs, phases, rounds }: Timeline): readonly Figure[] {
   const bytes = phases.reduce((sum, phase) => sum + phase.bytes, 0);
   if (bytes === 0) return [];
+  // The destination is not told of rounds.
+  const whole = counted(rounds.length, 'whole round of pre-copy', 'whole rounds of pre-copy');
   return [
-    figure(
-      'Total time',
-      formatMs(totalMs),
-      counted(rounds.length, 'round of pre-copy', 'rounds of pre-copy'),
-    ),
+    figure('Total time', formatMs(totalMs), side === 'source' ? whole : null),
     figure('Moved', formatBytes(bytes), null),
   ];
 }

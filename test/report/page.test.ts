@@ -66,6 +66,12 @@ describe('the page', () => {
     expect(page).toContain('99');
   });
 
+  it('counts rounds for the side that is told of them', async () => {
+    expect(await render(timelineWith())).toContain('1 whole round of pre-copy');
+    const there = await render(timelineWith({ side: 'destination', rounds: [] }));
+    expect(there).not.toMatch(/rounds? of pre-copy/);
+  });
+
   it('is written of what failed before it began', async () => {
     const error = new FerryError('ERR_CONNECT', 'nobody is there', { errno: 111 });
     const page = await renderReport(storyOfFailure(error, 'Migration', ['start it']));

@@ -47,7 +47,10 @@ export function seenOfKernelDevice(facts: KernelDeviceFacts): Seen[] {
     ...(group === null || group.node.kind === 'missing'
       ? []
       : [{ what: group.node.path, is: permissionsText(group.node) }]),
-    ...(deviceNode === null ? [] : [{ what: deviceNode.path, is: permissionsText(deviceNode) }]),
+    // sysfs names it also where the kernel makes no such files (no CONFIG_VFIO_DEVICE_CDEV).
+    ...(deviceNode === null || deviceNode.kind === 'missing'
+      ? []
+      : [{ what: deviceNode.path, is: permissionsText(deviceNode) }]),
     ...migrationSeen(facts),
     ...(users.length === 0 ? [] : [{ what: 'open in', is: users.map(processText).join(', ') }]),
   ];

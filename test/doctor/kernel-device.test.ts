@@ -213,6 +213,11 @@ describe('a device of the kernel', () => {
     });
   });
 
+  it('is not said to have a file of its own that the kernel does not make, though sysfs names one', async () => {
+    const { seen } = await look({ ...movable, [`sys/bus/pci/devices/${VF}/vfio-dev/vfio3/dev`]: '511:3' });
+    expect(seen.map(({ what }) => what).filter((what) => what.includes('vfio3'))).toEqual([]);
+  });
+
   it('can be a mediated device', async () => {
     const { findings, seen } = await look(mdev, UUID);
     expect(findings).toEqual([]);

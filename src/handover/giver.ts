@@ -2,7 +2,7 @@ import { Errno, type FerryError } from '../errors/index.ts';
 import type { DeviceServer, ServedConnection, ServedListener } from '../server/index.ts';
 import type { Closeable } from '../transport/index.ts';
 import { asFerryError, HandoverError, unexpected } from './handover-error.ts';
-import { Kind, PROTOCOL_VERSION } from './layout.ts';
+import { Kind, MAX_BODY, PROTOCOL_VERSION } from './layout.ts';
 import { effectiveLimits, type HandoverLimits } from './limits.ts';
 import { HandoverLink } from './link.ts';
 import { decodeRefusal, encodeHello, encodeRefusal } from './messages.ts';
@@ -25,6 +25,8 @@ export interface GiverParts {
   readonly obstacle: string | null;
   /** Settles when what will be done has been practised; what it rejects with speaks against the hand-over. */
   readonly rehearsed: Promise<void>;
+  /** The most bytes of a message; {@link MAX_BODY} by default. */
+  readonly maxBody?: number;
   /** It is over: the device is the other process's (null), or stays here, and why. */
   readonly over: (kept: FerryError | null) => void;
 }
@@ -51,10 +53,11 @@ export class Giver {
     this.#parts = parts;
     this.#limits = effectiveLimits(parts.limits);
     this.#word = VerdictWord.create(server.native);
-    this.#link = new HandoverLink(server.native, server.reactor, fd, {
-      message: (kind, body, fds) => this.#message(kind, body, fds),
-      ended: (reason) => this.#ended(reason),
-    });
+    const events = {
+      message: (kind: number, body: Uint8Array, fds: readonly number[]) => this.#message(kind, body, fds),
+      ended: (reason: FerryError) => this.#ended(reason),
+    };
+    this.#link = new HandoverLink(server.native, server.reactor, fd, events, parts.maxBody);
     this.#outgoing = new Outgoing(server.native, this.#link);
     // Nobody may wait for it any more when it settles.
     parts.rehearsed.catch(() => {});
@@ -169,9 +172,17 @@ export class Giver {
   }
 
   #makeCopy(wanted: () => boolean): StateCopy {
-    const { server, by } = this.#parts;
+    const { server, by, maxBody = MAX_BODY } = this.#parts;
     const awaiting = (): void => this.#arm(this.#limits.answerMs, 'the new process does not take the state');
-    return new StateCopy({ server, by, link: this.#link, outgoing: this.#outgoing, wanted, awaiting });
+    return new StateCopy({
+      server,
+      by,
+      link: this.#link,
+      outgoing: this.#outgoing,
+      maxBody,
+      wanted,
+      awaiting,
+    });
   }
 
   /** From here to the end of the function nobody else runs in this process. */

@@ -10,6 +10,7 @@ import {
 } from '../server/index.ts';
 import { MigrationState } from '../states/index.ts';
 import { listenOn } from '../transport/index.ts';
+import { collected } from './collector.ts';
 import { FdTable } from './fd-table.ts';
 import { asFerryError } from './handover-error.ts';
 import { decodeMaps } from './map-entries.ts';
@@ -55,10 +56,11 @@ export class Landing {
    * Makes maps that will be needed, while the device still runs elsewhere; takes what MAPS has brought. Throws
    * HandoverError for what makes no sense.
    */
-  prepare(body: Uint8Array, fds: readonly number[]): void {
-    const { native, memory } = this.#server;
+  async prepare(body: Uint8Array, fds: readonly number[]): Promise<void> {
+    const { native, memory, reactor } = this.#server;
     try {
       adoptMaps(native, memory, decodeMaps(body, new FdTable(native, fds)));
+      await collected(reactor);
     } catch (error) {
       // The record has them again: what is wrong with them is told then.
       if (!(error instanceof DmaError)) throw error;

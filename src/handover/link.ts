@@ -35,11 +35,11 @@ export class HandoverLink {
   readonly #fd: number;
   readonly #events: LinkEvents;
   readonly #port: SocketPort;
-  readonly #rx = new Uint8Array(FrameHead.size + MAX_BODY);
-  readonly #view = new DataView(this.#rx.buffer);
+  readonly #rx: Uint8Array;
+  readonly #view: DataView;
   readonly #fds = new Int32Array(1 + MAX_FDS);
   /** What the socket has not taken of the only message that waits. */
-  readonly #kept = new Uint8Array(FrameHead.size + MAX_BODY);
+  readonly #kept: Uint8Array;
   #have = 0;
   /** Fds that have come and belong to no message yet. */
   #waiting: number[] = [];
@@ -50,8 +50,11 @@ export class HandoverLink {
   #deaf = false;
   #closed = false;
 
-  /** The fd is the link's from now on. */
-  constructor(native: Native, reactor: Reactor, fd: number, events: LinkEvents) {
+  /** The fd is the link's from now on. No body is longer than `maxBody`. */
+  constructor(native: Native, reactor: Reactor, fd: number, events: LinkEvents, maxBody: number = MAX_BODY) {
+    this.#rx = new Uint8Array(FrameHead.size + maxBody);
+    this.#view = new DataView(this.#rx.buffer);
+    this.#kept = new Uint8Array(this.#rx.length);
     this.#native = native;
     this.#fd = fd;
     this.#events = events;
@@ -200,7 +203,12 @@ export class HandoverLink {
   #headAt(at: number): { kind: number; fds: number; length: number } {
     const { magic, kind, fds, length, headChecksum } = FrameHead.read(this.#view, at);
     const checksum = this.#native.crc32(this.#rx.subarray(at, at + HEAD_CHECKED), 0);
-    if (magic !== MAGIC || checksum !== headChecksum || length > MAX_BODY || fds > MAX_FDS) {
+    if (
+      magic !== MAGIC ||
+      checksum !== headChecksum ||
+      length > this.#rx.length - FrameHead.size ||
+      fds > MAX_FDS
+    ) {
       throw unexpected('sends no messages of a hand-over');
     }
     return { kind, fds, length };

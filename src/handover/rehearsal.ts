@@ -21,11 +21,14 @@ import { Connection, type Reactor } from '../transport/index.ts';
 import { Giver } from './giver.ts';
 import { asFerryError, HandoverError } from './handover-error.ts';
 import { request } from './request.ts';
-import { type Takeover, Taker } from './taker.ts';
+import { Taker } from './taker.ts';
+import type { Takeover } from './taker-parts.ts';
 
 /** The first time compiles, the others find out what the code deals with. */
 const TIMES = 5;
 const PAGE = 4096;
+/** Small buffers again: what is thrown away would have the collector run just when it matters. */
+const MAX_BODY = 8 * PAGE;
 /** How long each step may take, in milliseconds; nobody waits for it. */
 const LIMIT_MS = 10_000;
 /** Small buffers: three of them are made for each connection. */
@@ -150,11 +153,14 @@ class Stage {
       const over = (kept: Error | null): void => (kept === null ? resolve() : reject(kept));
       const rehearsed = Promise.resolve();
       const limits = { answerMs: LIMIT_MS, restMs: LIMIT_MS, frozenMs: LIMIT_MS };
-      new Giver({ server: from, listeners: [], by, fd: talk, limits, obstacle: null, rehearsed, over });
+      new Giver({
+        ...{ server: from, listeners: [], by, fd: talk, limits, obstacle: null },
+        ...{ rehearsed, maxBody: MAX_BODY, over },
+      });
     });
     const taken = new Promise<Takeover>((resolve, reject) => {
       const fdRoom = (): number => Number.POSITIVE_INFINITY;
-      const parts = { server: to, fd: answer, answerMs: LIMIT_MS, fdRoom, report: reject };
+      const parts = { server: to, fd: answer, answerMs: LIMIT_MS, fdRoom, maxBody: MAX_BODY, report: reject };
       new Taker(parts, { resolve, reject });
     });
     await Promise.all([gone, taken]);

@@ -15,6 +15,8 @@ export interface StateCopyParts {
   readonly by: ServedConnection;
   readonly link: HandoverLink;
   readonly outgoing: Outgoing;
+  /** The most bytes of a message. */
+  readonly maxBody: number;
   /** Whether it is still to be copied. */
   readonly wanted: () => boolean;
   /** The other process has to answer in time from now on. */
@@ -24,11 +26,12 @@ export interface StateCopyParts {
 /** The state of the device on its way: most of it while the device runs, the rest when it has stopped. */
 export class StateCopy {
   readonly #parts: StateCopyParts;
-  readonly #buffer = new Uint8Array(CHUNK);
+  readonly #buffer: Uint8Array;
   #sent = 0;
 
   constructor(parts: StateCopyParts) {
     this.#parts = parts;
+    this.#buffer = new Uint8Array(Math.min(CHUNK, parts.maxBody));
   }
 
   /** Bytes of the state so far, with those that {@link rest} has returned. */
@@ -66,7 +69,7 @@ export class StateCopy {
       const count = this.#read();
       if (count > 0) link.send(Kind.DATA, this.#buffer.subarray(0, count));
       await link.drained();
-      if (count < CHUNK) return;
+      if (count < this.#buffer.length) return;
     }
   }
 

@@ -1,6 +1,5 @@
 import { Errno, type FerryError } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
-import type { DeviceServer, ServedListener } from '../server/index.ts';
 import type { Closeable } from '../transport/index.ts';
 import { Delivery } from './delivery.ts';
 import { fdShortage } from './fd-room.ts';
@@ -20,29 +19,8 @@ import { Packer } from './pack.ts';
 import { type Moment, moment, type Pause, pauseOf } from './pause.ts';
 import type { HandoverRecord } from './record.ts';
 import { type TakerAct, type TakerEvent, type TakerState, takerStep } from './sequence.ts';
+import type { Takeover, TakerParts } from './taker-parts.ts';
 import { Verdict, VerdictWord } from './verdict.ts';
-
-/** What a process needs to take a device over. */
-export interface TakerParts {
-  /** Its server, with the device, which nobody else is served by. */
-  readonly server: DeviceServer;
-  /** The socket to the process that has the device. */
-  readonly fd: number;
-  /** How long to wait for it while nothing is stopped, in milliseconds. */
-  readonly answerMs: number;
-  /** How many files this process may still open. */
-  readonly fdRoom: () => number;
-  /** Takes errors of the listeners, and of the device when it runs. */
-  readonly report: (error: FerryError) => void;
-}
-
-/** What was taken over. */
-export interface Takeover {
-  readonly listeners: readonly ServedListener[];
-  /** The process that had the device before. */
-  readonly pid: number;
-  readonly pause: Pause;
-}
 
 /** How long everything else waits for the clients to be served, in milliseconds. */
 const CLIENTS_FIRST_MS = 1;
@@ -75,13 +53,14 @@ export class Taker {
     this.#parts = parts;
     this.#settle = outcome;
     this.#landing = new Landing(server, report);
-    this.#link = new HandoverLink(server.native, server.reactor, fd, {
-      message: (kind, body, fds) => this.#message(kind, body, fds),
-      ended: (reason) => {
+    const events = {
+      message: (kind: number, body: Uint8Array, fds: readonly number[]) => this.#message(kind, body, fds),
+      ended: (reason: FerryError) => {
         this.#why ??= reason;
         this.#after(() => this.#happen('eof'));
       },
-    });
+    };
+    this.#link = new HandoverLink(server.native, server.reactor, fd, events, parts.maxBody);
     this.#timer = server.reactor.after(parts.answerMs, () => {
       this.#why ??= new HandoverError('ERR_HANDOVER_TIMEOUT', 'the running server does not answer');
       void this.#happen('timeout');

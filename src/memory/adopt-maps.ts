@@ -6,7 +6,8 @@ import { type DmaMap, statFile } from './mapping.ts';
 /**
  * Makes `space` have these maps and no others. Those that are there already stay as they are, because to map much memory
  * takes long; the same memory is the same range of the same file. All fds are the space's from now on, those of maps that
- * stay are closed, and when this throws all are. Throws DmaError.
+ * stay are closed, and when this throws all are. An observer that takes its time is not waited for: a device behind one is
+ * not passed on. Throws DmaError.
  */
 export function adoptMaps(
   native: Pick<Native, 'close'>,
@@ -17,7 +18,7 @@ export function adoptMaps(
   const there = new Map(space.describeMaps().map((map) => [map.iova, map]));
   const same = maps.map((map) => isSame(there.get(map.iova), map, stat));
   const staying = new Set(maps.filter((_, i) => same[i]).map(({ iova }) => iova));
-  for (const { iova, size } of there.values()) if (!staying.has(iova)) space.unmap(iova, size);
+  for (const { iova, size } of there.values()) if (!staying.has(iova)) void space.unmap(iova, size);
   for (const [i, map] of maps.entries()) {
     if (same[i] !== true) mapOrCloseRest(native, space, maps, i);
     else if (map.fd !== null) native.close(map.fd);
@@ -33,7 +34,7 @@ function mapOrCloseRest(
   const map = maps[at];
   if (map === undefined) return;
   try {
-    space.map(map);
+    void space.map(map);
   } catch (error) {
     for (const { fd } of maps.slice(at + 1)) if (fd !== null) native.close(fd);
     throw error;

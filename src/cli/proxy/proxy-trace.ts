@@ -41,43 +41,60 @@ export function tracing(backend: string, options: TraceOptions): Tracing {
     throw new UsageError('--filter and --fields go with --trace');
   }
   if (!shown && write === undefined) return { tap: () => null, close: () => {} };
-  const view = new TraceView(options, !shown);
   const recorder =
     write === undefined ? null : new Recorder(write, 'ferry proxy', { main: backend, control: '' });
-  let told = false;
-  const settle = (): void => {
-    view.flush();
-    recorder?.flush();
-    const failure = recorder?.failure ?? null;
-    if (failure === null || told) return;
-    told = true;
+  return new ClientTracing(new TraceView(options, !shown), shown, recorder);
+}
+
+/** Shows what passes, records it, or both. */
+class ClientTracing implements Tracing {
+  readonly #view: TraceView;
+  readonly #recorder: Recorder | null;
+  readonly #feed: TraceFeed;
+  #connections = 0;
+  /** That the recording has failed was said. */
+  #told = false;
+
+  constructor(view: TraceView, shown: boolean, recorder: Recorder | null) {
+    this.#view = view;
+    this.#recorder = recorder;
+    this.#feed = new TraceFeed({
+      factsOf: fdFactsOf,
+      later: (job, soon) => this.#later(job, soon),
+      emit: (event) => {
+        recorder?.add(event);
+        if (shown) view.show(event);
+      },
+    });
+  }
+
+  tap(): RelayTap {
+    this.#connections += 1;
+    return this.#feed.open({ number: this.#connections, role: 'main' }, 0);
+  }
+
+  close(): void {
+    this.#feed.flush();
+    this.#settle();
+    this.#recorder?.close();
+  }
+
+  #later(job: () => void, soon: boolean): void {
+    const run = (): void => {
+      job();
+      this.#settle();
+    };
+    if (soon) setImmediate(run);
+    else setTimeout(run, SHOW_MS);
+  }
+
+  /** What was seen goes out. A recording that can't go on is told of once. */
+  #settle(): void {
+    this.#view.flush();
+    this.#recorder?.flush();
+    const failure = this.#recorder?.failure ?? null;
+    if (failure === null || this.#told) return;
+    this.#told = true;
     printError(printable(`ferry: the recording ends here, the proxy goes on: ${failure.message}`));
-  };
-  const feed = new TraceFeed({
-    factsOf: fdFactsOf,
-    later: (job, soon) => {
-      const run = (): void => {
-        job();
-        settle();
-      };
-      if (soon) setImmediate(run);
-      else setTimeout(run, SHOW_MS);
-    },
-    emit: (event) => {
-      recorder?.add(event);
-      if (shown) view.show(event);
-    },
-  });
-  let connections = 0;
-  return {
-    tap: () => {
-      connections += 1;
-      return feed.open({ number: connections, role: 'main' }, 0);
-    },
-    close: () => {
-      feed.flush();
-      settle();
-      recorder?.close();
-    },
-  };
+  }
 }

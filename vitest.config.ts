@@ -13,8 +13,8 @@ const APART = [
 // A limit ends what hangs; how fast a machine is must not decide whether a test passes.
 const shared = { testTimeout: 120_000, hookTimeout: 120_000, pool: 'forks' } as const;
 
-/** Properties are tried with the same values in each run. */
-const CHANCE = { setupFiles: ['test/setup/properties.ts'] };
+/** Properties are tried with the same values in each run; a file may be asked to leave nothing open. */
+const CHANCE = { setupFiles: ['test/setup/properties.ts', 'test/setup/leftovers.ts'] };
 
 export default defineConfig({
   test: {

@@ -62,6 +62,7 @@ describe('a device that is handed over', () => {
     const { vmm, client } = await connected();
     const info = await client.request(Cmd.REGION_INFO, fields(64, 0, 2, 0, 0n, 0n));
     const [fd = -1] = info.fds;
+    leftOver.push(() => native.close(fd));
     const buffer = native.map(fd, 0, 4096, 3);
     if (typeof buffer === 'number') throw new Error('mmap');
     const mapped = new Uint8Array(buffer);

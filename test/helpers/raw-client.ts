@@ -49,10 +49,14 @@ export class RawClient {
   /** Connects and negotiates; the JSON is the capabilities that are proposed. */
   static async open(path: string, json = QEMU_VERSION_JSON): Promise<RawClient> {
     const client = RawClient.connect(path);
-    const reply = await client.request(1, versionPayload(0, 0, json));
-    if (reply.error !== 0 || (reply.flags & 0x20) !== 0)
+    try {
+      const reply = await client.request(1, versionPayload(0, 0, json));
+      if (reply.error === 0 && (reply.flags & 0x20) === 0) return client;
       throw new Error(`VERSION refused: errno ${reply.error}`);
-    return client;
+    } catch (error) {
+      client.close();
+      throw error;
+    }
   }
 
   /** Sends bytes as they are, all at once: they must fit into the socket. */

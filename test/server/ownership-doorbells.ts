@@ -15,9 +15,10 @@ const ASK = fields(64, 0, 0, 0);
 async function askForBell(world: World): Promise<void> {
   const { fds, error } = await world.main.request(6, ASK);
   expect([error, fds.length]).toEqual([0, 1]);
-  world.bell = native.dup(fds[0] ?? -1);
-  for (const fd of [...fds]) native.close(fd);
-  world.cleanup(() => native.close(world.bell));
+  const bell = native.dup(fds[0] ?? -1);
+  for (const fd of fds) native.close(fd);
+  world.bell = bell;
+  world.cleanup(() => native.close(bell));
 }
 
 function ring(world: World): void {

@@ -41,8 +41,10 @@ class Line extends PciDevice {
 }
 
 const clients: DeviceClient[] = [];
+const fds: number[] = [];
 afterEach(() => {
   for (const client of clients.splice(0)) client.close();
+  for (const fd of fds.splice(0)) native.close(fd);
 });
 
 /** A device with a VMM that has given it an INTx eventfd and a few pages of memory, and a controller. */
@@ -50,6 +52,7 @@ async function line(pages = 4) {
   const made = await world(new Line());
   const eventfd = native.eventfd(0);
   const guest = native.memfd('guest', pages * PAGE, true);
+  fds.push(eventfd, guest);
   await made.main.request(8, fields(20, 0x24, 0, 0, 1), [eventfd]);
   await made.main.request(2, fields(32, 3, 0n, BASE, BigInt(pages * PAGE)), [guest]);
   const control = await DeviceClient.connect(made.served.controlPath);

@@ -4,7 +4,7 @@ import { Errno } from '../../src/errors/index.ts';
 import { Connection, EventLoopReactor } from '../../src/transport/index.ts';
 import { rawMessage } from '../helpers/raw-client.ts';
 import { settle } from '../helpers/served.ts';
-import { until } from '../server/until.ts';
+import { until } from '../helpers/until.ts';
 import { Cleanup, MessageReader, native, paired, REPLY } from './fake-server.ts';
 
 const cleanup = new Cleanup();

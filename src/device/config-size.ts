@@ -2,7 +2,7 @@ import { wrongDeclaration } from './declaration-error.ts';
 import type { DeviceOptions } from './device-options.ts';
 
 /** Of conventional PCI, and of PCI-X up to mode 1 (PCI 3.0, section 6.1). */
-export const CONFIG_SIZE = 256;
+const CONFIG_SIZE = 256;
 /** Of PCI Express, and of PCI-X mode 2 (PCI-X Protocol Addendum 2.0a). */
 export const EXTENDED_CONFIG_SIZE = 4096;
 

@@ -3,7 +3,7 @@ import type { BarContent } from './bar.ts';
 import type { InterruptController } from './interrupt-controller.ts';
 
 /** Bytes of a table entry: message address, upper address, data, vector control (PCI 3.0, section 6.8.2.6). */
-export const ENTRY_SIZE = 16;
+const ENTRY_SIZE = 16;
 const VECTOR_CONTROL = 12;
 const MASK_BIT = 1;
 

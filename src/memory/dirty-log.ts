@@ -8,7 +8,7 @@ export const MIN_LOGGING_PAGE = 4096n;
 export const MAX_LOGGING_PAGE = 1n << 30n;
 
 /** The biggest bitmap that one report may ask for, in bytes (what QEMU proposes as `max_bitmap_size`). */
-export const MAX_REPORT_BYTES = 268_435_456;
+const MAX_REPORT_BYTES = 268_435_456;
 
 /** How a {@link DirtyLog} may be bounded otherwise. */
 export interface DirtyLogOptions {

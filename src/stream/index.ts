@@ -17,4 +17,4 @@ export {
 export { requireSoundImage } from './image-header.ts';
 export { StateReader } from './state-reader.ts';
 export { type PrecopyInfo, StateWriter } from './state-writer.ts';
-export { STREAM_ERRORS, StreamError, type StreamErrorCode, type StreamErrorOptions } from './stream-error.ts';
+export { STREAM_ERRORS, StreamError, type StreamErrorCode } from './stream-error.ts';

@@ -3,7 +3,7 @@ import { Errno, FerryError } from '../../errors/index.ts';
 import { claimName } from '../../protocol/index.ts';
 
 /** The device belongs to a migration, and nobody has said that it is to be taken from it. */
-export class ClaimedDeviceError extends FerryError {
+class ClaimedDeviceError extends FerryError {
   constructor(path: string, status: ClaimStatus) {
     super('ERR_CLAIMED', describeClaim(status), {
       errno: Errno.EBUSY,

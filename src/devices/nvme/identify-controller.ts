@@ -59,7 +59,7 @@ export interface ControllerFacts {
 }
 
 /** The model and firmware names, padded as the specification says. */
-export const MODEL = 'Ferry NVMe';
+const MODEL = 'Ferry NVMe';
 export const FIRMWARE_REVISION = '1.0';
 
 /** The structure that the command Identify returns for a controller. */

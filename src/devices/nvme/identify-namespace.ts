@@ -1,7 +1,7 @@
 import { layout, raw, uint, wide } from './layout.ts';
 
 /** Bytes of everything that Identify returns. */
-export const IDENTIFY_SIZE = 4096;
+const IDENTIFY_SIZE = 4096;
 
 /** Identify Namespace (NVM Express 1.4, figure 245). */
 export const IDENTIFY_NAMESPACE = layout(IDENTIFY_SIZE, {

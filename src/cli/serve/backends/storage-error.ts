@@ -1,7 +1,7 @@
 import { Errno, type ErrorContext, FerryError } from '../../../errors/index.ts';
 
 /** What can be wrong with the file behind a namespace, and its errno. */
-export const storageErrors = {
+const storageErrors = {
   /** It can't be opened, or it is no file of whole blocks. */
   ERR_STORAGE_FILE: Errno.EINVAL,
   /** Another server has it. */

@@ -1,9 +1,9 @@
 import { ClientWorld } from '../client/fuzz-world.ts';
 import { FuzzRun, memoryInUse } from '../helpers/fuzz-run.ts';
 import { openFds } from '../helpers/open-fds.ts';
+import { until } from '../helpers/until.ts';
 import { Random } from '../server/fuzz-messages.ts';
 import { ServerWorld } from '../server/fuzz-world.ts';
-import { until } from '../server/until.ts';
 
 /** What is tried: a way of having one end, and of making the other say anything. */
 interface Subject {

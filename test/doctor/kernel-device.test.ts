@@ -69,6 +69,8 @@ const mdev: Tree = {
   [`sys/devices/virtual/mtty/mtty/${UUID}/iommu_group`]: '-> ../../../../../kernel/iommu_groups/0',
   [`sys/bus/mdev/devices/${UUID}`]: `-> ../../../devices/virtual/mtty/mtty/${UUID}`,
   [`sys/kernel/iommu_groups/0/devices/${UUID}`]: '',
+  // What Linux calls every group that it makes up, also those of mediated devices.
+  'sys/kernel/iommu_groups/0/name': 'vfio-noiommu',
   'dev/vfio/0': '',
   'sys/class/mdev_bus/mtty': '',
   [`sys/kernel/debug/vfio/${UUID}/migration/state`]: 'RUNNING',

@@ -60,7 +60,7 @@ function lookAtDevice(host: Host, kind: 'pci' | 'mdev', name: string): Closed {
   const folder = kind === 'pci' ? `sys/bus/pci/devices/${name}` : `sys/bus/mdev/devices/${name}`;
   const machine = gatherMachine(host);
   const id = kind === 'pci' ? pciId(host, name) : null;
-  const group = groupFacts(host, host.linkName(folder, 'iommu_group'));
+  const group = groupFacts(host, kind, host.linkName(folder, 'iommu_group'));
   const [cdev = null] = host.list(folder, 'vfio-dev') ?? [];
   const deviceNode = cdev === null ? null : host.file('dev/vfio/devices', cdev);
   const debug = 'sys/kernel/debug/vfio';
@@ -94,10 +94,11 @@ function parentOf(link: string | null): string | null {
   return link?.split('/').at(-2) ?? null;
 }
 
-function groupFacts(host: Host, number: string | null): GroupFacts | null {
+function groupFacts(host: Host, kind: 'pci' | 'mdev', number: string | null): GroupFacts | null {
   if (number === null || !/^\d+$/.test(number)) return null;
   const folder = `sys/kernel/iommu_groups/${number}`;
-  const noIommu = host.text(folder, 'name') === 'vfio-noiommu';
+  // The kernel calls the groups of mediated devices the same, but gives their files no such name (vfio/group.c).
+  const noIommu = kind === 'pci' && host.text(folder, 'name') === 'vfio-noiommu';
   const members = (host.list(folder, 'devices') ?? []).map((name) => member(host, name));
   const node = host.file('dev/vfio', noIommu ? `noiommu-${number}` : number);
   return { number: Number(number), members, noIommu, node };

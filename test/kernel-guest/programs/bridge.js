@@ -129,7 +129,7 @@ try {
   found.health = (device.health ?? []).map((each) => each.replace(/0x[0-9a-f-x]+/, '...'));
 
   const swapped = await run('proxy', 'swap', operators, two, '--json');
-  found.swap = JSON.parse(swapped.output).swap.stateBytes;
+  found.swap = swapped.status === 0 ? JSON.parse(swapped.output).swap.stateBytes : swapped;
   found.scratchAfter = await qtest.number(`inb ${hex(TTY_AT + SCRATCH)}`);
   found.interruptAfter = await interrupt(qtest);
 } finally {

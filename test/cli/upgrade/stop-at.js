@@ -70,7 +70,7 @@ function peer(fd) {
 const { send } = native;
 native.send = (fd, head, offset, length, body, ...rest) => {
   const act = () => send(fd, head, offset, length, body, ...rest);
-  const bytes = Buffer.concat([head.subarray(offset, offset + length), body ?? []]);
+  const bytes = Buffer.concat([head.subarray(offset, offset + length), body ?? Buffer.alloc(0)]);
   const name = messageAt(bytes);
   if (name === undefined || !leaves(fd, name, bytes)) return act();
   if (name === 'OK' || name === 'STATE') decides = true;

@@ -7,6 +7,7 @@ import { ProxyError } from './proxy-error.ts';
 export class Predecessor {
   readonly backend: Backend;
   #flags = 0;
+  #runs = false;
   /** It has been told to leave RUNNING. */
   #moved = false;
   /** What it has been told and has not answered: nothing may overtake it. */
@@ -18,13 +19,14 @@ export class Predecessor {
 
   /** Whether its state can be read while it runs. */
   get copiesAhead(): boolean {
-    return (this.#flags & MigrationFlag.PRE_COPY) !== 0;
+    return this.#runs && (this.#flags & MigrationFlag.PRE_COPY) !== 0;
   }
 
   /** Asks how it migrates. `fresh`: its state is not wanted. @throws ProxyError */
   async prepare(fresh: boolean): Promise<void> {
     this.#flags = await migrationFlags(this.backend);
-    if (this.#flags !== 0 || fresh) return;
+    if (fresh) return;
+    if (this.#flags !== 0) return this.#endSession();
     const what = `${this.backend.path} does not offer migration (v2), so its state stays where it is`;
     throw new ProxyError('ERR_BACKEND', what);
   }
@@ -60,6 +62,16 @@ export class Predecessor {
       const state = await stateOf(this.backend).then(parseState, () => null);
       if (state === null || !isRunning(state)) throw error;
     }
+  }
+
+  /** A swap whose client went away may have left a data session open, and a part of the state has been read there. */
+  async #endSession(): Promise<void> {
+    const state = await stateOf(this.backend);
+    if (state === MigrationState.STOP_COPY) await setState(this.backend, MigrationState.STOP);
+    const ahead = state === MigrationState.PRE_COPY || state === MigrationState.PRE_COPY_P2P;
+    if (ahead) await setState(this.backend, MigrationState.RUNNING);
+    // One that stands still is not made to run for this: PRE_COPY is reached by way of RUNNING.
+    this.#runs = ahead || state === MigrationState.RUNNING;
   }
 
   async #set(state: MigrationState): Promise<void> {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { SwapReport } from '../../src/proxy/index.ts';
-import { fields, rawMessage } from '../helpers/raw-client.ts';
+import { fields, RawClient, rawMessage } from '../helpers/raw-client.ts';
 import { Bench, Register, SOON } from './bench.ts';
 
 const EBUSY = 16;
@@ -109,6 +109,21 @@ describe('while the state is copied ahead', () => {
     expect(bench.proxy.status()).toMatchObject({ state: 'serving', backend: bench.old.path });
   });
 
+  it('its end is the end of the swap: the old one has the next client, the new one nothing of the guest', async () => {
+    bench = await Bench.open();
+    const swap = await beginSwap();
+    bench.client.close();
+    await expect.poll(() => bench.proxy.status().heldCommands, SOON).toBe(0);
+    expect(await swap.finish().catch((reason: unknown) => reason)).toMatchObject({ code: 'ERR_SWAP_FAILED' });
+    await bench.fresh.expectLeft();
+    await bench.old.expectLeft();
+    expect(bench.proxy.status()).toMatchObject({ state: 'no client', backend: bench.old.path, swaps: 0 });
+    bench.client = await RawClient.open(`${bench.folder}/vm.sock`);
+    await bench.attach();
+    await bench.expectDma('with the next client');
+    expect(await bench.proxy.swap(bench.fresh.path)).toMatchObject({ to: bench.fresh.path });
+  });
+
   it("a request with the id of one of the proxy's own waits for that, and what follows it as well", async () => {
     bench = await Bench.open();
     await bench.write(0, Register.SCRATCH, 0x55);
@@ -144,10 +159,28 @@ describe('an old back end', () => {
     const report = await bench.proxy.swap(bench.fresh.path);
     expect(report).toMatchObject({ aheadBytes: 0, stateBytes: expect.any(Number) });
     expect(Object.keys(report?.steps ?? {})).not.toContain('copy ahead');
-    // MIGRATION, configuration space, STOP_COPY, the state, STOP.
-    expect(bench.old.saboteur.seen).toEqual([16, 9, 16, 17, 17, 16]);
+    // MIGRATION, MIG_DEVICE_STATE, configuration space, STOP_COPY, the state, STOP.
+    expect(bench.old.saboteur.seen).toEqual([16, 16, 9, 16, 17, 17, 16]);
     expect(bench.fresh.device.state.scratch).toBe(0x4321);
     await bench.expectDma('without pre-copy');
+  });
+
+  it('that somebody has left in the middle of a migration is read from the beginning', async () => {
+    bench = await Bench.open();
+    await bench.write(0, Register.SCRATCH, 0x4321);
+    const preCopy = fields(16, 0x2_0000 | DEVICE_STATE, 6, 0xffff_ffff);
+    bench.client.close();
+    await bench.old.expectLeft();
+    const left = await RawClient.open(bench.old.served.socketPath);
+    expect(await left.request(16, preCopy)).toMatchObject({ error: 0 });
+    expect((await left.request(17, fields(4104, 4096))).payload.length).toBeGreaterThan(8);
+    left.close();
+    await bench.old.expectLeft();
+    bench.client = await RawClient.open(`${bench.folder}/vm.sock`);
+    await bench.ask(5, fields(32, 0, 7, 0, 0n, 0n));
+    await bench.write(0, Register.SCRATCH, 0x4321);
+    await bench.proxy.swap(bench.fresh.path);
+    expect(bench.fresh.device.state.scratch).toBe(0x4321);
   });
 
   it('may say that it has no more for now as drivers of the kernel do', async () => {

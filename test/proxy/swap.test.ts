@@ -187,14 +187,15 @@ const NEW: readonly (readonly [SwapStep, number, number])[] = [
 ];
 const OLD: readonly (readonly [SwapStep, number, number])[] = [
   ['prepare', 16, 1],
-  ['copy ahead', 16, 2],
+  ['prepare', 16, 2],
+  ['copy ahead', 16, 3],
   ['copy ahead', 17, 1],
   ['copy ahead', 17, 2],
   ['read configuration', 9, 1],
-  ['stop', 16, 3],
+  ['stop', 16, 4],
   ['copy', 17, 3],
   ['copy', 17, 4],
-  ['finish', 16, 4],
+  ['finish', 16, 5],
 ];
 const WAYS: readonly Sabotage[] = ['refuse', 'hang', 'close', 'lie'];
 /** Where it makes a difference that the request was carried out all the same. */
@@ -294,7 +295,7 @@ describe('an old back end that dies in a swap', () => {
     bench = await Bench.open();
     await bench.write(0, Register.SCRATCH, 0x77);
     bench.old.saboteur.seen = [];
-    bench.old.saboteur.target = { command: 16, nth: 4, how: 'close' };
+    bench.old.saboteur.target = { command: 16, nth: 5, how: 'close' };
     await bench.proxy.swap(bench.fresh.path);
     expect(await bench.read(0, Register.SCRATCH)).toBe(0x77);
     await bench.expectDma('on the new one');

@@ -29,7 +29,7 @@ describe(`any answer, with seed ${SEED}`, () => {
 
   it.each(ways)(
     'crashes no client and leaks nothing: %s, %i of them',
-    { timeout: 120_000 + COUNT },
+    { timeout: 600_000 + COUNT },
     async (...[, count, converse]) => {
       const world = new ClientWorld(run, new Random(SEED));
       const round = async (messages: number): Promise<void> => {

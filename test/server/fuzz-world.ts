@@ -1,5 +1,5 @@
 import type { FuzzRun } from '../helpers/fuzz-run.ts';
-import { fields, type RawClient } from '../helpers/raw-client.ts';
+import { fields, RawClient } from '../helpers/raw-client.ts';
 import { serveForTest } from '../helpers/served.ts';
 import { TestDevice } from '../helpers/test-device.ts';
 import { until } from '../helpers/until.ts';
@@ -98,13 +98,13 @@ export class ServerWorld {
   /** A new controller and a new VMM find a device that works, whatever has been. Says what is wrong; null: nothing. */
   async problem(): Promise<string | null> {
     await this.#release();
-    const control = await this.served.control();
+    const control = await RawClient.open(this.served.controlPath);
     const reset = async (): Promise<number> => (await control.request(13)).error;
     const resets = [await reset()];
     // What the VMMs of a hold have written is written now; the second reset finds nothing to keep.
     resets.push(await this.#letRun(control));
     resets.push(await reset());
-    const main = await this.served.main();
+    const main = await RawClient.open(this.served.socketPath);
     const registers = await Promise.all([0, 8].map((offset) => readRegister(main, offset).catch(String)));
     const unmapped = await main.request(3, fields(24, 2, 0n, 0n));
     main.close();
@@ -123,7 +123,7 @@ export class ServerWorld {
 
   /** What the controllers have arranged is undone: claims, and what becomes of the state. */
   async #release(): Promise<void> {
-    const control = await this.served.control(CONTROLLER);
+    const control = await RawClient.open(this.served.controlPath, CONTROLLER);
     const claim = Buffer.from((await control.request(0xfe03, fields(72, 0, 0, 0, 0n, 0n, 0n))).payload);
     const epoch = claim.readBigUInt64LE(16);
     await control.request(0xfe03, fields(72, 1, 3, 0, epoch + 1n, 0n, 0n));

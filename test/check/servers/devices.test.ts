@@ -23,7 +23,7 @@ const ways = [
 ];
 
 describe.each(ways)('a served %s', (_, options, make) => {
-  it('keeps every rule', { timeout: 180_000 }, async () => {
+  it('keeps every rule', { timeout: 600_000 }, async () => {
     const results = await tried(inProcess(make, null, options));
     const bad = results.filter(({ outcome }) => outcome === 'broken' || outcome === 'inconclusive');
     const report = { kind: 'server', subject: 'a device', about: [], results: bad } as const;

@@ -79,11 +79,11 @@ export async function tried(
   options: Partial<ServerStageOptions> & { readonly rules?: typeof SERVER_RULES } = {},
 ): Promise<readonly Result[]> {
   const { rules = SERVER_RULES, ...more } = options;
-  const usual = { native, launcher, timeoutMs: 2000, seed: 1, silenceMs: 3000, effort: 0.1 };
+  const usual = { native, launcher, timeoutMs: 6000, seed: 1, silenceMs: 6000, effort: 0.1 };
   const stage = new ServerStage({ ...usual, ...more });
   try {
     await stage.prepare();
-    return await runRules({ rules, stage, limitMs: 20_000 });
+    return await runRules({ rules, stage, limitMs: 120_000 });
   } finally {
     await stage.close();
   }

@@ -11,7 +11,7 @@ const SOME = 'negotiation.reply,states.from-stop,move.accepted,leaks.connections
 /** What earlier or later servers of the suite have left in the folder for temporary files. */
 const leftovers = (): string[] => readdirSync(tmpdir()).filter((name) => /^ferry-check-\w{6}$/.test(name));
 
-describe('ferry check', { timeout: 60_000 }, () => {
+describe('ferry check', { timeout: 180_000 }, () => {
   let shell: Shell;
   beforeEach(() => {
     shell = new Shell();

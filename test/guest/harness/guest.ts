@@ -57,7 +57,7 @@ const MEMORY_MIB = 256;
  */
 const KERNEL_COMMAND_LINE = 'console=ttyS0 quiet no_timer_check';
 /** Emulated, on a machine that has other things to do. */
-const BOOT_TIMEOUT = 90_000;
+const BOOT_TIMEOUT = 150_000;
 const COMMAND_TIMEOUT = 30_000;
 
 let count = 0;

@@ -1,7 +1,8 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadNative } from '../../../src/native/index.ts';
 import { fields, RawClient } from '../../helpers/raw-client.ts';
-import { lastJson, Shell } from '../ferry.ts';
+import { FERRY, lastJson, Shell } from '../ferry.ts';
 
 let shell: Shell;
 /** Servers that were started by `ferry upgrade`, and not by the shell. */
@@ -65,6 +66,33 @@ describe('ferry serve --take-over', () => {
     const client = await vmm('a.sock');
     const refused = await shell.run('serve', 'memory', '--take-over', shell.path('a.sock'));
     expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining('its kind is edu')]);
+    expect(await liveness(client)).toBe(1);
+  });
+
+  it('says with what the pause was spent', async () => {
+    await shell.serve('edu', 'a.sock');
+    const after = shell.start(['serve', 'edu', '--take-over', shell.path('a.sock'), '--json']);
+    await after.sees('"listening"');
+    const listening: unknown = lastJson(after.stdout())['listening'];
+    const ms: unknown = expect.any(Number);
+    const pause = { totalMs: ms, saveMs: ms, passMs: ms, loadMs: ms, runMs: ms, cpuMs: ms };
+    expect(listening).toMatchObject({ pause, pauseMs: ms });
+  });
+
+  it('refuses what it could not open, before anything is stopped, and says how to go on', async () => {
+    await shell.serve('edu', 'a.sock');
+    const client = await vmm('a.sock');
+    const native = loadNative();
+    for (let i = 0; i < 300; i += 1) {
+      const fd = native.memfd('guest', 4096, true);
+      const map = await client.request(2, fields(32, 3, 0n, BigInt(i) * 4096n, 4096n), [fd]);
+      expect(map.error).toBe(0);
+      native.close(fd);
+    }
+    // Enough to load the program; Node has raised its own limit to the hard one.
+    const command = `${FERRY.join(' ')} serve edu --take-over ${shell.path('a.sock')}`;
+    const { status, stderr } = await shell.sh(`ulimit -n 350; exec ${command}`);
+    expect([status, stderr]).toEqual([1, expect.stringMatching(/30\d descriptors to pass on.*ulimit -Hn/s)]);
     expect(await liveness(client)).toBe(1);
   });
 

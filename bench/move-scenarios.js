@@ -43,6 +43,7 @@ function channels(name, aims, contestants, [where, cpus]) {
 
 const tcpContestants = {
   'plain copy and crc32': 'plain-tcp',
+  'plain copy of whole pieces': 'plain-tcp-whole',
   'plain copy by node:net': 'net-tcp',
   channel: 'channel-tcp',
   'channel, 4 connections': 'channel-tcp-4',

@@ -80,7 +80,9 @@ export class FrameReader {
   /** How many bytes may be received at {@link offset}; at least 1. */
   get room(): number {
     const end = this.#segments.start(this.#segment) + SEGMENT_SIZE;
-    return Math.min(this.#wanted, MOST, end - this.offset);
+    const wanted = this.#wanted;
+    // A header left over would be a receive of its own.
+    return Math.min(wanted <= MOST + FRAME_HEADER_SIZE ? wanted : MOST, end - this.offset);
   }
 
   /**

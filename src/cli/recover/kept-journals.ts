@@ -10,7 +10,6 @@ import {
   type KeptJournal,
   readJournal,
 } from '../../journal/index.ts';
-import { journalsIn } from '../options/journal-options.ts';
 import { UsageError } from '../outcome/usage-error.ts';
 
 /** The journals of one migration that are here. */
@@ -28,16 +27,18 @@ const MAX_JOURNAL = 16 * 1024 * 1024;
 
 /**
  * Finds the journals of the migration that somebody means: by a file, the beginning of its name, or a device of it;
- * without that, of the only one that has not ended. Rejects with FerryError.
+ * without that, of the only one that has not ended, and null when all have. Rejects with FerryError.
  */
-export async function findJournals(which: string | undefined, directory: string | undefined): Promise<Found> {
+export async function findJournals(which: string | undefined, journals: Journals): Promise<Found | null> {
   if (which !== undefined && NAME.test(basename(which))) return byFile(resolve(which));
-  const journals = journalsIn(directory);
   const all = await journals.list();
   const found = which === undefined ? all.filter(isOpen) : await named(journals, which);
   const groups = [...new Set(found.map(({ group }) => group))];
   const [group] = groups;
-  if (group === undefined) throw nothing(which, journals);
+  if (group === undefined) {
+    if (which === undefined) return null;
+    throw missing(which, journals);
+  }
   if (groups.length > 1) throw several(groups);
   const meant = which === undefined ? all : found;
   return { journals, group, roles: rolesOf(all, group), meant: rolesOf(meant, group) };
@@ -95,9 +96,8 @@ function unusable(path: string, why: string): FerryError {
   });
 }
 
-function nothing(which: string | undefined, { name }: Journals): FerryError {
-  const what = which === undefined ? 'no migration that has not ended' : `no journal of ${which}`;
-  return new FerryError('ERR_JOURNAL_MISSING', `there is ${what} in ${name}`, {
+function missing(which: string, { name }: Journals): FerryError {
+  return new FerryError('ERR_JOURNAL_MISSING', `there is no journal of ${which} in ${name}`, {
     errno: Errno.ENOENT,
     context: { directory: name },
   });

@@ -1,11 +1,11 @@
 import { hostname, userInfo } from 'node:os';
 import { Command } from 'commander';
 import type { Recovery } from '../../engine/index.ts';
-import type { JournalKey, JournalReading, JournalRole } from '../../journal/index.ts';
+import type { JournalKey, JournalReading, JournalRole, Journals } from '../../journal/index.ts';
 import { stateName } from '../../states/index.ts';
 import { addTlsOptions, type ChannelOptions } from '../options/channel-options.ts';
 import { addConfigurationOption, type ConfigurationOption } from '../options/configuration-option.ts';
-import { addJournalOption } from '../options/journal-options.ts';
+import { addJournalOption, journalsIn } from '../options/journal-options.ts';
 import { wholeNumber } from '../options/quantities.ts';
 import { EXIT_CODES_HELP, ExitCode } from '../outcome/exit-code.ts';
 import { ExitRequest } from '../outcome/exit-request.ts';
@@ -60,7 +60,9 @@ export function recoverCommandLine(): Command {
 }
 
 async function run(which: string | undefined, options: Options): Promise<void> {
-  const found = await findJournals(which, options.journal);
+  const journals = journalsIn(options.journal);
+  const found = await findJournals(which, journals);
+  if (found === null) return tellNothing(journals, options);
   const sides = sidesOf(found, options);
   const results: SideRecovery[] = [];
   // The sender first: its recovery may end the wait of the receiver. What ends there is told to the sender's journal.
@@ -72,6 +74,11 @@ async function run(which: string | undefined, options: Options): Promise<void> {
   else for (const line of results.flatMap(linesOf)) print(line);
   const worst = Math.max(...results.map(exitCodeOf));
   if (worst !== ExitCode.OK) throw new ExitRequest(ExitCode.IN_DOUBT);
+}
+
+function tellNothing({ name }: Journals, { json }: Options): void {
+  if (json === true) print(toJson({ group: null, sides: [] }));
+  else print(`Every migration that has left a journal in ${name} has ended: there is nothing to do.`);
 }
 
 /** Who decides against a doubt decides for one side. */

@@ -116,7 +116,8 @@ describe('SIGKILL of one side of a migration, and ferry recover', () => {
       }
       expect(await whereTheGuestRuns()).toEqual([runs]);
       const again = await shell.run('recover', '--json');
-      expect(lastJson(again.stdout)).toMatchObject({ error: { code: 'ERR_JOURNAL_MISSING' } });
+      expect(lastJson(again.stdout)).toEqual({ group: null, sides: [] });
+      expect(again.status).toBe(0);
     },
     SLOW,
   );

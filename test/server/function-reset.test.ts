@@ -101,7 +101,7 @@ describe('a reset by Initiate FLR', () => {
     expect([device.resets, await valueAt(main)]).toEqual([0, 99]);
   });
 
-  it('waits by REGION_WRITE_MULTI as well, after the last of its writes', async () => {
+  it('comes by REGION_WRITE_MULTI as well, after the last of its writes', async () => {
     const { device, main } = await started();
     const one = (offset: bigint, region: number, count: number, data: bigint) =>
       fields(offset, region, count, data);

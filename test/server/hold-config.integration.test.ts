@@ -45,7 +45,7 @@ describe('the configuration space of a held device', () => {
     expect(await waits(main, early)).toBe(true);
     await loadState(control, state);
     await setState(control, STOP);
-    // What was parked stays in its place, whatever waits after it.
+    // What was parked stays in its place, whatever comes after it.
     expect(await waits(main, early)).toBe(true);
     await setState(control, RUNNING);
     expect(await main.reply(early)).toMatchObject({ error: 0 });

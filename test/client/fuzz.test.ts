@@ -7,7 +7,7 @@ import { Random } from '../server/fuzz-messages.ts';
 import { ClientWorld } from './fuzz-world.ts';
 
 const { FERRY_FUZZ_COUNT } = process.env;
-const COUNT = Number(FERRY_FUZZ_COUNT ?? 100_000);
+const COUNT = Number(FERRY_FUZZ_COUNT ?? 50_000);
 /** On the event loop most of the time is spent waiting for answers that never come. */
 const LOOP_COUNT = Number(FERRY_FUZZ_COUNT ?? 50_000) / 10;
 /** After so many messages it is looked whether anything has been left behind. */

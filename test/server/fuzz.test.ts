@@ -10,7 +10,7 @@ import { ServerWorld, turn } from './fuzz-world.ts';
 import { getState, loadState, saveState, setState } from './migration-driver.ts';
 
 const { FERRY_FUZZ_COUNT } = process.env;
-const COUNT = Number(FERRY_FUZZ_COUNT ?? 200_000);
+const COUNT = Number(FERRY_FUZZ_COUNT ?? 100_000);
 /** After so many messages everybody leaves, and the server has to work as if nothing had been. */
 const ROUND = 8000;
 /** Beyond the fixed part of every message it makes no difference where one breaks off. */

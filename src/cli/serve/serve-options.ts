@@ -4,17 +4,17 @@ import { LOG_LEVELS, type LogLevel } from '../../device/index.ts';
 import type { OnReconnect } from '../../server/index.ts';
 import { parseBytes, wholeNumber } from '../options/quantities.ts';
 import { UsageError } from '../outcome/usage-error.ts';
-import { type AuthorOptions, addAuthorOption } from './author/author-options.ts';
+import { addAuthorOption } from './author/author-options.ts';
+import type { DeviceOptions } from './device-spec.ts';
 import { addMigrationOptions, type MigrationInterfaceOptions } from './migration-options.ts';
 
-/** What the command line of `ferry serve` says beside the device. */
-export interface ServeCommandOptions extends MigrationInterfaceOptions {
+/** What the command line of `ferry serve` says. */
+export interface ServeCommandOptions extends MigrationInterfaceOptions, DeviceOptions {
   readonly socketPath?: string;
   readonly fd?: number;
   /** A path; false for --no-control; true when neither was given. */
   readonly controlPath?: string;
   readonly control: boolean;
-  readonly dedicated?: boolean;
   readonly spin?: boolean;
   readonly holdLimit?: number;
   readonly onReconnect?: OnReconnect;
@@ -23,15 +23,7 @@ export interface ServeCommandOptions extends MigrationInterfaceOptions {
   readonly readyFd?: number;
   readonly fdStore?: boolean;
   readonly untilStdinEnds?: boolean;
-  readonly size?: number;
-  readonly image?: string;
-  readonly ram?: number;
-  readonly inputs?: string;
-  readonly backend?: string;
-  readonly option?: AuthorOptions;
-  readonly mapBars?: boolean;
   readonly logLevel?: LogLevel;
-  readonly json?: boolean;
 }
 
 /** Adds the options to `ferry serve`. */

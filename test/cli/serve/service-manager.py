@@ -26,7 +26,8 @@ manager.bind("\0" + path[1:] if path.startswith("@") else path)
 
 
 def say(line):
-    print(line, flush=True)
+    # One write: the service writes to the same pipe, and print() takes two when Python does not buffer.
+    os.write(1, f"{line}\n".encode())
 
 
 def start():

@@ -84,9 +84,8 @@ export class Standstill {
     } finally {
       timer.close();
     }
-    // A port sends what is there when its callback returns, and this may be in one: it would be sent twice.
-    if (server.succession.sending(by)) await aMoment(server.reactor);
-    if (server.succession.unfinished(by) === null) return;
+    const reason = server.succession.unfinished(by);
+    if (reason === null) return;
     await untilNothing(server.reactor, () => server.succession.unfinished(by), limits.frozenMs);
   }
 

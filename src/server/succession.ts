@@ -70,13 +70,6 @@ export class Succession {
     return null;
   }
 
-  /** Whether something that anybody but `by` is sent has not gone yet. */
-  sending(by: ServedConnection): boolean {
-    return this.#others(by).some(
-      ({ connection, twin }) => connection.out.pending > 0 || (twin !== null && twin.out.pending > 0),
-    );
-  }
-
   /** From now on nothing is received from, or sent to, anybody but `by`. */
   freeze(by: ServedConnection): void {
     for (const { connection, twin } of this.#others(by)) {

@@ -34,7 +34,6 @@ export class Outbox {
   /** The job of {@link #planFlush} waits in the reactor, which may be for as long as its owner only posts. */
   #flushDeferred = false;
   #shut = false;
-  #frozen = false;
 
   constructor({ native, reactor, fd, maxMessage, failed }: OutboxOptions) {
     this.buffer = new SendBuffer(native, fd, maxMessage);
@@ -59,13 +58,13 @@ export class Outbox {
 
   /** From now on nothing is sent, until {@link thaw}. */
   freeze(): void {
-    this.#frozen = true;
+    this.buffer.withhold();
     this.#port?.awaitWritable(false);
   }
 
   /** Messages are sent again. */
   thaw(): void {
-    this.#frozen = false;
+    this.buffer.release();
     this.flush();
   }
 
@@ -91,7 +90,7 @@ export class Outbox {
   /** Sends what was begun now. */
   flush(): void {
     this.#flushPlanned = false;
-    if (this.#shut || this.#frozen) return;
+    if (this.#shut || this.buffer.withheld) return;
     this.buffer.flush();
     this.#afterFlush();
   }

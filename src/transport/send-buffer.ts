@@ -27,12 +27,15 @@ export interface UnsentBytes {
 export class SendBuffer {
   readonly bytes: Uint8Array;
   readonly view: DataView;
-  /** What is to be sent is bytes[TX_START...TX_END]. A port that has this array may send it, see {@link plain}. */
+  /** A port that has this array sends bytes[TX_START...TX_END] when it likes: all there is if that is {@link plain}. */
   readonly control = new Int32Array(CONTROL_LENGTH);
   readonly #native: Native;
   readonly #fd: number;
   /** TX_START, less what a port has sent since {@link #settle}. */
   #start = 0;
+  /** Where what is to be sent ends. */
+  #end = 0;
+  #withheld = false;
   /** The messages with fds. Each travels in a sendmsg of its own, so that the receiver can tell whose they are. */
   #fdMarks: { readonly at: number; readonly end: number; readonly fds: readonly number[] }[] = [];
   /** Where the newest message begins; negative when it has been sent. */
@@ -76,10 +79,10 @@ export class SendBuffer {
       newest = at;
     }
     this.#fdMarks = fdMarks.map(({ at, end, fds }) => ({ at, end, fds: [...fds] }));
-    this.#end = bytes.length;
     this.#partEnd = rest;
     this.#partBegin = -HEADER_SIZE;
     this.#newest = newest;
+    this.#endAt(bytes.length);
     return true;
   }
 
@@ -103,12 +106,22 @@ export class SendBuffer {
     return this.pending <= BATCH || this.#newest === this.#start;
   }
 
-  get #end(): number {
-    return this.control[Control.TX_END] ?? 0;
+  /** Whether nothing is sent, see {@link withhold}. */
+  get withheld(): boolean {
+    return this.#withheld;
   }
 
-  set #end(at: number) {
-    this.control[Control.TX_END] = at;
+  /** From now on nothing is sent, not by a port either whose callback this is called in, until {@link release}. */
+  withhold(): void {
+    this.#settle();
+    this.#withheld = true;
+    this.#offer();
+  }
+
+  /** It may be sent again. */
+  release(): void {
+    this.#withheld = false;
+    this.#offer();
   }
 
   /** Whether a message of `payloadSize` bytes fits now. */
@@ -134,27 +147,29 @@ export class SendBuffer {
     view.setUint32(at + 8, flags, littleEndian);
     view.setUint32(at + 12, error, littleEndian);
     this.#newest = at;
-    this.#end = at + size;
+    this.#endAt(at + size);
     return at + HEADER_SIZE;
   }
 
   /** Attaches fds to the message begun last. They must stay open until it is sent. */
   attachFds(fds: readonly number[]): void {
-    if (fds.length > 0) this.#fdMarks.push({ at: this.#newest, end: this.#end, fds: [...fds] });
+    if (fds.length === 0) return;
+    this.#fdMarks.push({ at: this.#newest, end: this.#end, fds: [...fds] });
+    this.#offer();
   }
 
   /** Takes back the message of this {@link newest}. False: there is a newer one, or part of it has been sent. */
   cancel(place: number): boolean {
     this.#settle();
     if (place !== this.newest || place < this.#sent) return false;
-    this.#end = this.#newest;
     if (this.#fdMarks.at(-1)?.at === this.#newest) this.#fdMarks.pop();
+    this.#endAt(this.#newest);
     return true;
   }
 
   /** Takes `bytes` off the end of the message begun last. */
   shrink(bytes: number): void {
-    this.#end -= bytes;
+    this.#endAt(this.#end - bytes);
     this.view.setUint32(this.#newest + SIZE_AT, this.#end - this.#newest, littleEndian);
   }
 
@@ -196,7 +211,7 @@ export class SendBuffer {
     const rest = body.length - taken;
     if (this.#end + rest > this.bytes.length && !this.#compact(rest)) return false;
     this.bytes.set(body.subarray(taken), this.#end);
-    this.#end += rest;
+    this.#endAt(this.#end + rest);
     if (taken > 0) {
       this.#partEnd = this.#end;
       this.#partBegin = this.#sent - taken - HEADER_SIZE;
@@ -216,7 +231,7 @@ export class SendBuffer {
       this.#took(sent);
     }
     const older = this.#end - this.#start;
-    this.#end = end;
+    this.#endAt(end);
     return older === 0 && this.#fdMarks.length === 0;
   }
 
@@ -237,6 +252,7 @@ export class SendBuffer {
   }
 
   #send(length: number, fds: readonly number[] | null, body: Uint8Array | null): number {
+    if (this.#withheld) return -Errno.EAGAIN;
     const sent = this.#native.send(
       this.#fd,
       this.bytes,
@@ -247,7 +263,10 @@ export class SendBuffer {
       body === null ? 0 : body.length,
       fds,
     );
-    if (sent < 0 && sent !== -Errno.EAGAIN) this.failure = -sent;
+    if (sent < 0 && sent !== -Errno.EAGAIN) {
+      this.failure = -sent;
+      this.#offer();
+    }
     return sent;
   }
 
@@ -274,13 +293,25 @@ export class SendBuffer {
   #startAt(at: number): void {
     this.#start = at;
     this.control[Control.TX_START] = at;
+    this.#offer();
+  }
+
+  #endAt(at: number): void {
+    this.#end = at;
+    this.#offer();
+  }
+
+  /** Leaves to a port what it may send: it knows nothing of fds, nor where messages end. */
+  #offer(): void {
+    const { control } = this;
+    control[Control.TX_END] = this.plain && !this.#withheld ? this.#end : (control[Control.TX_START] ?? 0);
   }
 
   #rewind(): void {
     this.#newest -= this.#start;
-    this.#startAt(0);
-    this.#end = 0;
     this.#partEnd = 0;
+    this.#end = 0;
+    this.#startAt(0);
   }
 
   #compact(needed: number): boolean {

@@ -7,12 +7,15 @@ import {
   type IncomingMessage,
 } from '../../src/transport/index.ts';
 import { RawClient, rawMessage } from '../helpers/raw-client.ts';
+import { Bench, Recorder, receiveNow, reply, sendAll } from './support.ts';
 
 const native = loadNative();
 const reactor = new EventLoopReactor(native);
 const SET_UP: { close(): void }[] = [];
+const bench = new Bench();
 
 afterEach(() => {
+  bench.clear();
   for (const one of SET_UP.splice(0)) one.close();
 });
 
@@ -173,6 +176,31 @@ it('hands on what a client has not read, with its descriptors, and the client re
     expect(fds).toHaveLength(id === 3 ? 1 : 0);
   }
   native.close(event);
+});
+
+it('hands on what a client has not read, and sends it no more, in a callback that a send would follow', async () => {
+  const handler = new Recorder();
+  const { connection, peer } = bench.withPeer({ handler, maxMessage: 64 * 1024 });
+  const SIZE = 30_000;
+  const read = await new Promise<Buffer | null>((resolve) => {
+    handler.onCommand = (message) => {
+      // One message after the other until the socket is full.
+      for (; connection.out.pending === 0; connection.flush()) reply(connection, message, Buffer.alloc(SIZE));
+      queueMicrotask(() => {
+        connection.freeze();
+        // There is room again, and the port's send is still to come.
+        resolve(receiveNow(peer));
+      });
+      return true;
+    };
+    sendAll(peer, command(1, 'fill'));
+  });
+  await turn();
+  expect(receiveNow(peer)).toHaveLength(0);
+  const { bytes } = connection.remains().unsent;
+  expect(((read?.length ?? 0) + bytes.length) % (16 + SIZE)).toBe(0);
+  connection.thaw();
+  expect(receiveNow(peer)).toEqual(Buffer.from(bytes));
 });
 
 it('goes on with the ids of its own requests', () => {

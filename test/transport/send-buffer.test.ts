@@ -61,6 +61,11 @@ function message(id: number, payload: Uint8Array): Buffer {
   return Buffer.concat([header, payload]);
 }
 
+/** How many bytes a port would send. */
+function offered({ control }: SendBuffer): number {
+  return (control[Control.TX_END] ?? 0) - (control[Control.TX_START] ?? 0);
+}
+
 /** Flushes as a connection does: again whenever the socket takes data, for ever if need be. */
 function drain(out: SendBuffer): void {
   for (let turn = 0; turn < 10_000 && !out.flush(); turn += 1);
@@ -315,9 +320,9 @@ describe('SendBuffer', () => {
   it('cuts no header in two after a port has sent part of a message', () => {
     const { sink, out } = build();
     sink.takes = Array.from({ length: 20 }, () => 0);
-    for (let id = 0; id < 16; id += 1) put(out, id, Buffer.alloc(MAX - 16));
-    expect(out.plain).toBe(false);
+    put(out, 0, Buffer.alloc(MAX - 16));
     out.control[Control.TX_START] = 100;
+    for (let id = 1; id < 16; id += 1) put(out, id, Buffer.alloc(MAX - 16));
     sink.takes = [];
     drain(out);
     expect(sink.calls.map(({ offered }) => offered)).toEqual([8 * MAX - 100, 8 * MAX]);
@@ -332,6 +337,7 @@ describe('SendBuffer', () => {
     sink.takes = [0, 0, 0];
     for (const [id, size] of sizes.entries()) put(out, id, Buffer.alloc(size));
     expect(out.plain).toBe(plain);
+    expect(offered(out)).toBe(plain ? out.pending : 0);
   });
 
   it('leaves neither fds nor a socket that has failed to a port', () => {
@@ -339,12 +345,31 @@ describe('SendBuffer', () => {
     put(out, 1, Buffer.from('x'));
     out.attachFds([5]);
     expect(out.plain).toBe(false);
+    expect(offered(out)).toBe(0);
     out.flush();
     expect(out.plain).toBe(true);
     put(out, 2, Buffer.from('x'));
+    expect(offered(out)).toBe(17);
     sink.takes = [-Errno.EPIPE];
     out.flush();
     expect(out.plain).toBe(false);
+    expect(offered(out)).toBe(0);
+  });
+
+  it('keeps what is withheld, from a port too, and sends it when it is released', () => {
+    const { sink, out } = build();
+    put(out, 1, Buffer.from('before'));
+    out.control[Control.TX_START] = 5;
+    out.withhold();
+    put(out, 2, Buffer.from('after'));
+    expect(out.flush()).toBe(false);
+    expect(out.flushWith(Buffer.from(' it'))).toBe(true);
+    expect([sink.calls.length, offered(out), out.pending]).toEqual([0, 0, 22 + 24 - 5]);
+    out.release();
+    expect(offered(out)).toBe(out.pending);
+    drain(out);
+    const all = Buffer.concat([message(1, Buffer.from('before')), message(2, Buffer.from('after it'))]);
+    expect(sink.bytes).toEqual(all.subarray(5));
   });
 
   it('carries a real fd over a real socket', () => {

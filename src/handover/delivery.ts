@@ -1,5 +1,6 @@
 import type { Native } from '../native/index.ts';
 import type { ValueOfStruct } from '../protocol/index.ts';
+import type { Owned } from '../server/index.ts';
 import { FdTable } from './fd-table.ts';
 import { damagedRecord, unexpected } from './handover-error.ts';
 import { MAX_RECORD, MAX_RECORD_FDS, StateHead } from './layout.ts';
@@ -16,7 +17,7 @@ export class Delivery {
   #bytes = 0;
   #record: HandoverRecord | null = null;
   /** Fds of the record that nobody has been given yet. */
-  #unowned: readonly number[];
+  readonly #unowned = new Set<number>();
 
   /** Throws HandoverError for what can't be, before anything is taken. */
   constructor(native: Native, announcement: Uint8Array) {
@@ -26,7 +27,6 @@ export class Delivery {
     if (head.recordLength > MAX_RECORD || head.fds > MAX_RECORD_FDS) throw damagedRecord('is too large');
     this.head = head;
     this.#native = native;
-    this.#unowned = this.#fds;
   }
 
   /** Takes a copy of bytes of the record. Throws HandoverError for more than was announced. */
@@ -40,6 +40,7 @@ export class Delivery {
   addFds(fds: readonly number[]): number {
     if (this.#record !== null && fds.length > 0) throw closing(this.#native, fds);
     this.#fds.push(...fds);
+    for (const fd of fds) this.#unowned.add(fd);
     if (this.#fds.length > this.head.fds) throw damagedRecord('is longer than announced');
     return this.head.fds - this.#fds.length;
   }
@@ -56,20 +57,23 @@ export class Delivery {
     const bytes = Buffer.concat(this.#pieces);
     if (this.#native.crc32(bytes, 0) !== this.head.recordChecksum) throw damagedRecord('was damaged');
     const table = new FdTable(this.#native, this.#fds);
-    this.#record = decodeRecord(bytes, table);
-    this.#unowned = table.given;
+    try {
+      this.#record = decodeRecord(bytes, table);
+    } finally {
+      for (const fd of table.given) this.#unowned.add(fd);
+    }
     return this.#record;
   }
 
-  /** These fds have an owner now: {@link discard} leaves them alone. Without a list: all have. */
-  owned(fds?: readonly number[]): void {
-    this.#unowned = fds === undefined ? [] : this.#unowned.filter((fd) => !fds.includes(fd));
-  }
+  /** These fds have an owner now: {@link discard} leaves them alone. */
+  readonly owned: Owned = (fds) => {
+    for (const fd of fds) if (fd !== null) this.#unowned.delete(fd);
+  };
 
   /** The device stays where it is: closes what has no owner. */
   discard(): void {
     for (const fd of this.#unowned) this.#native.close(fd);
-    this.#unowned = [];
+    this.#unowned.clear();
   }
 }
 

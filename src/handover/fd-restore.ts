@@ -135,6 +135,5 @@ async function load(
   landing.adoptBlocks(record);
   for (const piece of memory.data()) landing.write(piece);
   await landing.load();
-  delivery.owned();
-  landing.settle(record);
+  landing.settle(record, delivery.owned);
 }

@@ -5,6 +5,7 @@ import { negotiate, OUR_CAPABILITIES, PROTOCOL_MAJOR, PROTOCOL_MINOR } from '../
 import {
   acceptOrReport,
   type DeviceServer,
+  type Owned,
   type ServedConnection,
   type ServedListener,
 } from '../server/index.ts';
@@ -82,12 +83,20 @@ export class Landing {
     return this.#server.setState(MigrationState.STOP, this.#self);
   }
 
-  /** Makes everything that can be made before the device is ours. Its fds are the server's from now on. */
-  settle({ server: remains, listeners }: HandoverRecord): void {
+  /**
+   * Makes everything that can be made before the device is ours. Fds are the server's when `owned` has heard of them.
+   * Throws what does not suit.
+   */
+  settle({ server: remains, listeners }: HandoverRecord, owned: Owned): void {
     const server = this.#server;
-    server.device.handover?.take(remains.device.possessions);
-    server.succession.adopt(remains);
-    for (const listener of listeners) this.#listenOn(listener);
+    const { possessions } = remains.device;
+    owned(possessions.fds);
+    server.device.handover?.take(possessions);
+    server.succession.adopt(remains, owned);
+    for (const listener of listeners) {
+      owned([listener.fd]);
+      this.#listenOn(listener);
+    }
   }
 
   /**

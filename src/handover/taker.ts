@@ -232,8 +232,7 @@ export class Taker {
     const loaded = this.#landing.load();
     if (loaded !== undefined) await loaded;
     if (this.#state !== 'loading') return;
-    delivery.owned();
-    this.#landing.settle(record);
+    this.#landing.settle(record, delivery.owned);
     await this.#happen('complete');
   }
 

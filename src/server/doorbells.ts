@@ -99,8 +99,8 @@ export class Doorbells {
   }
 
   /**
-   * Goes on with what a client has been given by another process; the fds are ours from now on. Throws ServerError when the
-   * region has other doorbells here.
+   * Goes on with what a client has been given by another process; the fds are ours when this returns. Throws ServerError when
+   * the region has other doorbells here.
    */
   adopt(region: Region, { bells, shadow }: GivenBells): void {
     const doorbells = (region.doorbells ?? []).slice(0, bells.length);

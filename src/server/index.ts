@@ -22,6 +22,7 @@ export {
 export type { Role, ServedConnection } from './served-connection.ts';
 export { ServerError, type ServerErrorCode } from './server-error.ts';
 export type {
+  Owned,
   RemainingConnection,
   RemainingInterrupts,
   RemainingLink,

@@ -30,6 +30,9 @@ export interface RemainingInterrupts extends ClientSide {
   readonly eventfds: readonly (number | null)[];
 }
 
+/** Is told of fds that have found their owner. */
+export type Owned = (fds: readonly (number | null)[]) => void;
+
 /**
  * Everything that a server knows and that is not in the state of its device: what another process needs to go on without
  * its clients noticing. The fds belong to whoever is served.

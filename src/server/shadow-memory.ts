@@ -13,7 +13,7 @@ export class ShadowMemory {
   readonly #native: Native;
   readonly #buffer: ArrayBuffer;
 
-  /** `fd`: memory that another process has made for as many slots; ours from now on. Throws NativeError when there is none. */
+  /** `fd`: memory that another process has made for as many slots; ours once this exists. Throws NativeError when there is none. */
   constructor(native: Native, slots: number, fd?: number) {
     this.#native = native;
     const size = Math.ceil((slots * SLOT) / PAGE) * PAGE;
@@ -21,7 +21,7 @@ export class ShadowMemory {
     try {
       this.#buffer = check(native.map(this.fd, 0, size, READ_WRITE), 'map', { size });
     } catch (error) {
-      native.close(this.fd);
+      if (fd === undefined) native.close(this.fd);
       throw error;
     }
   }

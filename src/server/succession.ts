@@ -1,12 +1,13 @@
 import { adoptMaps } from '../memory/index.ts';
 import { MigrationState, stateName } from '../states/index.ts';
-import { TransportError } from '../transport/index.ts';
+import { type ConnectionRemains, TransportError } from '../transport/index.ts';
 import type { Claims } from './claims.ts';
 import type { DeviceServer } from './device-server.ts';
 import type { ResetRun } from './reset-run.ts';
 import type { Seats } from './seats.ts';
 import { ServedConnection } from './served-connection.ts';
 import type {
+  Owned,
   RemainingConnection,
   RemainingInterrupts,
   RemainingLink,
@@ -123,13 +124,16 @@ export class Succession {
 
   /**
    * Takes over everything but the memory of the device, which {@link DeviceHandover.adopt} takes; maps that are there
-   * already stay. The device is stopped, and nobody is served before {@link thaw}. All fds are the server's from now on. Throws what does not suit.
+   * already stay. The device is stopped, and nobody is served before {@link thaw}. Fds are the server's when `owned` has
+   * heard of them. Throws what does not suit.
    */
-  adopt(remains: ServerRemains): void {
+  adopt(remains: ServerRemains, owned: Owned): void {
     const { server, claims } = this.#parts;
     const { device, eventfds, doorbells, memory, native } = server;
+    owned(remains.maps.map(({ fd }) => fd));
     adoptMaps(native, memory, remains.maps);
     for (const side of remains.interrupts) {
+      owned(side.eventfds);
       const triggers = side.eventfds.map((fd, vector) => eventfds.assign(side.index, vector, fd));
       device.interrupts.adoptClientSide(side, triggers);
     }
@@ -137,12 +141,13 @@ export class Succession {
       const region = device.regions[given.region];
       if (region === undefined) throw new TypeError(`there is no region ${given.region}`);
       doorbells.adopt(region, given);
+      owned([...given.bells.map(({ eventfd }) => eventfd), given.shadow]);
     }
     claims.adopt(remains.claims);
     server.claims.adoptInstance(remains.instance);
     server.migration.adoptResets(remains.resets);
     server.reconnection.policy = remains.onReconnect;
-    for (const connection of remains.connections) this.#takeUp(connection);
+    for (const connection of remains.connections) this.#takeUp(connection, owned);
   }
 
   /** Lets go of everything: another process goes on. No client and no code of the author's is told. */
@@ -179,11 +184,13 @@ export class Succession {
     };
   }
 
-  #takeUp({ role, agreed, fd, link, twin, late, aborted }: RemainingConnection): void {
+  #takeUp({ role, agreed, fd, link, twin, late, aborted }: RemainingConnection, owned: Owned): void {
     const { server, seats, claims } = this.#parts;
+    owned([fd]);
     const served = new ServedConnection(server, server.reactor, fd, role, link);
+    owned(descriptorsOf(link));
     seats.arrive(served);
-    if (twin !== null) this.#takeUpTwin(served, twin);
+    if (twin !== null) this.#takeUpTwin(served, twin, owned);
     if (agreed !== null) {
       requireSameLimits(agreed.receive.maxDataXferSize, server.capabilities.maxDataXferSize);
       if (!seats.takeUp(served)) throw new TypeError(`there is no seat for a ${role} connection`);
@@ -193,9 +200,16 @@ export class Succession {
     if (aborted) server.migration.drivers.markAborted(served);
   }
 
-  #takeUpTwin(served: ServedConnection, { fd, link }: RemainingLink): void {
+  #takeUpTwin(served: ServedConnection, { fd, link }: RemainingLink, owned: Owned): void {
+    owned([fd]);
     served.twin = serveTwin(served, fd, link);
+    owned(descriptorsOf(link));
   }
+}
+
+/** The fds that came, or are to go, with messages. */
+function descriptorsOf({ unread, unsent }: ConnectionRemains): readonly number[] {
+  return [...unread.fdSets, ...unsent.fdMarks].flatMap(({ fds }) => fds);
 }
 
 /** A client keeps to the limits that it was told once. */

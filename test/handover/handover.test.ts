@@ -263,9 +263,12 @@ describe('a device that stays where it is', () => {
   it('goes on when the code that is to take it over refuses its state, and frozen for a moment only', async () => {
     const { vmm, client } = await connected();
     await client.request(Cmd.WRITE, registerWrite(SCRATCH, 5));
+    const before = openFds();
     await expect(vmm.handOver(new Picky())).rejects.toMatchObject({ message: /5 is not to my taste/ });
     expect(await readRegister(client, SCRATCH)).toBe(5);
     await until(() => vmm.kept.length === 1);
+    await until(() => openFds().length <= before.length);
+    expect(openFds(), 'what was on its way is closed').toEqual(before);
     await vmm.handOver(new TestDevice());
     expect(await readRegister(client, SCRATCH)).toBe(5);
   });

@@ -4,7 +4,7 @@ import type { UnreadBytes } from './framer.ts';
 import type { IncomingMessage } from './incoming-message.ts';
 import type { UsedIds } from './pending-requests.ts';
 import type { Reactor } from './reactor.ts';
-import type { UnsentBytes } from './send-buffer.ts';
+import type { UnsentBytes } from './unsent-bytes.ts';
 
 /** Who handles what a connection receives. */
 export interface ConnectionHandler {

@@ -1,6 +1,7 @@
 import { Errno } from '../errors/index.ts';
 import { CONTROL_LENGTH, Control, type Native } from '../native/index.ts';
 import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
+import { type FdMark, newestMessage, SIZE_AT, type UnsentBytes } from './unsent-bytes.ts';
 
 /**
  * Messages are gathered up to this many bytes before they are sent, so that a wake-up costs one send. No send has more
@@ -8,17 +9,6 @@ import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
  * and a little) and QEMU gives up on a connection when it finds part of a header in the socket.
  */
 const BATCH = 32 * 1024;
-/** Offset of msg_size in the header. */
-const SIZE_AT = 4;
-
-/** Bytes that were begun and not sent, with the fds that go with them. */
-export interface UnsentBytes {
-  readonly bytes: Uint8Array;
-  /** How many bytes at the front are the rest of a message of which part has been sent. */
-  readonly rest: number;
-  /** The messages with fds: where they begin and end in `bytes`. Ascending. */
-  readonly fdMarks: readonly { readonly at: number; readonly end: number; readonly fds: readonly number[] }[];
-}
 
 /**
  * Messages on their way out of one socket: built in place, sent in batches with one system call, kept when the
@@ -37,7 +27,7 @@ export class SendBuffer {
   #end = 0;
   #withheld = false;
   /** The messages with fds. Each travels in a sendmsg of its own, so that the receiver can tell whose they are. */
-  #fdMarks: { readonly at: number; readonly end: number; readonly fds: readonly number[] }[] = [];
+  #fdMarks: FdMark[] = [];
   /** Where the newest message begins; negative when it has been sent. */
   #newest = 0;
   /** How many bytes have left the buffer: the place of bytes[#start] among all that ever were in it. */
@@ -69,15 +59,11 @@ export class SendBuffer {
   }
 
   /** Takes over what another buffer, of the same socket, has left; before anything is begun. False: it does not fit. */
-  adopt({ bytes, rest, fdMarks }: UnsentBytes): boolean {
-    if (bytes.length > this.bytes.length || rest > bytes.length) return false;
+  adopt(unsent: UnsentBytes): boolean {
+    const { bytes, rest, fdMarks } = unsent;
+    const newest = newestMessage(unsent);
+    if (bytes.length > this.bytes.length || newest === null) return false;
     this.bytes.set(bytes);
-    let newest = 0;
-    for (let at = rest, size = 0; at < bytes.length; at += size) {
-      size = bytes.length - at < HEADER_SIZE ? 0 : this.#messageEnd(at) - at;
-      if (size < HEADER_SIZE || size > bytes.length - at) return false;
-      newest = at;
-    }
     this.#fdMarks = fdMarks.map(({ at, end, fds }) => ({ at, end, fds: [...fds] }));
     this.#partEnd = rest;
     this.#partBegin = -HEADER_SIZE;

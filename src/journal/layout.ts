@@ -23,7 +23,7 @@ export const RecordHead = struct('record head', {
   headChecksum: u32('CRC-32 of the head up to here'),
 });
 
-/** The body of BEGIN: this, the peer's name, and the devices, each with its head. */
+/** The body of BEGIN: this, the peer's name, and the devices, each with its head; what is left is the plan. */
 export const BeginBody = struct('begin', {
   tokenLow: u64('the token, first 8 bytes'),
   tokenHigh: u64('its last 8 bytes'),
@@ -80,6 +80,9 @@ export const MAX_TEXT = 4096;
 /** The most devices of a group. */
 export const MAX_DEVICES = 256;
 
+/** The longest plan, in bytes. */
+export const MAX_PLAN = 64 * 1024;
+
 /** The longest body, in bytes: what the limits above allow. */
 export const MAX_BODY =
-  BeginBody.size + MAX_TEXT + MAX_DEVICES * (DeviceHead.size + MAX_TEXT) + RecoveredBody.size;
+  BeginBody.size + MAX_TEXT + MAX_DEVICES * (DeviceHead.size + MAX_TEXT) + MAX_PLAN + RecoveredBody.size;

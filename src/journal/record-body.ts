@@ -6,6 +6,7 @@ import {
   DeviceHead,
   MAX_CONFIGURATION,
   MAX_DEVICES,
+  MAX_PLAN,
   MAX_TEXT,
   OWNER_NUMBERS,
   PAUSED,
@@ -41,7 +42,7 @@ export function encodeBody(record: JournalRecord): Uint8Array {
 }
 
 /** BEGIN's part of a record from its body; null for bytes that are none. */
-export function decodeBegin(body: Uint8Array): Pick<BeginRecord, 'token' | 'peer' | 'devices'> | null {
+export function decodeBegin(body: Uint8Array): Pick<BeginRecord, 'token' | 'peer' | 'devices' | 'plan'> | null {
   const reader = new ByteReader(body);
   const head = reader.struct(BeginBody);
   if (head === null || head.devices > MAX_DEVICES) return null;
@@ -55,8 +56,10 @@ export function decodeBegin(body: Uint8Array): Pick<BeginRecord, 'token' | 'peer
     const paused = device.flags === PAUSED ? { paused: true } : {};
     devices.push({ path, instance: device.instance, ...paused });
   }
-  if (peer === null || reader.left > 0) return null;
-  return { token: toHex(fromHalves(head.tokenLow, head.tokenHigh)), peer, devices };
+  const plan = reader.left > MAX_PLAN ? null : reader.bytes(reader.left);
+  if (peer === null || plan === null) return null;
+  const token = toHex(fromHalves(head.tokenLow, head.tokenHigh));
+  return { token, peer, devices, ...(plan.length === 0 ? {} : { plan }) };
 }
 
 /** READY's part of a record from its body; null for bytes that are none. */
@@ -100,16 +103,20 @@ export function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 }
 
-function encodeBegin({ token, peer, devices }: BeginRecord): Uint8Array {
+function encodeBegin({ token, peer, devices, plan = NO_PLAN }: BeginRecord): Uint8Array {
   if (devices.length > MAX_DEVICES) {
     const message = `${devices.length} devices are more than the ${MAX_DEVICES} of a group`;
     throw new JournalError('ERR_JOURNAL_RECORD', message, { devices: devices.length });
   }
+  if (plan.length > MAX_PLAN)
+    throw new JournalError('ERR_JOURNAL_RECORD', 'the plan is too long', { length: plan.length });
   const { low, high } = toHalves(fromHex(token, 'the token'));
   const name = encodeText(peer, 'the name of the other side');
   const fields = { tokenLow: low, tokenHigh: high, peerLength: name.length, devices: devices.length };
-  return Buffer.concat([written(BeginBody, fields), name, ...devices.flatMap(encodeDevice)]);
+  return Buffer.concat([written(BeginBody, fields), name, ...devices.flatMap(encodeDevice), plan]);
 }
+
+const NO_PLAN = new Uint8Array(0);
 
 function encodeDevice({ path, instance, paused }: JournalDevice): readonly Uint8Array[] {
   const text = encodeText(path, 'the path of a device');

@@ -37,6 +37,11 @@ export interface BeginRecord {
   readonly devices: readonly JournalDevice[];
   /** Where the other side is, for people. */
   readonly peer: string;
+  /**
+   * What whoever goes on with this needs besides, in a form of its own, at most 64 KiB. Absent: nothing. A sender whose
+   * journal has it also does what a receiver would, on the same host.
+   */
+  readonly plan?: Uint8Array;
 }
 
 /** What a side has decided, durably, before it acts on it. */

@@ -31,6 +31,7 @@ const histories: readonly (readonly [JournalRole, readonly JournalRecord[]])[] =
   ['sender', [begin('sender', { peer: 'tls://b.example:4711 — ü' }), COMMIT, DONE]],
   ['receiver', [begin('receiver', { devices: [] }), READY, RUN, DONE]],
   ['receiver', [begin('receiver', { devices: PAUSED }), WITHHELD, RUN]],
+  ['sender', [begin('sender', { plan: Uint8Array.of(0, 1, 255) }), COMMIT, DONE]],
   ['sender', [begin('sender'), ABORT, { ...forced('destination'), epoch: (1n << 64n) - 1n }]],
 ];
 

@@ -57,38 +57,30 @@ static napi_value listen_socket(napi_env env, napi_callback_info info) {
   return number(env, fd);
 }
 
-static napi_value connected(napi_env env, int type, const struct sockaddr_un *address, size_t length) {
-  int result, fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+/* An abstract name, which is written with @, is all of the address (unix(7)), so its length counts. */
+static socklen_t allow_abstract(struct sockaddr_un *address) {
+  if (address->sun_path[0] != '@') return sizeof *address;
+  size_t length = offsetof(struct sockaddr_un, sun_path) + strlen(address->sun_path);
+  address->sun_path[0] = 0;
+  return (socklen_t)length;
+}
+
+static napi_value connected(napi_env env, napi_callback_info info, int type) {
+  napi_value argv[1];
+  struct sockaddr_un address;
+  int error, result;
+  arguments(env, info, 1, argv);
+  if (!socket_address(env, argv[0], &address, &error)) return NULL;
+  if (error) return number(env, error);
+  socklen_t length = type == SOCK_DGRAM ? allow_abstract(&address) : sizeof address;
+  int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return outcome(env, fd);
-  RETRY(result, connect(fd, (const struct sockaddr *)address, (socklen_t)length));
+  RETRY(result, connect(fd, (struct sockaddr *)&address, length));
   return result ? close_and_fail(env, fd) : number(env, fd);
 }
 
-static napi_value connect_socket(napi_env env, napi_callback_info info) {
-  napi_value argv[1];
-  struct sockaddr_un address;
-  int error;
-  arguments(env, info, 1, argv);
-  if (!socket_address(env, argv[0], &address, &error)) return NULL;
-  if (error) return number(env, error);
-  return connected(env, SOCK_STREAM, &address, sizeof address);
-}
-
-/* An abstract name is all of the address (unix(7)), so its length counts. */
-static napi_value connect_datagram(napi_env env, napi_callback_info info) {
-  napi_value argv[1];
-  struct sockaddr_un address;
-  int error;
-  arguments(env, info, 1, argv);
-  if (!socket_address(env, argv[0], &address, &error)) return NULL;
-  if (error) return number(env, error);
-  size_t length = offsetof(struct sockaddr_un, sun_path) + strlen(address.sun_path);
-  if (address.sun_path[0] == '@')
-    address.sun_path[0] = 0;
-  else
-    length++;
-  return connected(env, SOCK_DGRAM, &address, length);
-}
+static napi_value connect_socket(napi_env env, napi_callback_info info) { return connected(env, info, SOCK_STREAM); }
+static napi_value connect_datagram(napi_env env, napi_callback_info info) { return connected(env, info, SOCK_DGRAM); }
 
 static napi_value accept_socket(napi_env env, napi_callback_info info) {
   napi_value argv[1];

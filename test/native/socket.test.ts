@@ -15,6 +15,9 @@ import {
   withDirectory,
 } from './support.ts';
 
+/** What connect(2) says of sockets of different types; not among the codes of the protocol. */
+const EPROTOTYPE = 91;
+
 expectNoFdLeak();
 
 describe('listen, connect, accept', () => {
@@ -52,6 +55,26 @@ describe('listen, connect, accept', () => {
         expect(act('')).toBe(-Errno.EINVAL);
         expect(act('a\0b')).toBe(-Errno.EINVAL);
       }
+    });
+  });
+
+  it.each([
+    ['a path', (directory: string) => join(directory, 'missing'), -Errno.ENOENT, -Errno.ENOENT],
+    ['what would be an abstract name', () => '@ferry-nobody-listens', -Errno.ENOENT, -Errno.ECONNREFUSED],
+    ['an empty path', () => '', -Errno.EINVAL, -Errno.EINVAL],
+  ])('takes %s for what it is to a stream and to a datagram socket', (_, nameIn, stream, datagram) => {
+    withDirectory((directory) => {
+      const name = nameIn(directory);
+      expect([native.connect(name), native.connectDatagram(name)]).toEqual([stream, datagram]);
+    });
+  });
+
+  it('connects a datagram socket to no stream', () => {
+    withDirectory((directory) => {
+      const path = join(directory, 'socket');
+      const listener = check(native.listen(path, 0o600, 1), 'listen');
+      expect(native.connectDatagram(path)).toBe(-EPROTOTYPE);
+      closeAll([listener]);
     });
   });
 

@@ -115,7 +115,7 @@ export class BoundDevice implements ServedDevice {
       crc32: (data, seed) => host.native.crc32(data, seed),
       migratable: device.state !== null,
       setLevel: (level) => this.#setLevel(level),
-      resetState: () => this.#resetState('resuming'),
+      resetState: (besides) => this.#resetState('resuming', besides),
     });
     this.handover = new BoundHandover({
       ...{ native: host.native, timers, migration: () => this.migration, hooks: hooks.handover },
@@ -238,8 +238,8 @@ export class BoundDevice implements ServedDevice {
     this.#setLevel(RunLevel.RUNNING);
   }
 
-  #resetState(reason: ResetReason): void {
-    this.#image.reset();
+  #resetState(reason: ResetReason, besides?: ReadonlySet<string>): void {
+    this.#image.reset(besides);
     this.interrupts.reset();
     this.#timers.forgetPending();
     this.run.run('onReset', () => this.#hooks.onReset(reason));

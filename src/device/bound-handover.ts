@@ -44,6 +44,10 @@ export class BoundHandover implements DeviceHandover {
     return sharedBlocks(this.#parts.blocks).map(({ name, size }) => ({ name, size }));
   }
 
+  get blocks(): readonly string[] {
+    return this.#parts.blocks.map(({ name }) => name);
+  }
+
   begin(lent: readonly string[]): void {
     const migration = this.#parts.migration();
     if (lent.length > 0 && migration.lend === undefined) throw notLendable(lent);

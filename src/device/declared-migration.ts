@@ -16,8 +16,8 @@ export interface MigrationServices {
   readonly migratable: boolean;
   /** Changes how much of the device runs; going down it waits for work and DMA. */
   setLevel(level: RunLevel): void | Promise<void>;
-  /** Resets all that travels, before another state is loaded. */
-  resetState(): void;
+  /** Resets all that travels but the blocks of these names, before another state is loaded. */
+  resetState(besides?: ReadonlySet<string>): void;
 }
 
 /** All three migration flags: what a declared state gives for free. */
@@ -37,6 +37,8 @@ export class DeclaredMigration implements DeviceMigration {
   readonly flags: number;
   readonly #services: MigrationServices;
   #image: DeviceImage;
+  /** Blocks that sessions leave out. */
+  #lent: ReadonlySet<string> = new Set();
   #writer: StateWriter | null = null;
   #reader: StateReader | null = null;
 
@@ -48,7 +50,8 @@ export class DeclaredMigration implements DeviceMigration {
 
   lend(blocks: readonly string[]): void {
     const { image } = this.#services;
-    this.#image = blocks.length === 0 ? image : new LentImage(image, new Set(blocks));
+    this.#lent = new Set(blocks);
+    this.#image = blocks.length === 0 ? image : new LentImage(image, this.#lent);
   }
 
   arc(from: MigrationState, to: MigrationState): void | Promise<void> {
@@ -108,7 +111,7 @@ export class DeclaredMigration implements DeviceMigration {
   }
 
   #startReading(): void {
-    this.#services.resetState();
+    this.#services.resetState(this.#lent);
     this.#reader = new StateReader(this.#image, this.#services.crc32);
   }
 

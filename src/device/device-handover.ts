@@ -45,6 +45,8 @@ export interface DeviceHandover {
   readonly parts: readonly PartVersion[];
   /** The blocks that are handed over as they are. */
   readonly shared: readonly { readonly name: string; readonly size: number }[];
+  /** The names of all blocks of its state. */
+  readonly blocks: readonly string[];
   /** From now on sessions leave these blocks out, and the device stops in order to be handed over. */
   begin(lent: readonly string[]): void;
   /** What there is, of a device that has stopped; fds stay the device's. Throws what the author threw. */

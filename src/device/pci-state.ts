@@ -92,9 +92,9 @@ export class PciImage implements DeviceImage {
     this.#declared.materialize(native);
   }
 
-  /** Gives every field its initial value, in both parts. */
-  reset(): void {
-    this.#declared.reset();
+  /** Gives every field its initial value, in both parts, and clears the blocks but those of these names. */
+  reset(besides?: ReadonlySet<string>): void {
+    this.#declared.reset(besides);
   }
 
   /** Gives back the memory. */

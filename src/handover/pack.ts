@@ -3,25 +3,45 @@ import { damagedRecord } from './handover-error.ts';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** What most records take, in bytes. */
+const USUAL_SIZE = 8 * 1024;
+
 /** Writes structures and bytes one behind the other. */
 export class Packer {
-  readonly #pieces: Uint8Array[] = [];
+  #bytes = new Uint8Array(USUAL_SIZE);
+  #view = new DataView(this.#bytes.buffer);
+  #length = 0;
 
   /** Appends a structure. Throws ProtocolError for a value that does not fit its field. */
   struct<F extends Fields>(layout: Struct<F>, value: StructValue<F>): void {
-    const bytes = new Uint8Array(layout.size);
-    layout.write(new DataView(bytes.buffer), 0, value);
-    this.#pieces.push(bytes);
+    const at = this.#room(layout.size);
+    layout.write(this.#view, at, value);
   }
 
-  /** Appends bytes, which must not change before {@link finish}. */
+  /** Appends a copy of bytes. */
   bytes(bytes: Uint8Array): void {
-    this.#pieces.push(bytes);
+    const at = this.#room(bytes.length);
+    this.#bytes.set(bytes, at);
   }
 
-  /** Everything. */
+  /** Everything. Nothing more may be appended. */
   finish(): Uint8Array {
-    return Buffer.concat(this.#pieces);
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  /** Where the next `size` bytes go. */
+  #room(size: number): number {
+    const at = this.#length;
+    this.#length += size;
+    if (this.#length > this.#bytes.length) this.#grow();
+    return at;
+  }
+
+  #grow(): void {
+    const before = this.#bytes;
+    this.#bytes = new Uint8Array(2 * this.#length);
+    this.#bytes.set(before);
+    this.#view = new DataView(this.#bytes.buffer);
   }
 }
 

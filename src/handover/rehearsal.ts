@@ -46,7 +46,7 @@ class Understudy extends PciDevice {
     0: this.registers(PAGE, { 0: field(this.state, 'value') }),
     2: this.memoryBar(this.state.shared, { mmap: true }),
   };
-  override readonly interrupts = { intx: true, msix: 2 };
+  override readonly interrupts = { intx: true, msix: 64 };
 
   constructor() {
     super();

@@ -6,6 +6,7 @@ import { EventLoopReactor } from '../transport/index.ts';
 import { fdRoom } from './fd-room.ts';
 import { knock } from './knock.ts';
 import type { Pause } from './pause.ts';
+import { practise } from './practice.ts';
 import { rehearse } from './rehearsal.ts';
 import { Taker } from './taker.ts';
 import type { Takeover } from './taker-parts.ts';
@@ -42,6 +43,7 @@ export async function takeOver(device: BindableDevice, options: TakeOverOptions)
   const server = new DeviceServer(device, { ...options, native, reactor });
   try {
     await rehearse(native, reactor);
+    await practise(server);
     const door = await knock(native, reactor, controlPath, answerMs);
     const report = (error: FerryError): void => server.report(error);
     const taken = await new Promise<Takeover>((resolve, reject) => {

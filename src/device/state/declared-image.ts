@@ -49,9 +49,9 @@ export class DeclaredImage implements DeviceImage {
     for (const state of this.#states) state.materialize(native);
   }
 
-  /** Resets all states. */
-  reset(): void {
-    for (const state of this.#states) state.reset();
+  /** Resets all states, but not the blocks of these names. */
+  reset(besides?: ReadonlySet<string>): void {
+    for (const state of this.#states) state.reset(besides);
   }
 
   /** Gives back the memory of all blocks. */

@@ -44,8 +44,8 @@ export interface StatePart {
   readonly blocks: readonly MemoryBlock[];
   /** Gives the memory blocks their memory, see {@link MemoryBlock.materialize}. */
   materialize(native: Native | null): void;
-  /** Gives every field its initial value and clears the memory blocks that are not kept. */
-  reset(): void;
+  /** Gives every field its initial value and clears the memory blocks that are not kept, but not those of these names. */
+  reset(besides?: ReadonlySet<string>): void;
   /** The values of the fields by qualified name, little-endian. */
   save(): Iterable<readonly [name: string, value: Uint8Array]>;
   /** Takes over values that version `from` of this part wrote; what is younger is reset. All or nothing. */
@@ -81,9 +81,9 @@ export class DeclaredState<S extends StateShape> implements StatePart {
     for (const block of this.blocks) block.materialize(native);
   }
 
-  reset(): void {
+  reset(besides?: ReadonlySet<string>): void {
     this.#fields.reset();
-    for (const block of this.blocks) block.reset();
+    for (const block of this.blocks) if (besides?.has(block.name) !== true) block.reset();
   }
 
   *save(): Iterable<readonly [name: string, value: Uint8Array]> {

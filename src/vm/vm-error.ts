@@ -20,8 +20,10 @@ const kinds = {
   ERR_VM_INTX: Errno.EBUSY,
   /** What the other side sent of the VM is no record of one, or cut off. */
   ERR_VM_RECORD: Errno.EPROTO,
-  /** Another QEMU has taken the devices, and the VM does not run there: the one before can't go on. */
+  /** The VM stands still between two QEMUs: the one before can't go on, and the other one does not run it yet. */
   ERR_VM_STRANDED: Errno.EIO,
+  /** What only a process had that has ended is lost: the VM, or the state of a device. */
+  ERR_VM_LOST: Errno.EIO,
   /** What was written at the destination does not read back. */
   ERR_VM_REPLAY: Errno.EIO,
 } as const;

@@ -1,6 +1,9 @@
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { lastJson, Shell } from '../cli/ferry.ts';
+import { DeviceClient } from '../../src/client/index.ts';
+import { lastJson, type Running, Shell } from '../cli/ferry.ts';
 import { addressOf, Ids } from './devices.ts';
 import { bindToUio } from './edu.ts';
 import type { Guest, GuestOptions } from './harness/guest.ts';
@@ -10,8 +13,32 @@ import { Load } from './harness/load.ts';
 const LONG = process.env['FERRY_VM'] === 'long';
 /** How often QEMU is replaced, with all loads on it. */
 const UPGRADES = LONG ? 10 : 1;
+/** How long a busy machine takes is not the question. */
+const PATIENT = ['--timeout', '30000'];
 /** What is lost once must not be forgiven. */
 const ONCE = { retry: 0, timeout: LONG ? 600_000 : 120_000 };
+/** Runs before the command, and stops it where it is told to. */
+const STOPPER = fileURLToPath(new URL('stop-at-step.js', import.meta.url));
+const WAIT = { timeout: 60_000 };
+
+/** Where the command is killed, and who has the VM when it has been recovered. In the short form at each turn of its way. */
+const KILLED: readonly (readonly [point: string, owner: 'source' | 'destination', short: boolean])[] = [
+  ['after BEGIN', 'source', false],
+  ['after migrate-set-parameters', 'source', false],
+  ['after stop', 'source', false],
+  ['after STOP', 'source', true],
+  ['after migrate', 'destination', false],
+  ['before write', 'destination', true],
+  ['after write', 'destination', false],
+  ['before COMMIT', 'destination', false],
+  ['after COMMIT', 'destination', false],
+  ['after quit', 'destination', true],
+  ['after RUNNING', 'destination', false],
+  ['after cont', 'destination', false],
+  ['before DONE', 'destination', false],
+];
+const POINTS = KILLED.filter(([, , short]) => LONG || short);
+
 /** What a kernel says of a clock that has stood still. */
 const CLOCK = /clocksource|local clock|trace_clock|on the kernel command line|sched_clock/;
 
@@ -58,31 +85,42 @@ describeInGuests('a VM whose QEMU is replaced', (lab) => {
     /** A new QEMU that waits for its memory. */
     async function successor(changes: Partial<GuestOptions> = {}): Promise<Guest> {
       generation += 1;
-      const fresh = lab.start({ ...options(), ...changes, incoming: { gdbPath: gdbPath() } });
-      await vi.waitUntil(() => existsSync(channels().channel), { timeout: 30_000 });
+      return inPlaceOf({ ...options(), ...changes, incoming: { gdbPath: gdbPath() } });
+    }
+
+    /** Another one, where one has waited that was killed. */
+    async function inPlaceOf(before: GuestOptions): Promise<Guest> {
+      const { channel = '', main = '' } = before.cpr ?? {};
+      for (const path of [channel, main]) rmSync(path, { force: true });
+      const fresh = lab.start(before);
+      await vi.waitUntil(() => existsSync(channel), WAIT);
       return fresh;
     }
 
-    function upgrade(fresh: Guest, ...more: readonly string[]) {
-      return upgradeWith(fresh, gdbPath(), ...more);
-    }
-
-    function upgradeWith(fresh: Guest, gdb: string, ...more: readonly string[]) {
-      const { main, channel } = channels();
+    /** What `ferry vm upgrade` takes to pass the guest to another QEMU. */
+    function toward(fresh: Guest, { gdb = gdbPath(), main = channels().main } = {}): readonly string[] {
       const own = ['--qmp', guest.qmpPath, '--to-qmp', fresh.qmpPath, '--to-gdb', gdb];
       const sockets = DEVICES.map(({ id }) => shell.path(id));
-      return shell.run(
-        'vm',
-        'upgrade',
-        '--json',
-        ...own,
-        '--main',
-        main,
-        '--cpr',
-        channel,
-        ...sockets,
-        ...more,
-      );
+      const over = ['--main', main, '--cpr', channels().channel, ...PATIENT];
+      return ['vm', 'upgrade', '--json', ...own, ...over, ...sockets];
+    }
+
+    function upgrade(fresh: Guest, ...more: readonly string[]) {
+      return shell.run(...toward(fresh), ...more);
+    }
+
+    /** The command, when it has come to a point and does nothing more. */
+    async function stoppedAt(point: string, args: readonly string[]): Promise<Running> {
+      const stopped = lab.path('stopped');
+      rmSync(stopped, { force: true });
+      const running = shell.startWith(STOPPER, { FERRY_STOP_AT: point, FERRY_STOPPED: stopped }, args);
+      const ended = running.ended.then(({ stdout }) => {
+        throw new Error(`it never came to ${point}: ${stdout}`);
+      });
+      const reached = vi.waitUntil(() => existsSync(stopped) && isStopped(running), WAIT);
+      ended.catch(() => {});
+      await Promise.race([reached, ended]);
+      return running;
     }
 
     async function expectUpgraded(fresh: Guest): Promise<void> {
@@ -91,10 +129,38 @@ describeInGuests('a VM whose QEMU is replaced', (lab) => {
       const { blackoutMs } = lastJson(stdout);
       blackouts.push(Number(blackoutMs));
       if (process.env['FERRY_VM_PHASES'] !== undefined) console.log(stdout);
-      await guest.close();
-      guest = fresh;
-      for (const load of loads) load.movedTo(guest);
+      await expectIn(fresh);
+    }
+
+    /** The guest goes on there, nobody else has it, and everything is as it was before an upgrade. */
+    async function expectIn(owner: Guest): Promise<void> {
+      if (owner !== guest) {
+        await vi.waitUntil(() => !guest.runs, WAIT);
+        guest = owner;
+        for (const load of loads) load.movedTo(guest);
+      }
       await edu?.settle();
+      for (const { id } of DEVICES)
+        expect(await reconnection(id)).toMatchObject({ policy: 'reset', kept: null });
+      const again = await shell.run('recover', '--json');
+      expect(lastJson(again.stdout), again.stdout).toEqual({ group: null, sides: [] });
+    }
+
+    /** `ferry recover` says who has the VM, and how that came out. */
+    async function recovered(status: number): Promise<unknown> {
+      const outcome = await shell.run('recover', '--json', ...PATIENT);
+      expect(outcome.status, outcome.stdout + outcome.stderr).toBe(status);
+      const [side] = Object(lastJson(outcome.stdout))['sides'];
+      return side.recovery;
+    }
+
+    async function reconnection(id: string) {
+      const client = await DeviceClient.connect(`${shell.path(id)}.control`);
+      try {
+        return await client.reconnection(null);
+      } finally {
+        client.close();
+      }
     }
 
     it('runs on when nobody waits for it, and when nobody comes', ONCE, async () => {
@@ -130,9 +196,59 @@ describeInGuests('a VM whose QEMU is replaced', (lab) => {
 
     it('goes on in the one that has loaded it when only the rest has failed', ONCE, async () => {
       const fresh = await successor();
-      const failed = await upgradeWith(fresh, lab.path('elsewhere'));
+      const failed = await shell.run(...toward(fresh, { gdb: lab.path('elsewhere') }));
       expect(failed.status, failed.stdout).toBe(3);
       await expectUpgraded(fresh);
+    });
+
+    it.each(POINTS)('is killed %s: ferry recover has it run at the %s', ONCE, async (point, owner) => {
+      const fresh = await successor();
+      const command = await stoppedAt(point, toward(fresh));
+      expect(await recovered(0), 'the process is still there').toBe(null);
+      await command.kill('SIGKILL');
+      expect(await recovered(0)).toMatchObject({ owner, complete: true, lost: [] });
+      if (owner === 'source') await fresh.close();
+      await expectIn(owner === 'source' ? guest : fresh);
+    });
+
+    it('is killed and said again, and goes on', ONCE, async () => {
+      const fresh = await successor();
+      const command = await stoppedAt('after STOP', toward(fresh));
+      await command.kill('SIGKILL');
+      await expectUpgraded(fresh);
+    });
+
+    it('runs on in the old one when the new one is killed before it has taken a device', ONCE, async () => {
+      const fresh = await successor();
+      const command = await stoppedAt('before migrate', toward(fresh));
+      await fresh.close();
+      command.process.kill('SIGCONT');
+      const { status, stdout } = await command.ended;
+      expect(status, stdout).toBe(1);
+      await expectIn(guest);
+    });
+
+    it('goes on in another one when the new one is killed after it has taken the devices', ONCE, async () => {
+      const first = await successor();
+      // What QEMU sends of the rest comes nowhere, so that the new one waits for it.
+      const main = lab.path('nowhere');
+      const nowhere = createServer((socket) => socket.on('error', () => {}).resume()).listen(main);
+      const command = shell.start(toward(first, { main }));
+      const isTaken = async (): Promise<boolean> => (await reconnection('edu')).kept?.returned === true;
+      await vi.waitUntil(isTaken, WAIT);
+      await first.close();
+      const { status, stdout } = await command.ended;
+      expect(status, stdout).toBe(3);
+      expect(lastJson(stdout)['error']).toMatchObject({ code: 'ERR_VM_STRANDED' });
+      nowhere.close();
+      expect(await recovered(3)).toMatchObject({ owner: 'source', complete: false });
+      const second = await inPlaceOf({
+        ...options(),
+        ...{ cpr: { main, channel: channels().channel }, incoming: { gdbPath: gdbPath() } },
+        qmpPath: first.qmpPath,
+      });
+      expect(await recovered(0)).toMatchObject({ owner: 'destination', complete: true });
+      await expectIn(second);
     });
 
     it('has found all data as it was written, and lost no interrupt', ONCE, async () => {
@@ -161,4 +277,10 @@ async function startLoads(guest: Guest): Promise<readonly Load[]> {
   }
   const edu = await Load.start(guest, `edu ${await addressOf(guest, Ids.edu)} interrupts /dev/${uio} 20`);
   return [...disks, edu];
+}
+
+/** Whether a process does nothing until it is continued (proc(5)). */
+function isStopped({ process: { pid } }: Running): boolean {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
 }

@@ -56,8 +56,9 @@ const advice: readonly (readonly [code: string, errno: number | null, next: stri
   [
     'ERR_VM_STRANDED',
     null,
-    'start a new QEMU that waits, and say the same command again: docs/vm-migration.md',
+    'ferry recover, which says who has the VM, and goes on; if the new QEMU has failed, start one in its place before',
   ],
+  ['ERR_VM_LOST', null, 'start servers that have ended again, and start the guest anew'],
   ['ERR_VM_GONE', null, 'look whether that QEMU is alive'],
   ['ERR_RESET_FAILED', null, 'restart the server; its device can no longer be used'],
 ];

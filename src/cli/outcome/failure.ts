@@ -40,7 +40,7 @@ export function failureJson(failure: Failure): object {
 }
 
 /** What stood in for a guest's device, or for its QEMU, has stopped, and nothing has taken its place: the guest stands. */
-const STRANDED: ReadonlySet<string> = new Set(['ERR_SWAP_STRANDED', 'ERR_VM_STRANDED']);
+const STRANDED: ReadonlySet<string> = new Set(['ERR_SWAP_STRANDED', 'ERR_VM_STRANDED', 'ERR_VM_LOST']);
 
 function ferryFailure(error: FerryError): Failure {
   const { code, message, errno, context } = error;

@@ -12,11 +12,13 @@ import {
   type Journals,
   positionOf,
 } from '../../journal/index.ts';
-import { isVmName, openAbandoned } from '../../vm/index.ts';
+import { isVmName, openAbandoned, recoverUpgrade } from '../../vm/index.ts';
 import { openDevice } from '../access/device-access.ts';
 import { type ChannelOptions, wayOf } from '../options/channel-options.ts';
 import { type ConfigurationOption, endOptionsOf } from '../options/configuration-option.ts';
+import { recoverCommand } from '../options/journal-options.ts';
 import { timeoutOf } from '../options/limit-options.ts';
+import { UsageError } from '../outcome/usage-error.ts';
 import { forgetKept, keptBeside } from './kept-state.ts';
 
 /** How one side is recovered. */
@@ -24,12 +26,15 @@ export interface SideOptions extends Partial<ChannelOptions>, ConfigurationOptio
   readonly peerJournal: JournalReading | null;
   readonly force: { readonly who: string; readonly why: string } | null;
   readonly to?: string;
+  readonly journal?: string;
   readonly timeout?: number;
 }
 
 /** What became of one side. */
 export interface SideRecovery {
   readonly role: JournalRole;
+  /** A VM that was to pass to another QEMU of this host (ferry vm upgrade): the source is the old one. */
+  readonly upgrade: boolean;
   readonly devices: readonly string[];
   /** Null: the process that began it is still at work. */
   readonly recovery: Recovery | null;
@@ -44,9 +49,12 @@ export async function recoverSide(
   const { entries } = await journals.read(key);
   const begin = entries[0]?.record;
   const paths = begin?.kind === 'BEGIN' ? begin.devices.map(({ path }) => path) : [];
+  const upgrade = begin?.kind === 'BEGIN' && begin.plan !== undefined;
+  const common = { role: key.role, upgrade, devices: paths };
   const clients: { close(): void }[] = [];
   const kept = key.role === 'receiver' ? await keptBeside(journals, key.group) : null;
   try {
+    if (upgrade) return { ...common, recovery: await recoveryOfUpgrade(journals, key, options) };
     const devices = await Promise.all(paths.map((path) => endAt(path, key.role, clients, options)));
     const committed = positionOf(key.role, entries) === 'COMMIT';
     const channel = begin?.kind === 'BEGIN' && committed ? await receiverOf(begin, options) : null;
@@ -62,14 +70,24 @@ export async function recoverSide(
     const stays = owner === 'source' && acted && complete;
     if (begin?.kind === 'BEGIN' && key.role === 'sender' && stays)
       await sayAborted(await receiverOf(begin, options), begin);
-    return { role: key.role, devices: paths, recovery };
+    return { ...common, recovery };
   } catch (error) {
     if (!(error instanceof JournalError) || error.code !== 'ERR_JOURNAL_BUSY') throw error;
-    return { role: key.role, devices: paths, recovery: null };
+    return { ...common, recovery: null };
   } finally {
     await kept?.close();
     for (const client of clients) client.close();
   }
+}
+
+/** Everything that can be known of it can be seen on this host: nobody need decide. */
+function recoveryOfUpgrade(
+  journals: Journals,
+  { group }: JournalKey,
+  { force, timeout = DEFAULT_TIMEOUT_MS, journal }: SideOptions,
+): Promise<Recovery> {
+  if (force !== null) throw new UsageError('of an upgrade there is no doubt that a person could decide');
+  return recoverUpgrade({ journals, group, timeoutMs: timeout, recover: recoverCommand(group, journal) });
 }
 
 /** A device whose server has ended does not keep the others from being recovered, and neither does a VM. */

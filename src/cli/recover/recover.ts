@@ -33,6 +33,9 @@ the destination.
 A receiver that still waits is told the outcome by the recovery of the sender. Where that can't be, bring the other
 side's journal and name it with --peer. In doubt nothing is changed, and the exit code is 3.
 
+An interrupted ferry vm upgrade is finished too: the VM goes on in the old QEMU, or in the new one if that has taken a
+device. Where neither can, exit code 3 and what to do.
+
 --force decides for the side on which it is typed, against the doubt. Do that only when you are certain that the other
 side never runs the devices again: it is switched off, or they have been reset there.
 
@@ -113,8 +116,9 @@ function exitCodeOf({ recovery }: SideRecovery): ExitCode {
   return owner !== 'in doubt' && complete && lost.length === 0 ? ExitCode.OK : ExitCode.IN_DOUBT;
 }
 
-function linesOf({ role, devices, recovery }: SideRecovery): string[] {
-  const end = role === 'sender' ? 'source' : 'destination';
+function linesOf({ role, upgrade, devices, recovery }: SideRecovery): string[] {
+  const side = role === 'sender' ? 'source' : 'destination';
+  const end = upgrade ? 'upgrade' : side;
   if (recovery === null) return [`${end}: its process is still at work, and ends this by itself`];
   const states = devices.map((name, i) => `  ${name} ${placed(recovery, i)}`);
   const next = recovery.nextSteps.map((step) => `  next: ${step}`);

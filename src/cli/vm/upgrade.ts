@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { type UpgradeReport, upgradeVm } from '../../vm/index.ts';
+import { addJournalOption, forgetOld, journalsIn } from '../options/journal-options.ts';
 import { counted, formatMs } from '../options/quantities.ts';
 import { EXIT_CODES_HELP } from '../outcome/exit-code.ts';
 import { outColors as colors } from '../output/colors.ts';
@@ -12,6 +13,7 @@ interface Options extends Omit<VmOptions, 'gdb'> {
   readonly main: string;
   readonly cpr: string;
   readonly dryRun?: boolean;
+  readonly journal?: string;
 }
 
 const HELP = `
@@ -23,7 +25,8 @@ The new QEMU is started as the old one was, with the same sockets of devices, an
 
 It gets the guest's very memory, and connects to the same servers anew; these keep the states of the devices meanwhile.
 Whatever fails before it has taken a device leaves the VM running in the old QEMU. After that (exit code 3) the VM stands
-still: start a new QEMU again, and say the same command. In the end the old QEMU has been ended.
+still: start a new QEMU again, and say ferry recover, or the same command. That also finishes what was interrupted. In the
+end the old QEMU has been ended.
 
 Examples:
   ferry vm upgrade --qmp old.qmp --to-qmp new.qmp --to-gdb private/new.gdb --main main.sock --cpr cpr.sock disk.sock nic.sock
@@ -43,7 +46,7 @@ export function vmUpgradeCommand(): Command {
     .requiredOption('--main <path>', 'where the new QEMU waits for its state (-incoming unix:PATH)')
     .requiredOption('--cpr <path>', 'where it waits for its memory (-incoming of the type cpr)')
     .option('--dry-run', 'look at everything that can be looked at, and stop there');
-  return addVmOptions(command).addHelpText('after', HELP).action(upgrade);
+  return addVmOptions(addJournalOption(command)).addHelpText('after', HELP).action(upgrade);
 }
 
 async function upgrade(devices: readonly string[], options: Options): Promise<void> {
@@ -52,10 +55,12 @@ async function upgrade(devices: readonly string[], options: Options): Promise<vo
     ...(scratch === undefined ? {} : { scratch }),
     ...(timeout === undefined ? {} : { timeout }),
   };
+  const journals = journalsIn(options.journal);
   const report = await upgradeVm({
     ...sideOf(qmp, devices.map(parseDevice), common),
-    ...{ channels: { main, cpr }, newMonitorPath: toQmp, newGdbPath: toGdb, dryRun },
+    ...{ channels: { main, cpr }, newMonitorPath: toQmp, newGdbPath: toGdb, dryRun, journals },
   });
+  if (!dryRun) await forgetOld(journals);
   if (json === true) return print(toJson(report));
   for (const line of linesOf(report, options)) print(line);
 }

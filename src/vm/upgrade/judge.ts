@@ -1,6 +1,7 @@
 import { messageEnableOf, usesIntx } from '../registers.ts';
 import { configuration, qmp, reconnections, type VmSequence } from '../step.ts';
 import { VmError } from '../vm-error.ts';
+import type { Policy } from './plan.ts';
 
 /** How a VM stands that is to pass to another QEMU. */
 export interface UpgradeView {
@@ -10,7 +11,7 @@ export interface UpgradeView {
    */
   readonly kept: readonly (Uint8Array | null)[];
   /** What becomes of the states of devices when their VMM comes back, as it was. */
-  readonly policies: readonly ('keep' | 'reset')[];
+  readonly policies: readonly Policy[];
   /** Why it can't pass, each with what to do; empty when it can. */
   readonly reasons: readonly string[];
 }

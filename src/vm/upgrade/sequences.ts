@@ -12,29 +12,28 @@ import { readOutgoing } from '../source/outgoing.ts';
 import { carryOut, qmp, readAll, reconnections, type VmSequence, writeAll } from '../step.ts';
 import { VmError } from '../vm-error.ts';
 import { untilMigration } from '../waiting.ts';
+import type { Before, Policy, UpgradeChannels, UpgradeSettings } from './plan.ts';
 
 const { RUNNING, STOP } = MigrationState;
-
-/** How QEMU migrates, as far as an upgrade changes it. */
-export interface UpgradeSettings {
-  readonly mode: string;
-  readonly capabilities: readonly object[];
-}
 
 /** With the way back QEMU has not completed before the other one has loaded everything: it can do it again otherwise. */
 const CAPABILITIES = ['events', 'return-path'];
 
-/** Has servers keep their states, and QEMU hand its memory over in its next migration. Returns how QEMU was set before. */
-export function* prepareUpgrade(ids: readonly string[]): VmSequence<UpgradeSettings> {
+/** How QEMU migrates now. */
+export function* readSettings(): VmSequence<UpgradeSettings> {
   const mode = textIn(yield* qmp('query-migrate-parameters'), 'mode') ?? 'normal';
   const on = yield* readCapabilities();
+  const capabilities = CAPABILITIES.map((capability) => ({ capability, state: on.includes(capability) }));
+  return { mode, capabilities };
+}
+
+/** Has servers keep their states, and QEMU hand its memory over in its next migration. */
+export function* prepareUpgrade(ids: readonly string[]): VmSequence<void> {
   yield* reconnections(ids.map((_, device) => ({ device, choice: 'keep' })));
   yield* qmp('migrate-set-capabilities', {
     capabilities: CAPABILITIES.map((capability) => ({ capability, state: true })),
   });
   yield* qmp('migrate-set-parameters', { mode: 'cpr-transfer' });
-  const capabilities = CAPABILITIES.map((capability) => ({ capability, state: on.includes(capability) }));
-  return { mode, capabilities };
 }
 
 /** QEMU migrates as it did before. */
@@ -64,13 +63,6 @@ export function* standStill(
   // One round trip through QEMU's main loop: an eventfd that was signalled before has been seen by now.
   yield* qmp('query-status');
   return record;
-}
-
-/** Where the other QEMU listens. */
-export interface UpgradeChannels {
-  readonly main: string;
-  /** Of the type cpr: over it the other one gets the memory, before it has a monitor. */
-  readonly cpr: string;
 }
 
 /** Has QEMU hand over its memory and its state. From now on the other one takes the devices. */
@@ -112,37 +104,49 @@ export function* setUpUpgraded(record: VmRecord): VmSequence<void> {
   yield* carryOut({ do: 'detach' });
 }
 
-/** Has the VM and its devices run again, with QEMU as it was set before. False: another one has taken a device. */
-export function* goBack(
-  ids: readonly string[],
-  settings: UpgradeSettings,
-  timeoutMs: number,
-): VmSequence<boolean> {
-  yield* untilEnded(timeoutMs);
-  yield* restoreSettings(settings);
-  const statuses = yield* reconnections(ids.map((_, device) => ({ device, choice: null })));
+/** Has the VM and its devices run again, with everything as it was set before. False: another QEMU has taken a device. */
+export function* goBack({ settings, policies }: Before, waits: Waits): VmSequence<boolean> {
+  yield* untilEnded(waits);
+  const devices = [...policies.keys()];
+  const statuses = yield* reconnections(devices.map((device) => ({ device, choice: null })));
   if (statuses.some(({ kept }) => kept !== null)) return false;
-  yield* carryOut({ do: 'setState', devices: [...ids.keys()], state: RUNNING });
+  yield* restoreSettings(settings);
+  yield* carryOut({ do: 'setState', devices, state: RUNNING });
   yield* runVm();
+  yield* restorePolicies(policies);
   return true;
 }
 
-function* untilEnded(timeoutMs: number): VmSequence<void> {
-  const underWay = ['setup', 'active', 'pre-switchover', 'device', 'cancelling'];
-  if (underWay.includes((yield* readOutgoing()).status)) yield* qmp('migrate_cancel');
-  const ended = yield* untilMigration(timeoutMs, function* () {
-    return underWay.includes((yield* readOutgoing()).status) ? null : true;
-  });
-  if (ended === null)
+/** How long something may take, in milliseconds. */
+export interface Waits {
+  /** QEMU's migration, to end by itself. */
+  readonly patienceMs: number;
+  /** To be cancelled. */
+  readonly timeoutMs: number;
+}
+
+function* untilEnded({ patienceMs, timeoutMs }: Waits): VmSequence<void> {
+  if ((yield* hasEnded(patienceMs)) !== null) return;
+  yield* qmp('migrate_cancel');
+  if ((yield* hasEnded(timeoutMs)) === null)
     throw new VmError('ERR_VM_TIMEOUT', `QEMU did not cancel its migration in ${timeoutMs} ms`);
 }
 
+const UNDER_WAY = ['setup', 'active', 'pre-switchover', 'device', 'cancelling'];
+
+function hasEnded(timeoutMs: number): VmSequence<true | null> {
+  return untilMigration(timeoutMs, function* () {
+    return UNDER_WAY.includes((yield* readOutgoing()).status) ? null : true;
+  });
+}
+
 /** Has the devices run, and deliver what waited; then the VM. */
-export function* runUpgraded(ids: readonly string[]): VmSequence<void> {
-  yield* carryOut({ do: 'setState', devices: [...ids.keys()], state: RUNNING });
+export function* runUpgraded({ policies }: Pick<Before, 'policies'>): VmSequence<void> {
+  yield* carryOut({ do: 'setState', devices: [...policies.keys()], state: RUNNING });
+  yield* runVm();
 }
 
 /** What becomes of the states of devices when their VMM comes back is again what it was. */
-export function* restorePolicies(policies: readonly ('keep' | 'reset')[]): VmSequence<void> {
+export function* restorePolicies(policies: readonly Policy[]): VmSequence<void> {
   yield* reconnections(policies.map((choice, device) => ({ device, choice })));
 }

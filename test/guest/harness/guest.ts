@@ -37,6 +37,8 @@ export interface GuestOptions {
   readonly incoming?: { readonly gdbPath: string };
   /** It can hand its memory over to another QEMU of this host (cpr-transfer); `incoming` gets it over these sockets. */
   readonly cpr?: { readonly main: string; readonly channel: string };
+  /** Where its monitor is, if not at a place of its own. */
+  readonly qmpPath?: string;
 }
 
 /** What it runs on. */
@@ -77,7 +79,7 @@ export class Guest {
   private constructor({ qemu, kernel, initramfs, folder }: GuestParts, options: GuestOptions) {
     this.kernel = kernel;
     this.#initramfs = initramfs;
-    this.qmpPath = join(folder, `qmp-${++count}`);
+    this.qmpPath = options.qmpPath ?? join(folder, `qmp-${++count}`);
     const [program, ...first] = qemu.command;
     const args = argumentsOf({ kernel, initramfs, qmpPath: this.qmpPath }, options);
     const child = spawn(program, [...first, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
@@ -123,6 +125,11 @@ export class Guest {
   leaveMonitor(): void {
     this.#qmp?.close();
     this.#qmp = null;
+  }
+
+  /** Whether its QEMU has not ended. */
+  get runs(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null;
   }
 
   /** The process of QEMU. */
@@ -180,12 +187,7 @@ export class Guest {
   /** Ends QEMU at once. Idempotent. */
   async close(): Promise<void> {
     this.#qmp?.close();
-    if (
-      this.#process.pid === undefined ||
-      this.#process.exitCode !== null ||
-      this.#process.signalCode !== null
-    )
-      return;
+    if (this.#process.pid === undefined || !this.runs) return;
     const ended = once(this.#process, 'close');
     this.#kill();
     await ended;

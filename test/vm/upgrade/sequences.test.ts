@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { goBack, prepareUpgrade, setUpUpgraded, standStill } from '../../../src/vm/upgrade/sequences.ts';
+import {
+  goBack,
+  prepareUpgrade,
+  readSettings,
+  setUpUpgraded,
+  standStill,
+} from '../../../src/vm/upgrade/sequences.ts';
 import { FakeVm } from '../fake-vm.ts';
 import { configSpace, msixTable } from '../pci-bytes.ts';
 
@@ -7,6 +13,8 @@ const ECAM = { base: 0xb000_0000n, hostBridge: 0x29c0_8086 };
 const PLACE = ECAM.base + (0x10n << 15n);
 const MSIX = { control: 0x8001, table: 0, pba: 0x800 };
 const SETTINGS = { mode: 'normal', capabilities: [{ capability: 'events', state: false }] };
+const BEFORE = { settings: SETTINGS, policies: ['reset'] } as const;
+const WAITS = { patienceMs: 0, timeoutMs: 50 };
 
 /** A machine whose firmware has run, with one device as after a reset. */
 function machine(own: Uint8Array): FakeVm {
@@ -29,13 +37,15 @@ function machine(own: Uint8Array): FakeVm {
 describe('an upgrade', () => {
   it('has the servers keep their states before anything else', () => {
     const vm = machine(configSpace());
-    expect(vm.run(prepareUpgrade(['d0']))).toEqual({
+    expect(vm.run(readSettings())).toEqual({
       mode: 'normal',
       capabilities: [
         { capability: 'events', state: false },
         { capability: 'return-path', state: false },
       ],
     });
+    expect(vm.asked).toEqual([]);
+    vm.run(prepareUpgrade(['d0']));
     expect(vm.asked).toEqual(['keep 0']);
     expect(vm.commands.at(-1)).toBe('migrate-set-parameters {"mode":"cpr-transfer"}');
   });
@@ -69,8 +79,8 @@ describe('an upgrade', () => {
 describe('the way back', () => {
   it('has the devices run, and then the VM, with QEMU as it was', () => {
     const vm = machine(configSpace());
-    expect(vm.run(goBack(['d0'], SETTINGS, 50))).toBe(true);
-    expect(vm.asked).toEqual(['RUNNING 0']);
+    expect(vm.run(goBack(BEFORE, WAITS))).toBe(true);
+    expect(vm.asked).toEqual(['RUNNING 0', 'reset 0']);
     expect(vm.commands).toContain('migrate-set-parameters {"mode":"normal"}');
     expect(vm.commands).toContain('cont');
   });
@@ -79,7 +89,7 @@ describe('the way back', () => {
     const vm = machine(configSpace());
     const kept = { sinceMs: 0, returned: true, withheldResets: 0, configuration: configSpace() };
     vm.kept = () => ({ kept });
-    expect(vm.run(goBack(['d0'], SETTINGS, 50))).toBe(false);
+    expect(vm.run(goBack(BEFORE, WAITS))).toBe(false);
     expect(vm.asked).toEqual([]);
     expect(vm.commands).not.toContain('cont');
   });
@@ -92,6 +102,6 @@ describe('the way back', () => {
       status = 'cancelled';
       return {};
     });
-    expect(vm.run(goBack(['d0'], SETTINGS, 50))).toBe(true);
+    expect(vm.run(goBack(BEFORE, WAITS))).toBe(true);
   });
 });

@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { makeRunFolder } from './test/setup/run-folder.ts';
 
 /** Files that need a process of their own: they start others, or change what all modules of a process share. */
 const APART = [
@@ -11,10 +12,17 @@ const APART = [
 ];
 
 // A limit ends what hangs; how fast a machine is must not decide whether a test passes.
-const shared = { testTimeout: 120_000, hookTimeout: 120_000, pool: 'forks' } as const;
+const shared = {
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+  expect: { poll: { timeout: 60_000, interval: 5 } },
+  pool: 'forks',
+} as const;
 
 /** Properties are tried with the same values in each run; a file may be asked to leave nothing open. */
 const CHANCE = { setupFiles: ['test/setup/properties.ts', 'test/setup/leftovers.ts'] };
+
+makeRunFolder();
 
 export default defineConfig({
   test: {

@@ -1,15 +1,25 @@
 import { defineConfig } from 'vitest/config';
+import { makeRunFolder } from './test/setup/run-folder.ts';
+
+makeRunFolder();
 
 /** Tests that boot guests under QEMU; see test/guest/README.md. Guests are emulated: each keeps a processor busy. */
 export default defineConfig({
   test: {
-    include: ['test/guest/**/*.guest.ts'],
-    testTimeout: 120_000,
-    hookTimeout: 180_000,
-    teardownTimeout: 30_000,
-    pool: 'forks',
     maxWorkers: 2,
-    // An emulated guest on a machine that is busy for a moment loses interrupts of its own clock now and then.
-    retry: 1,
+    teardownTimeout: 30_000,
+    projects: [
+      {
+        test: {
+          name: 'guest',
+          include: ['test/guest/**/*.guest.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          pool: 'forks',
+          // An emulated guest on a machine that is busy for a moment loses interrupts of its own clock now and then.
+          retry: 1,
+        },
+      },
+    ],
   },
 });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { clientEnd, DeviceClient, migrate, serveDevice } from 'vfio-ferry';
 import Counter from './counter.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'move-'));
+const folder = mkdtempSync(join(tmpdir(), 'ferry-move-'));
 const [here, there] = ['here', 'there'].map((name) =>
   serveDevice(new Counter(), { socketPath: join(folder, name) }),
 );

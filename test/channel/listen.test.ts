@@ -64,7 +64,7 @@ async function listening(at: Endpoint, options: Partial<ChannelListenOptions> = 
   const refused: string[] = [];
   const accepted: Channel[] = [];
   const listener = await listenForChannels(at, {
-    ...{ role: 'receiver', group, epoch, handshakeMs: 2000 },
+    ...{ role: 'receiver', group, epoch, handshakeMs: 60_000 },
     accepted: (channel) => accepted.push(channel),
     refused: (error) => refused.push(error.code),
     ...options,
@@ -318,7 +318,7 @@ describe('a listener', () => {
 });
 
 describe('a sender', () => {
-  const sending = { role: 'sender', group, epoch, handshakeMs: 2000 } as const;
+  const sending = { role: 'sender', group, epoch, handshakeMs: 60_000 } as const;
 
   it('does not send to another machine without TLS', async () => {
     expect(await code(connectChannel('tcp:192.0.2.1:4711', sending))).toBe('ERR_CHANNEL_INSECURE');

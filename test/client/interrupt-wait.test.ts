@@ -53,8 +53,8 @@ describe('SyncDeviceClient: interrupts', () => {
     );
     await new Promise((resolve) => worker.once('online', resolve));
     const start = performance.now();
-    expect(client.waitInterrupt(2, 0, 5000)).toBe(2);
-    expect(performance.now() - start).toBeLessThan(4000);
+    expect(client.waitInterrupt(2, 0, 60_000)).toBe(2);
+    expect(performance.now() - start).toBeLessThan(30_000);
     await worker.terminate();
   });
 
@@ -74,7 +74,7 @@ describe('SyncDeviceClient: interrupts', () => {
     send(scriptedReply(2, 8));
     client.enableInterrupts(2, 1);
     native.shutdown(peer);
-    expect(outcomeOf(() => client.waitInterrupt(2, 0, 5000))).toMatchObject({
+    expect(outcomeOf(() => client.waitInterrupt(2, 0, 60_000))).toMatchObject({
       code: 'ERR_CONNECTION_CLOSED',
     });
   });

@@ -36,7 +36,7 @@ afterEach(async () => {
 
 /** The socket is there a little before anybody listens on it. */
 async function connectedTo(socket: string): Promise<DeviceClient> {
-  return vi.waitFor(() => DeviceClient.connect(socket), { timeout: 10_000, interval: 20 });
+  return vi.waitFor(() => DeviceClient.connect(socket), { timeout: 60_000, interval: 20 });
 }
 
 /** A server in a process of its own, the only connection to it, and what it complains of. */

@@ -63,7 +63,7 @@ describe('exchange', () => {
     expect(state.exchange(0, 2 ** 30)).toBeGreaterThan(1);
     const took = performance.now() - start;
     expect(took).toBeGreaterThanOrEqual(49);
-    expect(took).toBeLessThan(2000);
+    expect(took).toBeLessThan(30_000);
     closeAll(ends);
   });
 

@@ -27,7 +27,7 @@ BAR0, BAR2, CONFIG = 0, 2, 7
 MIGRATION, STATE, GET, SET, PROBE = 1, 2, 1 << 16, 1 << 17, 1 << 18
 STOP, RUNNING, STOP_COPY, RESUMING, RUNNING_P2P, PRE_COPY, PRE_COPY_P2P = 1, 2, 3, 4, 5, 6, 7
 HEADER = struct.Struct('=HHIII')
-PATIENCE = 5.0
+PATIENCE = 60.0
 CAPABILITIES = {
     'capabilities': {
         'pgsizes': 4096,
@@ -479,7 +479,9 @@ def drive_memory(path):
     ticks = peer.get(BAR0, 0x30)
     walk_states(path)
     expect('the memory came back as it was saved', True, peer.read(BAR2, 0x1000, len(content)) == content)
-    time.sleep(0.1)
+    deadline = time.monotonic() + PATIENCE
+    while peer.get(BAR0, 0x30) <= ticks and time.monotonic() < deadline:
+        time.sleep(0.005)
     expect('the counter ticks', True, peer.get(BAR0, 0x30) > ticks)
     for fd in fds:
         os.close(fd)

@@ -15,7 +15,7 @@ const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const cSource = fileURLToPath(new URL('./client.c', import.meta.url));
 const pythonSource = fileURLToPath(new URL('./client.py', import.meta.url));
 const compilerFlags = ['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror'];
-const serverPatienceMs = 10_000;
+const serverPatienceMs = 60_000;
 const clientPatienceMs = 60_000;
 const memorySize = '16M';
 

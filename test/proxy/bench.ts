@@ -14,7 +14,7 @@ import { Saboteur } from './saboteur.ts';
 const native = loadNative();
 
 /** For whatever is waited for: long, because the machine may be busy. */
-export const SOON = { timeout: 20_000, interval: 5 };
+export const SOON = { timeout: 60_000, interval: 5 };
 /** What an answer to the proxy may take, in milliseconds of a clock that stands still. */
 const TIMEOUT_MS = 2_000;
 

@@ -151,12 +151,16 @@ describe('a hold', () => {
     await settle(300);
     expect(server.hold.report()).toMatchObject({ active: true, count: 1 });
     await setState(control, RUNNING);
-    await setState(control, STOP);
-    await setState(control, RUNNING);
-    const { lengthMs, longestMs, ...rest } = server.hold.report();
-    expect(rest).toEqual({ active: false, count: 2, expired: false, droppedWrites: 0 });
+    let count = 1;
+    // A machine with other things to do may make the next one long, too.
+    for (; server.hold.report().lengthMs >= 299; count += 1) {
+      await setState(control, STOP);
+      await setState(control, RUNNING);
+    }
+    const { lengthMs: _, longestMs, ...rest } = server.hold.report();
+    expect(rest).toEqual({ active: false, count, expired: false, droppedWrites: 0 });
+    expect(count).toBeGreaterThan(1);
     expect(longestMs).toBeGreaterThanOrEqual(299);
-    expect(lengthMs).toBeLessThan(longestMs);
   });
 });
 

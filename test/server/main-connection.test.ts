@@ -259,7 +259,7 @@ describe('a client that never reads', () => {
     }
     const start = performance.now();
     expect(await getState(control)).toBe(RUNNING);
-    expect(performance.now() - start).toBeLessThan(4000);
+    expect(performance.now() - start).toBeLessThan(30_000);
     expect(process.memoryUsage.rss() - rss).toBeLessThan(32 * 1024 * 1024);
     const into = new Uint8Array(1024 * 1024);
     const owed = 20 + sent * (32 + LENGTH);

@@ -55,12 +55,12 @@ describe('DedicatedReactor', () => {
     reactor.after(10, () => {
       done = true;
     });
-    expect(reactor.runUntil(() => done, 5000)).toBe(true);
+    expect(reactor.runUntil(() => done, 60_000)).toBe(true);
     const start = performance.now();
     expect(reactor.runUntil(() => false, 30)).toBe(false);
     const took = performance.now() - start;
     expect(took).toBeGreaterThanOrEqual(29);
-    expect(took).toBeLessThan(4000);
+    expect(took).toBeLessThan(30_000);
   });
 
   it('does not wait for what is done already, but runs what was deferred', () => {
@@ -83,7 +83,7 @@ describe('DedicatedReactor', () => {
       if (left > 0) sendAll(peer, Buffer.from('again'));
     });
     sendAll(peer, Buffer.from('go'));
-    expect(reactor.runUntil(() => left === 0, 5000)).toBe(true);
+    expect(reactor.runUntil(() => left === 0, 60_000)).toBe(true);
     expect(calls()).toBe(0);
   });
 
@@ -94,7 +94,7 @@ describe('DedicatedReactor', () => {
       openPort(reactor, (result) => results.push(`${name}${result}`)),
     );
     for (const [i, { peer }] of ports.entries()) sendAll(peer, Buffer.alloc(i + 1));
-    expect(reactor.runUntil(() => results.length === 3, 5000)).toBe(true);
+    expect(reactor.runUntil(() => results.length === 3, 60_000)).toBe(true);
     expect(results.toSorted()).toEqual(['a1', 'b2', 'c3']);
   });
 
@@ -116,9 +116,9 @@ describe('DedicatedReactor', () => {
     });
     sendAll(peer, Buffer.from('go'));
     native.eventfdSignal(fd, 1);
-    expect(reactor.runUntil(() => fired === 1, 5000)).toBe(true);
+    expect(reactor.runUntil(() => fired === 1, 60_000)).toBe(true);
     expect(rounds).toBeLessThanOrEqual(300);
-    expect(reactor.runUntil(() => ticks >= 3, 5000)).toBe(true);
+    expect(reactor.runUntil(() => ticks >= 3, 60_000)).toBe(true);
     timer.close();
   });
 
@@ -132,8 +132,8 @@ describe('DedicatedReactor', () => {
     });
     native.eventfdSignal(fd, 1);
     const start = performance.now();
-    expect(reactor.runUntil(() => fired === 1, 5000)).toBe(true);
-    expect(performance.now() - start).toBeLessThan(4000);
+    expect(reactor.runUntil(() => fired === 1, 60_000)).toBe(true);
+    expect(performance.now() - start).toBeLessThan(30_000);
   });
 
   it('calls a closed watch no more, also when it was ready together with the one that closed it', () => {
@@ -187,7 +187,7 @@ describe('DedicatedReactor', () => {
     reactor.runUntil(() => false, 5);
     expect(writable.calls).toBe(0);
     port.awaitWritable(true);
-    expect(reactor.runUntil(() => writable.calls === 1, 5000)).toBe(true);
+    expect(reactor.runUntil(() => writable.calls === 1, 60_000)).toBe(true);
     reactor.runUntil(() => false, 5);
     expect(writable.calls).toBe(1);
   });

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { askLine, LineSocket } from '../../../src/cli/access/line-socket.ts';
 
 const IDLE_MS = 500;
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 let folder: string;
 let path: string;

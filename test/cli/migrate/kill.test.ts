@@ -12,6 +12,8 @@ const MARK = 0xfee1dead;
 const content = randomFillSync(new Uint8Array(1024 * 1024));
 /** The data takes half a second, so that a kill meets the phase that it is meant for. */
 const SLOWLY = ['--max-bandwidth', '2M', '--downtime', '10000', '--json'];
+/** It takes a quarter of a minute: nobody who looks comes too late. */
+const VERY_SLOWLY = ['--max-bandwidth', '64K'];
 
 let shell: Shell;
 let source: Running;
@@ -166,7 +168,7 @@ describe.each(ways)('SIGKILL during ferry migrate $name', ({ options, phases }) 
 
 describe('a kill that surely meets its phase', () => {
   it('of the destination in pre-copy: the source runs on', async () => {
-    const controller = migrateSlowly();
+    const controller = migrateSlowly(...VERY_SLOWLY);
     await controller.sees('"phase":"pre-copy"');
     await sleep(100);
     await destination.kill('SIGKILL');
@@ -176,7 +178,7 @@ describe('a kill that surely meets its phase', () => {
   });
 
   it('of the destination in stop-copy: the source runs on', async () => {
-    const controller = migrateSlowly('--no-pre-copy');
+    const controller = migrateSlowly('--no-pre-copy', ...VERY_SLOWLY);
     await controller.sees('"phase":"stop-copy"');
     await sleep(100);
     await destination.kill('SIGKILL');
@@ -186,7 +188,7 @@ describe('a kill that surely meets its phase', () => {
   });
 
   it('of the source in stop-copy: nobody has the device, and the destination is fresh', async () => {
-    const controller = migrateSlowly('--no-pre-copy');
+    const controller = migrateSlowly('--no-pre-copy', ...VERY_SLOWLY);
     await controller.sees('"phase":"stop-copy"');
     await sleep(100);
     await source.kill('SIGKILL');
@@ -203,7 +205,7 @@ describe('a kill that surely meets its phase', () => {
 
 describe('a server that hangs during ferry migrate', () => {
   const hang = async (victim: Running): Promise<Told | null> => {
-    const controller = migrateSlowly('--timeout', '1000');
+    const controller = migrateSlowly('--timeout', '2000', '--max-bandwidth', '512K');
     await controller.sees('"phase":"pre-copy"');
     victim.process.kill('SIGSTOP');
     const outcome = await controller.ended;

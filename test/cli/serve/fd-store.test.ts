@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { loadNative } from '../../../src/native/index.ts';
@@ -6,7 +7,9 @@ import { FERRY, type Running, Shell } from '../ferry.ts';
 
 const MANAGER = fileURLToPath(new URL('./service-manager.py', import.meta.url));
 /** For the manager to answer, in milliseconds; a machine may have other things to do. */
-const LIMIT = '3000';
+const PATIENT = '60000';
+/** For a manager that does not answer. */
+const SHORT = '5000';
 const LONGEST = 60_000;
 const LIVENESS = 4n;
 const RAISE = 0x60n;
@@ -33,8 +36,8 @@ class Service {
     this.#manager = manager;
   }
 
-  static async start(notify = shell.path('notify')): Promise<Service> {
-    const words = [notify, ...serving('edu')].map((word) => `'${word}'`);
+  static async start(notify = shell.path('notify'), limit = PATIENT): Promise<Service> {
+    const words = [notify, ...serving('edu', limit)].map((word) => `'${word}'`);
     const service = new Service(shell.startLine(`exec python3 '${MANAGER}' ${words.join(' ')}`));
     leftOver.push(() => service.#end());
     await service.ready();
@@ -85,13 +88,13 @@ class Service {
   }
 }
 
-function serving(device: string): readonly string[] {
-  const options = ['--socket-path', shell.path('a.sock'), '--fd-store', '--pause-limit', LIMIT];
+function serving(device: string, limit = PATIENT): readonly string[] {
+  const options = ['--socket-path', shell.path('a.sock'), '--fd-store', '--pause-limit', limit];
   return [...FERRY, 'serve', device, ...options];
 }
 
 it.each(['a path', 'an abstract name'])('a device outlives its service, with its VMM: %s', async (what) => {
-  const name = what === 'a path' ? shell.path('notify') : `@ferry-test-${process.pid}`;
+  const name = what === 'a path' ? shell.path('notify') : `@ferry-test-${randomUUID()}`;
   const service = await Service.start(name);
   const client = await service.connect();
   const intx = native.eventfd(0);
@@ -113,7 +116,7 @@ it.each(['a path', 'an abstract name'])('a device outlives its service, with its
 });
 
 it('a device goes on in its process when the manager does not answer, and is left when it does', async () => {
-  const service = await Service.start();
+  const service = await Service.start(shell.path('notify'), SHORT);
   await service.connect();
   service.tell('deaf');
   await service.says(/^deaf$/gm);

@@ -40,7 +40,7 @@ it('a player sends what was recorded with descriptors of the same kind, and answ
   native.socketpair(ends);
   const server = new RawClient(ends[1] ?? -1);
   const reactor = new EventLoopReactor(native);
-  const player = new Player({ native, reactor, fd: ends[0] ?? -1, script, timeoutMs: 5000 });
+  const player = new Player({ native, reactor, fd: ends[0] ?? -1, script, timeoutMs: 60_000 });
   const [first, second, read] = script.requests;
   if (first === undefined || second === undefined || read === undefined) throw new Error('no requests');
 

@@ -23,9 +23,9 @@ const [COMMAND_AT, BAR0_AT, LINE_AT] = [0x04, 0x10, 0x3c];
 const COMMAND = 0x0006;
 const INTX_DISABLE = 0x0400;
 const MSIX_ENABLE = 0x8000;
-const TIMEOUT = 120_000;
+const TIMEOUT = 160_000;
 /** A busy machine takes its time. */
-const PATIENCE = { timeoutMs: 20_000, hookTimeoutMs: 20_000, limits: { downtimeMs: 20_000 } };
+const PATIENCE = { timeoutMs: 60_000, hookTimeoutMs: 60_000, limits: { downtimeMs: 60_000 } };
 const cleanups: (() => void)[] = [];
 
 afterEach(() => {
@@ -40,7 +40,7 @@ function serve<D extends Device>(device: D) {
   cleanups.push(() => served.close());
   const connect = async (path: string, foreign = false): Promise<DeviceClient> => {
     const client = await DeviceClient.connect(path, {
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
       ...(foreign ? { capabilities: { ferry: {} } } : {}),
     });
     cleanups.push(() => client.close());
@@ -216,7 +216,7 @@ describe('interrupts', () => {
         },
       });
       await waiting.readU32(0, EduRegister.INTERRUPT_STATUS);
-      await expect.poll(() => fired.length, { timeout: 20_000 }).toBe(1);
+      await expect.poll(() => fired.length, { timeout: 60_000 }).toBe(1);
       expect(atTheHook).toBe(0);
     },
     TIMEOUT,
@@ -315,7 +315,7 @@ describe('a destination whose process ends before it has armed interrupts', () =
       const vmm = await there.vmm();
       expect(await found(vmm), 'withheld').toMatchObject({ msix: 0 });
       const recovery = await recover({
-        ...{ group: error.timeline.group, role: 'receiver', journals, timeoutMs: 20_000 },
+        ...{ group: error.timeline.group, role: 'receiver', journals, timeoutMs: 60_000 },
         devices: [clientEnd(await there.control())],
       });
       expect(recovery).toMatchObject({ owner: 'destination', complete: true });

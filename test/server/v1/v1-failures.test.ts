@@ -18,7 +18,7 @@ class Scripted extends TestDevice {
   }
 }
 
-const served = async (outcomes: ScriptedMigration['outcomes'], transitionTimeoutMs = 5000) => {
+const served = async (outcomes: ScriptedMigration['outcomes'], transitionTimeoutMs = 60_000) => {
   const made = await world(new Scripted(), { v1: {}, transitionTimeoutMs });
   made.device.script.outcomes = outcomes;
   return made;

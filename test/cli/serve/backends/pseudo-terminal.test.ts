@@ -5,7 +5,7 @@ import { PseudoTerminal } from '../../../../src/cli/serve/backends/pseudo-termin
 import { loadNative } from '../../../../src/native/index.ts';
 import { openFds } from '../../../helpers/open-fds.ts';
 
-const WAIT = { timeout: 10_000, interval: 5 };
+const WAIT = { timeout: 60_000, interval: 5 };
 
 let sessions: Duplex[];
 let terminal: PseudoTerminal;

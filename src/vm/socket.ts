@@ -36,6 +36,7 @@ export class VmmSocket {
   readonly #socket: Socket;
   readonly #user: VmmSocketUser;
   #ended: VmError | null = null;
+  #text = '';
 
   /** `socket` is this one's from now on. */
   constructor(socket: Socket, user: VmmSocketUser) {
@@ -51,8 +52,10 @@ export class VmmSocket {
     return this.#ended;
   }
 
+  /** What is written in one go is sent in one piece: the VMM's main loop wakes up once for it. */
   write(text: string): void {
-    this.#socket.write(text);
+    if (this.#text === '') queueMicrotask(() => this.#flush());
+    this.#text += text;
   }
 
   /** Ends it. Idempotent. */
@@ -61,6 +64,12 @@ export class VmmSocket {
     this.#ended = why;
     this.#socket.destroy();
     this.#user.ended(why);
+  }
+
+  #flush(): void {
+    const text = this.#text;
+    this.#text = '';
+    if (this.#ended === null) this.#socket.write(text);
   }
 
   #receive(bytes: Uint8Array): void {

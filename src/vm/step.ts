@@ -49,7 +49,7 @@ export type VmStep =
   | { readonly do: 'setState'; readonly devices: readonly number[]; readonly state: MigrationState }
   /** Let so many milliseconds pass; or fewer, when the monitor tells of this event, or has since that was last waited for. */
   | { readonly do: 'pause'; readonly ms: number; readonly event: string | null }
-  /** Several of these, all at once. */
+  /** Several of these, all at once; those to the same monitor, stub or server reach it in this order. */
   | { readonly do: 'together'; readonly steps: readonly VmStep[] };
 
 /** What came of a step that succeeded. One that failed is thrown into the sequence. */

@@ -160,6 +160,7 @@ export class FakeQemu {
     const path = String(args['uri'] ?? '').replace('unix:', '');
     if (command === 'migrate') this.#send(path);
     else if (command === 'migrate-incoming') this.#receive(path);
+    else if (command === 'stop') this.#stop();
     else if (command === 'migrate-set-parameters' && args['downtime-limit'] === 2_000_000) this.#pause();
     else if (command === 'migrate-continue') this.#finish();
     else if (command === 'migrate_cancel') {
@@ -183,10 +184,14 @@ export class FakeQemu {
     this.#out.write(BEFORE);
   }
 
-  #pause(): void {
-    this.#status = 'pre-switchover';
-    this.#state = 'paused';
+  #stop(): void {
+    if (this.running) this.#state = 'paused';
     this.running = false;
+  }
+
+  #pause(): void {
+    this.#stop();
+    this.#status = 'pre-switchover';
   }
 
   #finish(): void {

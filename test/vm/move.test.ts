@@ -81,7 +81,7 @@ describe('a VM and its device', () => {
 
   const TROUBLES: readonly (readonly ['source' | 'destination', Trouble])[] = [
     ...(['refuses', 'is silent'] as const).flatMap((how) =>
-      ['migrate-set-capabilities', 'migrate', 'pmemsave', 'query-pci', 'migrate-continue'].map(
+      ['migrate-set-capabilities', 'migrate', 'stop', 'pmemsave', 'query-pci', 'migrate-continue'].map(
         (at) => ['source', { at, how, after: at === 'pmemsave' ? 2 : 0 }] as const,
       ),
     ),

@@ -29,9 +29,14 @@ export function* awaitLoaded(timeoutMs: number): VmSequence<void> {
   if (loaded === null) throw new VmError('ERR_VM_TIMEOUT', `QEMU did not load the VM in ${timeoutMs} ms`);
 }
 
-/** Has the VM run. One that runs already goes on. */
-export function* runVm(): VmSequence<void> {
+/** Has the VM run; whether it does has to be looked at. One that runs already goes on. */
+export function* letRun(): VmSequence<void> {
   yield* qmp('cont');
+}
+
+/** Has the VM run, and makes sure that it does. */
+export function* runVm(): VmSequence<void> {
+  yield* letRun();
   if (member(yield* qmp('query-status'), 'running') !== true)
     throw new VmError('ERR_VM_COMMAND', 'the VM does not run although it was told to');
 }

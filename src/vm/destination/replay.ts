@@ -2,7 +2,7 @@ import { ecamAddress, findEcam, type Peek } from '../machine/ecam.ts';
 import type { DeviceRecord, VmRecord } from '../record.ts';
 import { msixTableOf } from '../registers.ts';
 import { carryOut, read, readAll, type VmSequence, writeAll } from '../step.ts';
-import { all } from '../together.ts';
+import { all, both } from '../together.ts';
 import { VmError } from '../vm-error.ts';
 import { type ReplayWrite, replayList } from './replay-list.ts';
 import { setupSpans } from './setup-spans.ts';
@@ -25,14 +25,14 @@ export function* replay(record: VmRecord): VmSequence<Replayed> {
  * there and stopped, and the servers have their states. Everything that was written is read back.
  */
 export function* setUpRegisters(record: VmRecord): VmSequence<Replayed> {
-  yield* requireSameEcam(record);
   const places = record.devices.map((device) => ecamAddress(record.ecam, device));
-  const own = yield* all(record.devices.map(({ config }, i) => readOwn(places[i] ?? 0n, config)));
+  const reading = all(record.devices.map(({ config }, i) => readOwn(places[i] ?? 0n, config)));
+  const [, own] = yield* both(requireSameEcam(record), reading);
   const writes = record.devices.flatMap((device, i) =>
     placed(own[i] ?? new Uint8Array(0), device, places[i] ?? 0n),
   );
-  yield* writeAll(writes);
-  yield* verify(writes.filter(({ name }) => !WITH_EVENTS.includes(name)));
+  // The stub takes one after the other.
+  yield* both(writeAll(writes), verify(writes.filter(({ name }) => !WITH_EVENTS.includes(name))));
   return { writes: writes.length };
 }
 

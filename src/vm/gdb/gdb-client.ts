@@ -35,7 +35,9 @@ export class GdbClient {
     this.#timeoutMs = timeoutMs;
     this.#socket = new VmmSocket(socket, {
       take: (bytes) => {
-        for (const token of this.#decoder.push(bytes)) this.#take(token);
+        const tokens = this.#decoder.push(bytes);
+        this.#acknowledge(tokens);
+        for (const token of tokens) this.#take(token);
       },
       ended: (why) => this.#rejectAll(why),
       gone: (cause) => gone(path, cause),
@@ -112,10 +114,14 @@ export class GdbClient {
     });
   }
 
+  #acknowledge(tokens: readonly GdbToken[]): void {
+    const packets = tokens.filter(({ is }) => is === 'packet').length;
+    if (packets > 0) this.#socket.write('+'.repeat(packets));
+  }
+
   #take(token: GdbToken): void {
     if (token.is === 'nack') throw new VmError('ERR_VM_PROTOCOL', 'the gdb stub did not understand a packet');
     if (token.is !== 'packet') return;
-    this.#socket.write('+');
     // Without a waiter it is a stop reply that nobody asked for.
     const waiter = this.#waiters.shift();
     if (waiter === undefined) return;

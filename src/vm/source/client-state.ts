@@ -6,7 +6,7 @@ import { CONFIG_BYTES } from '../performer.ts';
 import type { DeviceRecord, VmRecord } from '../record.ts';
 import { msixTableOf } from '../registers.ts';
 import { configuration, qmp, save, type VmSequence } from '../step.ts';
-import { all, both } from '../together.ts';
+import { all } from '../together.ts';
 import { VmError } from '../vm-error.ts';
 
 /**
@@ -37,8 +37,11 @@ function* isAlike(address: bigint, device: number): VmSequence<boolean> {
 
 const NONE = new Uint8Array(0);
 
-/** Who is asked for a configuration space; or what it was when QEMU was cut off from the device. */
+/** Who is asked for a configuration space; or what it is, for QEMU has been asked, or was when it was cut off from the device. */
 export type ConfigurationView = 'vmm' | 'server' | Uint8Array;
+
+/** How it is had when the device has stopped: not through QEMU any more. */
+export type StoppedView = Exclude<ConfigurationView, 'vmm'>;
 
 /** What QEMU keeps of the devices, read while the VM stands still. `views`: how their configuration spaces are had. */
 export function* readClientState(
@@ -46,29 +49,12 @@ export function* readClientState(
   ids: readonly string[],
   views: readonly ConfigurationView[],
 ): VmSequence<VmRecord> {
-  const asked = ids.map((_, device) => configurationBy(views[device] ?? 'vmm', device));
-  const [places, configs] = yield* both(placesOf(ids), all(asked));
-  const devices = yield* all(
-    places.map((place, i) => {
-      const connected = views[i] === 'server';
-      return readDevice(ids[i] ?? '', ecamAddress(ecam.base, place), configs[i] ?? null, connected);
-    }),
-  );
-  return {
-    ecam: ecam.base,
-    hostBridge: ecam.hostBridge,
-    devices: devices.map((device, i) => ({ ...(places[i] ?? NOWHERE), ...device })),
-  };
+  const places = yield* placesOf(ids);
+  return yield* readRegisters({ ecam, ids, places, views: yield* passThrough(ecam, places, views) });
 }
 
-function* configurationBy(view: ConfigurationView, device: number): VmSequence<Uint8Array | null> {
-  if (view === 'vmm') return null;
-  return view === 'server' ? yield* configuration(device) : view;
-}
-
-const NOWHERE: PciAddress = { bus: 0, slot: 0, function: 0 };
-
-function* placesOf(ids: readonly string[]): VmSequence<readonly PciAddress[]> {
+/** Where devices are, in the order of their names. */
+export function* placesOf(ids: readonly string[]): VmSequence<readonly PciAddress[]> {
   const addresses = yield* readPciAddresses();
   return ids.map((id) => {
     const place = addresses.get(id);
@@ -77,21 +63,46 @@ function* placesOf(ids: readonly string[]): VmSequence<readonly PciAddress[]> {
   });
 }
 
+/** The VM stands still, its devices do not yet: what has to go through QEMU to their servers. */
+export function passThrough(
+  ecam: Ecam,
+  places: readonly PciAddress[],
+  views: readonly ConfigurationView[],
+): VmSequence<readonly StoppedView[]> {
+  return all(places.map((place, i) => passOne(ecamAddress(ecam.base, place), views[i] ?? 'vmm')));
+}
+
+function* passOne(address: bigint, view: ConfigurationView): VmSequence<StoppedView> {
+  if (view === 'vmm') return yield* save(address, CONFIG_BYTES);
+  if (view === 'server') yield* passWrites(address);
+  return view;
+}
+
+/** Devices whose writes have been passed to their servers. */
+export interface PassedDevices {
+  readonly ecam: Ecam;
+  readonly ids: readonly string[];
+  readonly places: readonly PciAddress[];
+  readonly views: readonly StoppedView[];
+}
+
+/** What QEMU keeps of devices, whether they have stopped or not; the VM stands still. */
+export function* readRegisters({ ecam, ids, places, views }: PassedDevices): VmSequence<VmRecord> {
+  const devices = yield* all(views.map((view, device) => readDevice(ids[device] ?? '', device, view)));
+  return {
+    ecam: ecam.base,
+    hostBridge: ecam.hostBridge,
+    devices: devices.map((device, i) => ({ ...(places[i] ?? NOWHERE), ...device })),
+  };
+}
+
+const NOWHERE: PciAddress = { bus: 0, slot: 0, function: 0 };
+
 type DeviceState = Pick<DeviceRecord, 'config' | 'msixTable'>;
 
-function* readDevice(
-  id: string,
-  address: bigint,
-  view: Uint8Array | null,
-  connected: boolean,
-): VmSequence<DeviceState> {
-  if (view === null) {
-    const config = yield* save(address, CONFIG_BYTES);
-    return { config, msixTable: yield* readTable(id, config) };
-  }
-  if (!connected) return { config: view, msixTable: yield* readTable(id, view) };
-  const [msixTable] = yield* both(readTable(id, view), passWrites(address));
-  return { config: view, msixTable };
+function* readDevice(id: string, device: number, view: StoppedView): VmSequence<DeviceState> {
+  const config = view === 'server' ? yield* configuration(device) : view;
+  return { config, msixTable: yield* readTable(id, config) };
 }
 
 /** The guest's writes to a BAR are posted. A read of configuration space through QEMU is answered after them. */

@@ -1,6 +1,7 @@
 import type { SwitchoverRequest } from '../../client/index.ts';
 import { type DeviceByte, plainByteOf } from '../registers.ts';
 import { configuration, qmp, save, switchover, switchoverAll, type VmSequence } from '../step.ts';
+import { all } from '../together.ts';
 import { VmError } from '../vm-error.ts';
 import { until } from '../waiting.ts';
 
@@ -48,8 +49,10 @@ export function* quietenStopped(plans: readonly LinePlan[]): VmSequence<void> {
   if (asserting.length === 0) return;
   // What was signalled before has been seen by QEMU when it has answered.
   yield* qmp('query-status');
-  for (const { byte } of asserting) yield* readForGuest(byte);
-  for (const plan of asserting) if (!(yield* isServed(plan, QEMU_MS))) throw asserted(plan);
+  yield* all(asserting.map(({ byte }) => readForGuest(byte)));
+  const served = yield* all(asserting.map((plan) => isServed(plan, QEMU_MS)));
+  const stuck = asserting.find((_, i) => served[i] === false);
+  if (stuck !== undefined) throw asserted(stuck);
 }
 
 function shieldOf(byte: DeviceByte | null): SwitchoverRequest {

@@ -6,8 +6,10 @@ import { BufferPool } from '../buffer-pool.ts';
 
 /** While nobody reads, QEMU is not let further ahead than this, in bytes. */
 const AHEAD = 8 * 1024 * 1024;
-/** While QEMU is to stop, it has to be able to finish what it is at, in bytes: it looks up every 50 ms. */
-const AHEAD_STOPPING = 256 * 1024 * 1024;
+/** While the VM is about to stop: what it writes until then would be sent again. */
+const AHEAD_HELD = 256 * 1024;
+/** When it stands still, all that is left of it has room, in bytes, though nobody reads yet. */
+const AHEAD_STOPPED = 256 * 1024 * 1024;
 /**
  * Anybody who gets into the directory, which is QEMU's and ours alone, may connect, whatever the umask: QEMU may have another
  * account.
@@ -56,9 +58,15 @@ export class OutgoingStream {
     return this.#length;
   }
 
-  /** QEMU may get further ahead, because it is to come to a stop. */
+  /** QEMU is to send little for a moment, because the VM is about to stop. */
+  hold(): void {
+    this.#limit = AHEAD_HELD;
+    if (this.#length >= this.#limit) this.#socket?.pause();
+  }
+
+  /** QEMU may send all that is left, because the VM stands still. */
   hurry(): void {
-    this.#limit = AHEAD_STOPPING;
+    this.#limit = AHEAD_STOPPED;
     this.#socket?.resume();
   }
 

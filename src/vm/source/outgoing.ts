@@ -1,5 +1,6 @@
 import { countIn, listOf, member, textIn } from '../json.ts';
 import { qmp, type VmSequence } from '../step.ts';
+import { both } from '../together.ts';
 import { VmError } from '../vm-error.ts';
 import { untilMigration } from '../waiting.ts';
 
@@ -27,14 +28,6 @@ export interface OutgoingSettings {
 const MAX_BANDWIDTH = 2 ** 50;
 /** The longest that QEMU allows, in milliseconds (qapi/migration.json): whatever is left, switch. */
 const AT_ONCE = 2_000_000;
-/**
- * Bytes per second while QEMU is to stop the VM. It looks every 100 ms whether it may (BUFFER_DELAY in
- * migration/migration.c), and sends meanwhile what the guest writes again and again: all of that would have to be passed on
- * while the VM stands still. What it sends after that is not limited. Nothing at all would not do: it would take the way for
- * one that is not worth a try.
- */
-const STOPPING_BANDWIDTH = 16 * 2 ** 20;
-
 /** Statuses in which the migration goes on. */
 const UNDER_WAY = ['setup', 'active', 'pre-switchover', 'device'];
 
@@ -74,20 +67,37 @@ export function* restoreSettings({ capabilities, parameters }: OutgoingSettings)
   yield* qmp('migrate-set-parameters', parameters);
 }
 
-/** Has QEMU stop the VM, and waits until it has: nothing is saved of its devices yet. */
-export function* stopVm(timeoutMs: number): VmSequence<void> {
-  yield* qmp('migrate-set-parameters', { 'downtime-limit': AT_ONCE, 'max-bandwidth': STOPPING_BANDWIDTH });
-  const stopped = yield* untilMigration(timeoutMs, function* () {
-    const outgoing = yield* readOutgoing();
-    requireUnderWay(outgoing);
-    return outgoing.status === 'pre-switchover' ? true : null;
-  });
-  if (stopped === null) throw new VmError('ERR_VM_TIMEOUT', `QEMU did not stop the VM in ${timeoutMs} ms`);
+/**
+ * Stops the VM at once. QEMU would do that by itself as soon as it may switch; but it looks only every 100 ms whether it may
+ * (BUFFER_DELAY in migration/migration.c), and what the guest writes until then has to be sent while it stands still.
+ * QEMU goes on sending.
+ */
+export function* stopVm(): VmSequence<void> {
+  yield* both(qmp('stop'), qmp('migrate-set-parameters', { 'downtime-limit': AT_ONCE }));
 }
 
-/** Has QEMU save and send the rest. Its devices must not change any more. */
-export function* finishOutgoing(): VmSequence<void> {
-  yield* qmp('migrate-continue', { state: 'pre-switchover' });
+/**
+ * Has QEMU save and send its devices, which must not change any more, when it has sent all that was left of a VM that stands
+ * still: it refuses before.
+ */
+export function* finishOutgoing(timeoutMs: number): VmSequence<void> {
+  const told = yield* untilMigration(timeoutMs, continueSwitch);
+  if (told === null) throw new VmError('ERR_VM_TIMEOUT', `QEMU was not ready to switch in ${timeoutMs} ms`);
+}
+
+function* continueSwitch(): VmSequence<true | null> {
+  try {
+    yield* qmp('migrate-continue', { state: 'pre-switchover' });
+    return true;
+  } catch (error) {
+    const outgoing = yield* readOutgoing();
+    requireUnderWay(outgoing);
+    if (outgoing.status === 'active') return null;
+    // It is there now; or it refuses for another reason.
+    if (outgoing.status !== 'pre-switchover') throw error;
+    yield* qmp('migrate-continue', { state: 'pre-switchover' });
+    return true;
+  }
 }
 
 /** Waits until QEMU says that all has been sent. */

@@ -6,11 +6,9 @@ import { readOutgoing } from './outgoing.ts';
 
 const { RUNNING, RUNNING_P2P, PRE_COPY, PRE_COPY_P2P, STOP_COPY, STOP } = MigrationState;
 
-/** In which of QEMU's statuses a VM stands still for its migration. */
-const STOPPED = ['pre-switchover', 'device', 'completed'];
-const SENDING = ['setup', 'active', ...STOPPED];
-/** A VM that runs may have come here by a migration that is completed. */
+/** In which of QEMU's statuses a VM may run that is sent, and in which it stands still. */
 const SENDING_RUNNING = ['setup', 'active'];
+const SENDING = [...SENDING_RUNNING, 'pre-switchover', 'device', 'completed'];
 
 /**
  * The migration state of a VM that is moved away, as QEMU has it. `meant` is where this process has put it; null: another
@@ -20,7 +18,7 @@ export function* sourceState(meant: MigrationState | null): VmSequence<Migration
   const [found, { status }] = yield* both(runState(), readOutgoing());
   if (meant !== null && agrees(meant, found, status)) return meant;
   if (found === 'running') return SENDING_RUNNING.includes(status) ? PRE_COPY : RUNNING;
-  return STOPPED.includes(status) ? STOP_COPY : STOP;
+  return SENDING.includes(status) ? STOP_COPY : STOP;
 }
 
 /** QEMU may pause by itself, when there is nothing left to send; the VM is in pre-copy as long as it is not told to stop. */
@@ -32,7 +30,7 @@ function agrees(meant: MigrationState, found: RunState, status: string): boolean
       return SENDING.includes(status);
     case PRE_COPY_P2P:
     case STOP_COPY:
-      return found === 'stopped' && STOPPED.includes(status);
+      return found === 'stopped' && SENDING.includes(status);
     case RUNNING_P2P:
       return true;
     case STOP:

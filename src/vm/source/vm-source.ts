@@ -1,13 +1,18 @@
-import type { DeviceClient } from '../../client/index.ts';
 import type { EndInspection, MigrationEnd, MigrationHooks, PrecopyEstimate } from '../../engine/index.ts';
 import { MigrationState } from '../../states/index.ts';
-import type { Ecam } from '../machine/ecam.ts';
-import type { VmPerformer } from '../performer.ts';
 import { encodeRecord } from '../record.ts';
-import { type Lap, Stopwatch } from '../stopwatch.ts';
+import { Stopwatch } from '../stopwatch.ts';
+import { both } from '../together.ts';
 import { VmError } from '../vm-error.ts';
 import { FrameKind, frameHead, MAX_VMM_FRAME } from '../vm-stream.ts';
-import { type ConfigurationView, compareViews, readClientState } from './client-state.ts';
+import {
+  type ConfigurationView,
+  compareViews,
+  type PassedDevices,
+  passThrough,
+  placesOf,
+  readRegisters,
+} from './client-state.ts';
 import { planLines, quietenRunning, quietenStopped } from './interrupt-lines.ts';
 import {
   awaitCompleted,
@@ -24,42 +29,12 @@ import { OutgoingStream } from './outgoing-stream.ts';
 import { Round } from './round.ts';
 import { sourceState } from './source-state.ts';
 import { touchWrittenPages } from './touch.ts';
+import type { VmSourceOptions, VmSourceReport } from './vm-source-options.ts';
 
 const { RUNNING, PRE_COPY, STOP_COPY, STOP } = MigrationState;
 
 /** STOP_COPY, P2P and PRE_COPY (linux/vfio.h). */
 export const VM_FLAGS = 7n;
-
-/** What a VM that is moved away consists of. */
-export interface VmSourceOptions {
-  /** How commands and messages call it. */
-  readonly name: string;
-  readonly performer: VmPerformer;
-  /** Its devices: what QEMU calls them, and their servers. */
-  readonly ids: readonly string[];
-  readonly clients: readonly DeviceClient[];
-  /** Where QEMU can connect to, and write. */
-  readonly folder: string;
-  readonly identity: EndInspection['identity'];
-  /** Where configuration space lies in memory; null for one that is only to be brought back. */
-  readonly ecam: Ecam | null;
-  /** How long each stage may take, in milliseconds. */
-  readonly timeoutMs: number;
-}
-
-/** What was measured and done, for the report. */
-export interface VmSourceReport {
-  /** When the VM stood still (performance.now()); null: it has not. */
-  readonly stoppedAt: number | null;
-  /** When QEMU was told to go on with it. */
-  readonly continuedAt: number | null;
-  /** When QEMU says that it stopped the VM, in milliseconds since 1970 by the clock of its host. */
-  readonly stoodStillAt: number | null;
-  /** Pages that were touched. */
-  readonly pages: number;
-  /** What was done meanwhile, in order. */
-  readonly laps: readonly Lap[];
-}
 
 /** Size of what QEMU sends of its own devices, about, in bytes. */
 const DEVICES_SIZE = 256n * 1024n;
@@ -68,9 +43,9 @@ const WAIT_MS = 10;
 const PAGE = 4096n;
 
 /**
- * The VM itself, as one more member of the group that moves. Its state is QEMU's own migration stream; it stops when QEMU
- * pauses before its switch-over, which is before any of its devices does; it goes on only when all of them have stopped and
- * what they have written is known to QEMU.
+ * The VM itself, as one more member of the group that moves. Its state is QEMU's own migration stream. It stops before any of
+ * its devices does; QEMU pauses before its switch-over, and goes on only when all of them have stopped and what they have
+ * written is known to it.
  */
 export class VmSource implements MigrationEnd {
   readonly name: string;
@@ -80,11 +55,14 @@ export class VmSource implements MigrationEnd {
   #settings: OutgoingSettings | null = null;
   /** Who is to be asked for the configuration spaces. */
   #views: readonly ConfigurationView[] = [];
-  #record: Uint8Array | null = null;
+  /** They have got what the guest wrote to them before it stopped. */
+  #passed: PassedDevices | null = null;
   #queue: Uint8Array[] = [];
   readonly #round = new Round();
   #settling: Promise<void> | null = null;
   #finished = false;
+  /** QEMU has been told to save and send the rest. */
+  #continuing: Promise<void> | null = null;
   /** QEMU says that all has been sent. */
   #completed: Promise<void> | null = null;
   #turn: Promise<unknown> = Promise.resolve();
@@ -176,18 +154,19 @@ export class VmSource implements MigrationEnd {
     this.#settings = await performer.run(startOutgoing(`unix:${this.#stream.path}`));
   }
 
-  /** Until the VM stands still, and what only QEMU knows of its devices has been read. */
+  /** Until the VM stands still, and all that it has done to its devices has reached them. */
   async #stop(): Promise<void> {
-    const { performer, ids, ecam, timeoutMs } = this.#options;
+    const { performer, ids, ecam } = this.#options;
     if (ecam === null) throw new VmError('ERR_VM_REFUSED', 'nobody has looked at the VM');
-    const lines = await performer.run(planLines(ids));
+    this.#stream?.hold();
+    const [lines, places] = await performer.run(both(planLines(ids), placesOf(ids)));
     await performer.run(quietenRunning(lines));
-    this.#stream?.hurry();
-    await performer.run(stopVm(timeoutMs));
+    await performer.run(stopVm());
     this.#stoppedAt = performance.now();
-    await this.#stopwatch.time('clear interrupt lines', performer.run(quietenStopped(lines)));
-    const reading = performer.run(readClientState(ecam, ids, this.#views));
-    this.#record = encodeRecord(await this.#stopwatch.time('read registers', reading));
+    this.#stream?.hurry();
+    const passing = performer.run(both(quietenStopped(lines), passThrough(ecam, places, this.#views)));
+    const [, views] = await this.#stopwatch.time('clear interrupt lines', passing);
+    this.#passed = { ecam, ids, places, views };
   }
 
   /** A device that has thrown away what it has sent needs the VM to run again, which QEMU does only from the beginning. */
@@ -220,7 +199,7 @@ export class VmSource implements MigrationEnd {
       const stopped = this.#state === STOP_COPY;
       const piece = await stream.take(most, stopped ? this.#options.timeoutMs : WAIT_MS);
       if (piece !== null) return this.#frame(piece);
-      if (stopped) return this.#finish(stream);
+      if (stopped) return await this.#finish(stream);
       if (await this.#isRoundOver()) return;
     }
   }
@@ -230,8 +209,9 @@ export class VmSource implements MigrationEnd {
     this.#queue.push(frameHead(FrameKind.VMM, piece.length), piece);
   }
 
-  #finish(stream: OutgoingStream): void {
+  async #finish(stream: OutgoingStream): Promise<void> {
     const { performer, timeoutMs } = this.#options;
+    await this.#continuing;
     if (!stream.ended) throw new VmError('ERR_VM_TIMEOUT', `QEMU has sent nothing for ${timeoutMs} ms`);
     if (this.#continuedAt !== null) this.#stopwatch.note('QEMU saves and sends', this.#continuedAt);
     this.#completed = performer.run(awaitCompleted(timeoutMs));
@@ -253,17 +233,24 @@ export class VmSource implements MigrationEnd {
   }
 
   async #finishSaving(): Promise<void> {
-    const { performer, ids } = this.#options;
-    const record = this.#record;
-    if (record === null) throw new VmError('ERR_VM_MIGRATION', 'the VM has not been stopped');
-    this.#queue.push(frameHead(FrameKind.RECORD, record.length), record);
-    const touching = performer.run(touchWrittenPages(ids));
-    this.#pages = await this.#stopwatch.time('touch pages', touching);
-    await performer.run(finishOutgoing());
-    this.#continuedAt = performance.now();
+    const { performer, ids, timeoutMs } = this.#options;
+    const passed = this.#passed;
+    if (passed === null) throw new VmError('ERR_VM_MIGRATION', 'the VM has not been stopped');
+    const work = performer.run(both(touchWrittenPages(ids), readRegisters(passed)));
+    const [pages, record] = await this.#stopwatch.time('touch pages, read registers', work);
+    this.#pages = pages;
+    this.#continuing = performer.run(finishOutgoing(timeoutMs)).then(() => {
+      this.#continuedAt = performance.now();
+    });
+    // What it still sends before is taken meanwhile; whoever takes the last of it hears of a failure.
+    this.#continuing.catch(() => {});
+    const bytes = encodeRecord(record);
+    this.#queue.push(frameHead(FrameKind.RECORD, bytes.length), bytes);
   }
 
+  /** When the VM stands still, QEMU is not kept from sending what is left by asking how much that is. */
   async #left(): Promise<bigint> {
+    if (this.#stoppedAt !== null) return BigInt(this.#stream?.waiting ?? 0);
     const { status, remaining, total } = await this.#options.performer.run(readOutgoing());
     const left = status === 'setup' ? total : remaining;
     return BigInt(left + (this.#stream?.waiting ?? 0));

@@ -73,7 +73,7 @@ describe('ferry vm check', () => {
 
 /** What is done while a VM stands still. */
 const STEPS = [
-  ...['clear interrupt lines', 'read registers', 'touch pages', 'QEMU saves and sends'],
+  ...['clear interrupt lines', 'touch pages, read registers', 'QEMU saves and sends'],
   ...['QEMU loads', 'write registers', 'cont'],
 ];
 

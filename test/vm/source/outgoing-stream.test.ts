@@ -71,6 +71,19 @@ describe('what QEMU sends', () => {
     expect(Buffer.concat([first, await takeAll(stream, MiB)]).equals(sent)).toBe(true);
   });
 
+  it('is hardly read ahead when the VM is about to stop', async () => {
+    const { stream, sender } = open();
+    const sent = pattern(4 * MiB);
+    sender.end(sent);
+    const first = Buffer.from((await stream.take(1, PATIENCE)) ?? []);
+    stream.hold();
+    for (let i = 0; i < 50; i += 1) await new Promise(setImmediate);
+    expect(stream.waiting).toBeLessThan(MiB);
+    stream.hurry();
+    while (!stream.ended) await new Promise(setImmediate);
+    expect(Buffer.concat([first, await takeAll(stream, MiB)]).equals(sent)).toBe(true);
+  });
+
   it('is waited for no longer than is said', async () => {
     const { stream } = open();
     expect(await stream.take(MiB, 1)).toBeNull();

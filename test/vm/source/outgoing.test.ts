@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   awaitCompleted,
   bringVmBack,
+  finishOutgoing,
   restoreSettings,
   startOutgoing,
   stopVm,
@@ -54,20 +55,48 @@ describe('QEMU at the source', () => {
     );
   });
 
-  it('stops the VM when it is told to', () => {
-    const vm = sending('active', 'active', 'pre-switchover');
-    vm.run(stopVm(1000));
-    expect(vm.commands[0]).toBe('migrate-set-parameters {"downtime-limit":2000000,"max-bandwidth":16777216}');
-    expect(vm.commands.filter((command) => command === 'query-migrate')).toHaveLength(3);
+  it('stops the VM at once, and may switch then', () => {
+    const vm = sending('active');
+    vm.run(stopVm());
+    expect(vm.commands).toEqual(['stop', 'migrate-set-parameters {"downtime-limit":2000000}']);
+  });
+
+  /** QEMU refuses to go on as long as it does not pause before its switch. */
+  function refusing(times: number, ...statuses: readonly string[]): FakeVm {
+    const vm = sending(...statuses);
+    let left = times;
+    vm.answers.set('migrate-continue', () => {
+      left -= 1;
+      return left < 0 ? {} : new Error(`refused, and ${left} times more`);
+    });
+    return vm;
+  }
+  const continues = (vm: FakeVm): number =>
+    vm.commands.filter((command) => command.startsWith('migrate-continue')).length;
+
+  it('goes on at once when it has paused, and is not asked before', () => {
+    const vm = refusing(0, 'pre-switchover');
+    vm.run(finishOutgoing(1000));
+    expect(vm.commands).toEqual(['migrate-continue {"state":"pre-switchover"}']);
   });
 
   it.each([
-    ['fails meanwhile', ['active', 'failed'], 'ERR_VM_MIGRATION', /failed: the disk is full/],
-    ['is cancelled by somebody else', ['cancelled'], 'ERR_VM_MIGRATION', /cancelled/],
-    ['does not stop', ['active'], 'ERR_VM_TIMEOUT', /did not stop the VM in 50 ms/],
-  ])('that %s is not waited for', (_, statuses, code, why) => {
-    expect(() => sending(...statuses).run(stopVm(50))).toThrow(expect.objectContaining({ code }));
-    expect(() => sending(...statuses).run(stopVm(50))).toThrow(why);
+    ['when it has sent what is left', 2, ['active', 'active'], 3],
+    ['when it has just paused', 1, ['pre-switchover'], 2],
+  ])('goes on %s', (_, refusals, statuses, times) => {
+    const vm = refusing(refusals, ...statuses);
+    vm.run(finishOutgoing(1000));
+    expect(continues(vm)).toBe(times);
+  });
+
+  it.each([
+    ['fails meanwhile', ['active', 'failed'], /failed: the disk is full/],
+    ['is cancelled by somebody else', ['cancelled'], /cancelled/],
+    ['never pauses', ['active'], /was not ready to switch in 50 ms/],
+    ['has paused and refuses', ['pre-switchover'], /refused/],
+    ['is beyond that', ['device'], /refused/],
+  ])('that %s is not waited for', (_, statuses, why) => {
+    expect(() => refusing(1000, ...statuses).run(finishOutgoing(50))).toThrow(why);
   });
 
   it('is done when it says so', () => {

@@ -51,6 +51,7 @@ export class Landing {
     if (server.migration.state !== MigrationState.RUNNING) await server.reset(this.#self);
     server.device.handover?.begin(lent);
     await server.setState(MigrationState.RESUMING, this.#self);
+    server.succession.prepare();
   }
 
   /**

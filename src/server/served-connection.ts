@@ -2,7 +2,9 @@ import type { FerryError } from '../errors/index.ts';
 import { type Agreement, Command, commandName, MESSAGE_OVERHEAD } from '../protocol/index.ts';
 import {
   Connection,
+  type ConnectionMemory,
   type ConnectionRemains,
+  connectionMemory,
   type IncomingMessage,
   type Reactor,
 } from '../transport/index.ts';
@@ -30,13 +32,14 @@ export class ServedConnection {
   readonly #handshake: { close(): void };
   #maxTransfer: number;
 
-  /** `inherited`: what another process has left of the connection; it begins frozen then. */
+  /** `inherited`: what another process has left of the connection; it begins frozen then. `memory`: see {@link prepareMemory}. */
   constructor(
     server: DeviceServer,
     reactor: Reactor,
     fd: number,
     role: Role,
     inherited: ConnectionRemains | null = null,
+    memory?: ConnectionMemory,
   ) {
     this.server = server;
     this.role = role;
@@ -45,12 +48,13 @@ export class ServedConnection {
       native: server.native,
       reactor,
       fd,
-      maxMessage: server.capabilities.maxDataXferSize + MESSAGE_OVERHEAD,
+      maxMessage: maxMessageOf(server),
       handler: {
         command: (message) => this.#command(message),
         closed: (reason) => this.#closed(reason),
         report: (error) => server.report(error),
       },
+      memory,
       ...(inherited === null ? {} : { inherited }),
     });
     this.#handshake = reactor.after(HANDSHAKE_TIMEOUT_MS, () => this.#handshakeExpired());
@@ -122,4 +126,13 @@ export class ServedConnection {
       this.server.log.info(`the ${this.role} connection has ended: ${reason.message}`);
     this.server.left(this);
   }
+}
+
+/** The memory of a connection that will be served, for {@link ServedConnection}. */
+export function prepareMemory(server: DeviceServer): ConnectionMemory {
+  return connectionMemory(maxMessageOf(server));
+}
+
+function maxMessageOf({ capabilities }: DeviceServer): number {
+  return capabilities.maxDataXferSize + MESSAGE_OVERHEAD;
 }

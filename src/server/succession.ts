@@ -1,11 +1,11 @@
 import { adoptMaps } from '../memory/index.ts';
 import { MigrationState, stateName } from '../states/index.ts';
-import { type ConnectionRemains, TransportError } from '../transport/index.ts';
+import { type ConnectionMemory, type ConnectionRemains, TransportError } from '../transport/index.ts';
 import type { Claims } from './claims.ts';
 import type { DeviceServer } from './device-server.ts';
 import type { ResetRun } from './reset-run.ts';
 import type { Seats } from './seats.ts';
-import { ServedConnection } from './served-connection.ts';
+import { prepareMemory, ServedConnection } from './served-connection.ts';
 import type {
   Owned,
   RemainingConnection,
@@ -30,6 +30,7 @@ export interface SuccessionParts {
  */
 export class Succession {
   readonly #parts: SuccessionParts;
+  #prepared: ConnectionMemory | undefined;
 
   constructor(parts: SuccessionParts) {
     this.#parts = parts;
@@ -122,6 +123,11 @@ export class Succession {
     };
   }
 
+  /** Makes what {@link adopt} needs for a VMM and what takes its time. */
+  prepare(): void {
+    this.#prepared = prepareMemory(this.#parts.server);
+  }
+
   /**
    * Takes over everything but the memory of the device, which {@link DeviceHandover.adopt} takes; maps that are there
    * already stay. The device is stopped, and nobody is served before {@link thaw}. Fds are the server's when `owned` has
@@ -187,7 +193,9 @@ export class Succession {
   #takeUp({ role, agreed, fd, link, twin, late, aborted }: RemainingConnection, owned: Owned): void {
     const { server, seats, claims } = this.#parts;
     owned([fd]);
-    const served = new ServedConnection(server, server.reactor, fd, role, link);
+    const memory = role === 'main' ? this.#prepared : undefined;
+    if (memory !== undefined) this.#prepared = undefined;
+    const served = new ServedConnection(server, server.reactor, fd, role, link, memory);
     owned(descriptorsOf(link));
     seats.arrive(served);
     if (twin !== null) this.#takeUpTwin(served, twin, owned);

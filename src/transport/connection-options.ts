@@ -1,5 +1,6 @@
 import type { FerryError } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
+import type { ConnectionMemory } from './connection-memory.ts';
 import type { UnreadBytes } from './framer.ts';
 import type { IncomingMessage } from './incoming-message.ts';
 import type { UsedIds } from './pending-requests.ts';
@@ -30,6 +31,8 @@ export interface ConnectionOptions {
   readonly maxMessage: number;
   /** What another process has left of this connection, which begins frozen then; see {@link Connection.thaw}. */
   readonly inherited?: ConnectionRemains;
+  /** Memory for messages of this length that was made before; absent: it is made now. */
+  readonly memory?: ConnectionMemory | undefined;
 }
 
 /** Everything of a connection that is neither its socket nor its owner's. */

@@ -35,18 +35,19 @@ export class Connection {
   #closed: FerryError | null = null;
 
   constructor(options: ConnectionOptions) {
-    const { native, reactor, fd, handler, maxMessage, inherited } = options;
+    const { native, reactor, fd, handler, maxMessage, inherited, memory } = options;
     this.fd = fd;
     this.#native = native;
     this.#handler = handler;
     native.setSendBuffer(fd, MESSAGES_IN_SOCKET * maxMessage);
     const ended = (reason: FerryError): void => this.close(reason);
-    this.#outbox = new Outbox({ native, reactor, fd, maxMessage, failed: ended });
+    this.#outbox = new Outbox({ native, reactor, fd, maxMessage, prepared: memory?.sent, failed: ended });
     this.out = this.#outbox.buffer;
     this.#pending = new PendingRequests(reactor, commandName);
     this.#answers = new Answers(handler, this.#outbox);
     this.#inbox = new Inbox({
-      ...{ native, maxMessage, unread: inherited?.unread, ended, report: (error) => handler.report(error) },
+      ...{ native, maxMessage, unread: inherited?.unread, prepared: memory?.received, ended },
+      ...{ report: (error) => handler.report(error) },
       ...{ answers: this.#answers, outbox: this.#outbox, pending: this.#pending },
     });
     try {

@@ -1,4 +1,5 @@
 import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
+import { memoryOf, receivedSize } from './connection-memory.ts';
 
 /** Offset of msg_size in the header. */
 const SIZE_AT = 4;
@@ -38,10 +39,10 @@ export class Framer {
   messageStart = 0;
   messageEnd = 0;
 
-  /** `maxMessage` bounds a whole message, header included, in bytes. `unread`: what another framer has left, by {@link remains}. */
-  constructor(maxMessage: number, unread: UnreadBytes = NOTHING_UNREAD) {
+  /** `maxMessage` bounds a whole message, header included, in bytes. `unread`: what another framer has left, by {@link remains}. `prepared`: memory of {@link receivedSize}. */
+  constructor(maxMessage: number, unread: UnreadBytes = NOTHING_UNREAD, prepared?: Uint8Array) {
     this.#max = maxMessage;
-    this.bytes = new Uint8Array(Math.max(maxMessage, unread.bytes.length) + 64 * 1024);
+    this.bytes = memoryOf(receivedSize(Math.max(maxMessage, unread.bytes.length)), prepared);
     this.view = new DataView(this.bytes.buffer);
     this.bytes.set(unread.bytes);
     this.#end = unread.bytes.length;

@@ -21,6 +21,7 @@ export interface InboxOptions {
   readonly maxMessage: number;
   /** What another process has received and not handled. */
   readonly unread: UnreadBytes | undefined;
+  readonly prepared: Uint8Array | undefined;
   readonly answers: Answers;
   readonly outbox: Outbox;
   readonly pending: PendingRequests;
@@ -58,7 +59,7 @@ export class Inbox {
     this.#pending = options.pending;
     this.#ended = options.ended;
     this.#report = options.report;
-    this.#framer = new Framer(options.maxMessage, options.unread);
+    this.#framer = new Framer(options.maxMessage, options.unread, options.prepared);
   }
 
   /** Where received bytes go. */

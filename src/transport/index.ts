@@ -1,4 +1,5 @@
 export { Connection } from './connection.ts';
+export { type ConnectionMemory, connectionMemory } from './connection-memory.ts';
 export type { ConnectionHandler, ConnectionOptions, ConnectionRemains } from './connection-options.ts';
 export { DedicatedReactor } from './dedicated-reactor.ts';
 export { EventLoopReactor } from './event-loop-reactor.ts';

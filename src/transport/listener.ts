@@ -61,8 +61,14 @@ export type ListenOnOptions = Omit<ListenOptions, 'path' | 'mode'> & {
 /** Accepts from a socket that listens already. Closing removes the file if it is still ours. */
 export function listenOn(options: ListenOnOptions): Listener {
   const { native, fd, path } = options;
-  const ino = path === null ? undefined : inodeOf(path);
-  let acceptor: Closeable | null = options.paused === true ? null : acceptFrom(options, fd);
+  let acceptor: Closeable | null = null;
+  // What never accepts anybody here is not ours to remove.
+  let ino: ReturnType<typeof inodeOf>;
+  const resume = (): void => {
+    if (path !== null) ino ??= inodeOf(path);
+    acceptor ??= acceptFrom(options, fd);
+  };
+  if (options.paused !== true) resume();
   let open = true;
   const stop = (): void => {
     acceptor?.close();
@@ -73,13 +79,13 @@ export function listenOn(options: ListenOnOptions): Listener {
     open = false;
     stop();
     // Before the fd is closed: until then the kernel gives the inode's number to no other file.
-    if (removes && path !== null && inodeOf(path) === ino) rmSync(path, { force: true });
+    if (removes && path !== null && ino !== undefined && inodeOf(path) === ino) rmSync(path, { force: true });
     native.close(fd);
   };
   return {
     ...{ fd, path, pause: stop },
     resume: () => {
-      if (open) acceptor ??= acceptFrom(options, fd);
+      if (open) resume();
     },
     release: () => end(false),
     close: () => end(true),

@@ -11,6 +11,7 @@ export interface OutboxOptions {
   readonly fd: number;
   /** Longest message, header included, in bytes. */
   readonly maxMessage: number;
+  readonly prepared: Uint8Array | undefined;
   /** A send has failed for good, or there is no room for what was begun: the connection is over. */
   readonly failed: (reason: FerryError) => void;
 }
@@ -35,8 +36,8 @@ export class Outbox {
   #flushDeferred = false;
   #shut = false;
 
-  constructor({ native, reactor, fd, maxMessage, failed }: OutboxOptions) {
-    this.buffer = new SendBuffer(native, fd, maxMessage);
+  constructor({ native, reactor, fd, maxMessage, prepared, failed }: OutboxOptions) {
+    this.buffer = new SendBuffer(native, fd, maxMessage, prepared);
     this.#reactor = reactor;
     this.#failed = failed;
   }

@@ -1,6 +1,7 @@
 import { Errno } from '../errors/index.ts';
 import { CONTROL_LENGTH, Control, type Native } from '../native/index.ts';
 import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
+import { memoryOf, sentSize } from './connection-memory.ts';
 import { type FdMark, newestMessage, SIZE_AT, type UnsentBytes } from './unsent-bytes.ts';
 
 /**
@@ -39,11 +40,11 @@ export class SendBuffer {
   /** The errno of a send that failed for good, or 0. */
   failure = 0;
 
-  /** `maxMessage` bounds one message, header included, in bytes. */
-  constructor(native: Native, fd: number, maxMessage: number) {
+  /** `maxMessage` bounds one message, header included, in bytes. `prepared`: memory of {@link sentSize}. */
+  constructor(native: Native, fd: number, maxMessage: number, prepared?: Uint8Array) {
     this.#native = native;
     this.#fd = fd;
-    this.bytes = new Uint8Array(2 * maxMessage + 2 * BATCH);
+    this.bytes = memoryOf(sentSize(maxMessage), prepared);
     this.view = new DataView(this.bytes.buffer);
   }
 

@@ -7,7 +7,13 @@ const KEPT_LOG = 16_384;
 /** How long a process may take to end after SIGTERM, milliseconds. */
 const END_MS = 2000;
 
-/** What a line of the shell has started, in a process group that ends as a whole. */
+/** Nothing is started before this process has seen to its end, however this process itself ends. */
+const WAIT = 'read -r _ || exit 1';
+
+/**
+ * What a line of the shell has started, in a process group that ends as a whole: at the latest when this process has gone,
+ * also by SIGKILL. Its standard input stays open and silent.
+ */
 export class ProcessGroup {
   readonly #child: ChildProcess;
   readonly #closed: Promise<void>;
@@ -17,12 +23,19 @@ export class ProcessGroup {
 
   /** Starts a line of the shell, in that folder or the current one. */
   constructor(line: string, folder?: string) {
-    this.#child = spawn('/bin/sh', ['-c', line], {
+    this.#child = spawn('/bin/sh', ['-c', `${WAIT}\n${line}`], {
       ...(folder === undefined ? {} : { cwd: folder }),
       detached: true,
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['pipe', 'ignore', 'pipe'],
     });
-    this.#forget = wouldRemain(() => this.#signal('SIGKILL'));
+    const { pid, stdin } = this.#child;
+    // It may have ended before it could read.
+    stdin?.on('error', () => {});
+    this.#forget = wouldRemain(
+      () => this.#signal('SIGKILL'),
+      pid === undefined ? null : { group: pid },
+      () => void stdin?.write('\n'),
+    );
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#log = (this.#log + text).slice(-KEPT_LOG);
     });

@@ -149,17 +149,39 @@ describe('ferry check', { timeout: 180_000 }, () => {
       .map(Number)
       .filter((pid) => pid !== process.pid && commandLineOf(pid).includes(text));
 
+  /** The folders of servers that a test has left behind. */
+  const leftBeside = (before: readonly string[]): string[] =>
+    leftovers().filter((name) => !before.includes(name));
+
+  /** A server that never answers: two processes that have the folder's name in their command line. */
+  const mute = "require('net').createServer(() => console.error('asked')).listen(process.argv[1])";
+  const idle = `'${process.execPath}' -e 'setInterval(() => {}, 1000)' {socket}`;
+  const muteWithChild = `${idle} & '${process.execPath}' -e "${mute}" {socket}; wait`;
+
+  it.each([
+    ['with processes of its own', muteWithChild, 3],
+    ['that the shell has made way for', `'${process.execPath}' -e "${mute}" {socket}`, 1],
+  ])('leaves no server %s and no file behind when it is killed', async (_, command, processes) => {
+    const before = leftovers();
+    const args = ['--only', 'negotiation.reply', '--timeout', '60000'];
+    const checking = shell.start(['check', '--spawn', command, ...args]);
+    await vi.waitUntil(
+      () => leftBeside(before).some((name) => running(`${name}/server.sock`).length >= processes),
+      { timeout: 60_000 },
+    );
+    const [folder = ''] = leftBeside(before);
+    expect((await checking.kill('SIGKILL')).signal).toBe('SIGKILL');
+    await vi.waitUntil(() => running(`${folder}/server.sock`).length === 0, { timeout: 60_000 });
+    await vi.waitUntil(() => leftBeside(before).length === 0, { timeout: 60_000 });
+  });
+
   it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
     'ends what it has started when %s comes a second time, and removes its files',
     async (signal) => {
       const before = leftovers();
-      // Never answers; a child of its own holds the same socket. It has the folder's name in its command line.
-      const mute = "require('net').createServer(() => console.error('asked')).listen(process.argv[1])";
-      const child = `'${process.execPath}' -e 'setInterval(() => {}, 1000)' {socket}`;
-      const command = `${child} & '${process.execPath}' -e "${mute}" {socket}; wait`;
       const args = ['--only', 'negotiation.reply', '--timeout', '60000'];
-      const checking = shell.start(['check', '--spawn', command, ...args]);
-      const left = (): string[] => leftovers().filter((name) => !before.includes(name));
+      const checking = shell.start(['check', '--spawn', muteWithChild, ...args]);
+      const left = (): string[] => leftBeside(before);
       await vi.waitUntil(() => left().some((name) => running(`${name}/server.sock`).length >= 3), {
         timeout: 60_000,
       });

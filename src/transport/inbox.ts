@@ -21,7 +21,8 @@ export interface InboxOptions {
   readonly maxMessage: number;
   /** What another process has received and not handled. */
   readonly unread: UnreadBytes | undefined;
-  readonly prepared: Uint8Array | undefined;
+  /** Memory for it that was made before. */
+  readonly prepared?: Uint8Array | undefined;
   readonly answers: Answers;
   readonly outbox: Outbox;
   readonly pending: PendingRequests;

@@ -11,7 +11,8 @@ export interface OutboxOptions {
   readonly fd: number;
   /** Longest message, header included, in bytes. */
   readonly maxMessage: number;
-  readonly prepared: Uint8Array | undefined;
+  /** Memory for it that was made before. */
+  readonly prepared?: Uint8Array | undefined;
   /** A send has failed for good, or there is no room for what was begun: the connection is over. */
   readonly failed: (reason: FerryError) => void;
 }

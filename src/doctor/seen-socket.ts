@@ -5,7 +5,7 @@ import { permissionsText } from './file-facts.ts';
 import { textAt } from './json-value.ts';
 import { processText } from './process-facts.ts';
 import { looksLikeLibvfioUser } from './rules/peers.ts';
-import { type DeviceFacts, deviceOf, type SocketFacts } from './socket-facts.ts';
+import { connectionsText, type DeviceFacts, deviceOf, type SocketFacts } from './socket-facts.ts';
 
 /** What was seen of a socket and what is behind it. */
 export function seenOfSocket(facts: SocketFacts): Seen[] {
@@ -34,7 +34,7 @@ export function notLookedOfSocket({ conversation, listening, server }: SocketFac
   return missed;
 }
 
-function seenOutside({ file, control, isControl, server, listening, clients }: SocketFacts): Seen[] {
+function seenOutside({ file, control, isControl, server, listening, clients, waiting }: SocketFacts): Seen[] {
   if (file.kind === 'missing' || file.kind === 'out of reach') return [];
   const seen: Seen[] = [{ what: 'file', is: `${file.kind}, mode ${permissionsText(file)}` }];
   if (file.kind !== 'socket') return seen;
@@ -43,6 +43,7 @@ function seenOutside({ file, control, isControl, server, listening, clients }: S
   if (server !== null) seen.push({ what: 'server', is: processText(server) });
   else if (listening === false) seen.push({ what: 'server', is: 'nobody of this network namespace listens' });
   if (clients !== null) seen.push({ what: 'clients of the main socket', is: String(clients) });
+  if (waiting !== null && waiting > 0) seen.push({ what: 'not accepted yet', is: connectionsText(waiting) });
   return seen;
 }
 

@@ -17,8 +17,10 @@ export interface SocketFacts {
   readonly control: FileFacts | null;
   /** Somebody listens, by /proc/net/unix; null: it can't be told. */
   readonly listening: boolean | null;
-  /** Clients of the main socket, by /proc/net/unix; null: it can't be told. */
+  /** Clients of the main socket that the server has accepted, by /proc/net/unix; null: it can't be told. */
   readonly clients: number | null;
+  /** Connections to the socket that is talked to, and that nobody has accepted; null: it can't be told. */
+  readonly waiting: number | null;
   /** Who listens; null: nobody, or it can't be told. */
   readonly server: ProcessFacts | null;
   readonly conversation: Conversation;
@@ -60,6 +62,10 @@ export interface Greeting {
   /** `capabilities` of its JSON, unchecked; undefined when there are none. */
   readonly capabilities: unknown;
 }
+
+/** So many connections, for people. */
+export const connectionsText = (count: number): string =>
+  count === 1 ? '1 connection' : `${count} connections`;
 
 /** The device, once the server has answered. */
 export function deviceOf({ conversation }: SocketFacts): DeviceFacts | null {

@@ -141,6 +141,40 @@ describe('something else', () => {
     expect(ids(await diagnose(path, QUICK))).toEqual(['server-silent']);
   });
 
+  it.each([
+    ['has a queue', 4],
+    ['has no more room for who waits', 0],
+  ])('is a server that never accepts, and %s', async (_, backlog) => {
+    const native = loadNative();
+    const path = join(folder, 'a.sock');
+    const fd = native.listen(path, 0o600, backlog);
+    toClose.push(() => native.close(fd));
+    for (const waiting of [1, backlog === 0 ? 1 : 2]) {
+      const { findings, seen } = await diagnose(path, QUICK);
+      expect(findings.map(({ id }) => id)).toEqual(['nobody-accepts']);
+      expect(findings[0]?.finding).toContain(
+        `(process ${process.pid}) listens, but accepts nobody (not accepted`,
+      );
+      expect(seen).toContainEqual({ what: 'clients of the main socket', is: '0' });
+      const connections = waiting === 1 ? '1 connection' : '2 connections';
+      expect(seen).toContainEqual({ what: 'not accepted yet', is: connections });
+    }
+  });
+
+  it('is a server of one client at a time that has one, and another one waiting', async () => {
+    const native = loadNative();
+    const path = join(folder, 'a.sock');
+    const listening = native.listen(path, 0o600, 4);
+    const ends = [listening, native.connect(path), native.accept(listening), native.connect(path)];
+    toClose.push(() => {
+      for (const fd of ends) native.close(fd);
+    });
+    const { findings, seen } = await diagnose(path, QUICK);
+    expect(findings.map(({ id }) => id)).toEqual(['no-control-socket-busy']);
+    expect(seen).toContainEqual({ what: 'clients of the main socket', is: '1' });
+    expect(seen).toContainEqual({ what: 'not accepted yet', is: '1 connection' });
+  });
+
   it('is a server that hangs up', async () => {
     const path = join(folder, 'a.sock');
     await listener(path, (socket) => socket.destroy());

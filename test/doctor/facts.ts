@@ -91,6 +91,7 @@ export function healthySocket(change: Partial<SocketFacts> = {}): SocketFacts {
     control: { ...SOCKET, path: '/run/a.sock.control' },
     listening: true,
     clients: 0,
+    waiting: 0,
     server: SERVER,
     conversation: { kind: 'answered', device: healthyDevice() },
     ...change,

@@ -17,6 +17,7 @@ import {
   withDevice,
 } from './facts.ts';
 
+const LATE = failed('ERR_TIMEOUT', Errno.ETIMEDOUT);
 /** It is said of every device, since no server can prevent it. */
 const ALWAYS = 'qemu-loses-state';
 const NO_CLIENT = healthySocket();
@@ -55,13 +56,22 @@ const cases: readonly (readonly [id: string, facts: SocketFacts, also?: readonly
     healthySocket({ control: null, clients: null, conversation: failed('ERR_REMOTE', Errno.EBUSY) }),
   ],
   ['main-taken', healthySocket({ conversation: failed('ERR_REMOTE', Errno.EBUSY) })],
-  ['server-silent', healthySocket({ conversation: failed('ERR_TIMEOUT', Errno.ETIMEDOUT) })],
+  ['nobody-accepts', healthySocket({ waiting: 1, conversation: LATE })],
+  ['nobody-accepts', healthySocket({ waiting: 2, server: null, clients: 1, conversation: LATE })],
+  ['nobody-accepts', healthySocket({ waiting: null, conversation: failed('ERR_SOCKET', Errno.EAGAIN) })],
+  ['server-stopped', healthySocket({ server: { ...SERVER, state: 'T' }, waiting: 1, conversation: LATE })],
+  ['server-silent', healthySocket({ conversation: LATE })],
+  ['server-silent', healthySocket({ waiting: null, conversation: LATE })],
+  [
+    'server-silent',
+    healthySocket({ waiting: 1, conversation: failed('ERR_TIMEOUT', Errno.ETIMEDOUT, true) }),
+  ],
   ['version-refused', healthySocket({ conversation: failed('ERR_REMOTE', Errno.EINVAL) })],
   ['version-refused', healthySocket({ conversation: failed('ERR_PROTOCOL_VERSION', Errno.EINVAL) })],
   ['protocol-broken', healthySocket({ conversation: failed('ERR_PROTOCOL_MALFORMED', Errno.EINVAL, true) })],
   ['protocol-broken', healthySocket({ conversation: failed('ERR_FRAMING', Errno.EPROTO, true) })],
   ['server-hangs-up', healthySocket({ conversation: failed('ERR_CONNECTION_CLOSED', Errno.ENOTCONN) })],
-  ['connection-failed', healthySocket({ conversation: failed('ERR_SOCKET', Errno.EAGAIN) })],
+  ['connection-failed', healthySocket({ conversation: failed('ERR_SOCKET', Errno.ENOMEM) })],
   ['no-control-socket', { ...NO_CLIENT, control: null }, [ALWAYS]],
   ['retired', told({ claim: { id: 'x', retired: true, attended: false } }), [ALWAYS]],
   ['claimed', told({ claim: { id: 'x', retired: false, attended: false } }), [ALWAYS]],

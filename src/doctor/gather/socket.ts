@@ -24,8 +24,15 @@ export async function gatherSocket(host: Host, path: string, probe: SocketProbe)
   const silent = reasonNotToConnect(outside, probe);
   if (silent !== null) return { ...outside, conversation: { kind: 'none', why: silent } };
   const { control, file } = outside;
-  const talk = await converse(host, (control ?? file).path, control === null, probe.timeoutMs);
-  return { ...outside, server: outside.server ?? serverOf(host, talk), conversation: talk.conversation };
+  const door = (control ?? file).path;
+  const talk = await converse(host, door, control === null, probe.timeoutMs);
+  return {
+    ...outside,
+    server: outside.server ?? serverOf(host, talk),
+    // A connection that was given up stays in the queue, in its order: if any is there, ours is.
+    waiting: countOf(unixSockets(host), door, 'waits'),
+    conversation: talk.conversation,
+  };
 }
 
 function lookFromOutside(host: Host, path: string): Outside {
@@ -35,7 +42,7 @@ function lookFromOutside(host: Host, path: string): Outside {
   const control = beside.kind === 'socket' ? beside : null;
   const main = isControl ? path.slice(0, -CONTROL_SUFFIX.length) : path;
   const sockets = unixSockets(host);
-  const listener = named(sockets, path).find(({ listening }) => listening);
+  const listener = named(sockets, path).find(({ role }) => role === 'listens');
   const pid = listener === undefined ? null : ownerOfSocket(host, listener.inode);
   return {
     path,
@@ -45,7 +52,8 @@ function lookFromOutside(host: Host, path: string): Outside {
     isControl,
     control,
     listening: sockets === null ? null : listener !== undefined,
-    clients: sockets === null ? null : named(sockets, main).filter(({ listening }) => !listening).length,
+    clients: countOf(sockets, main, 'accepted'),
+    waiting: countOf(sockets, (control ?? file).path, 'waits'),
     server: pid === null ? null : processFacts(host, pid),
   };
 }
@@ -54,6 +62,14 @@ function lookFromOutside(host: Host, path: string): Outside {
 function named(sockets: readonly UnixSocket[] | null, path: string): UnixSocket[] {
   const full = resolve(path);
   return (sockets ?? []).filter((socket) => socket.path === full);
+}
+
+function countOf(
+  sockets: readonly UnixSocket[] | null,
+  path: string,
+  wanted: UnixSocket['role'],
+): number | null {
+  return sockets === null ? null : named(sockets, path).filter(({ role }) => role === wanted).length;
 }
 
 /** Why the server is not talked to; null when it may be. */

@@ -4,14 +4,17 @@ import type { Host } from './host.ts';
 export interface UnixSocket {
   readonly path: string;
   readonly inode: number;
-  /** It waits for clients; one that does not is the server's end of a connection. */
-  readonly listening: boolean;
+  /** It waits for clients; or it is the server's end of a connection, which the server has accepted or not yet. */
+  readonly role: 'listens' | 'accepted' | 'waits';
 }
 
 /** The flag of a listening socket (__SO_ACCEPTCON, linux/net.h). */
 const ACCEPTS = 0x10000;
 
-/** The sockets with a path that /proc/net/unix names; null when it can't be read. */
+/**
+ * The sockets with a path that /proc/net/unix names; null when it can't be read. The server's end of a connection has an inode from the moment
+ * in which it is accepted (net/unix/af_unix.c, unix_seq_show).
+ */
 export function unixSockets(host: Host): UnixSocket[] | null {
   const text = host.text('proc/net/unix');
   if (text === null) return null;
@@ -21,6 +24,7 @@ export function unixSockets(host: Host): UnixSocket[] | null {
     );
     if (match === null) return [];
     const [, flags = '', inode = '', path = ''] = match;
-    return [{ path, inode: Number(inode), listening: (Number.parseInt(flags, 16) & ACCEPTS) !== 0 }];
+    const listens = (Number.parseInt(flags, 16) & ACCEPTS) !== 0;
+    return [{ path, inode: Number(inode), role: listens ? 'listens' : inode === '0' ? 'waits' : 'accepted' }];
   });
 }

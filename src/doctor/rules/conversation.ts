@@ -1,6 +1,7 @@
 import { Errno, errnoName } from '../../errors/index.ts';
 import type { Rule } from '../finding.ts';
-import { type Failed, failureOf, type SocketFacts } from '../socket-facts.ts';
+import { isStopped, processText } from '../process-facts.ts';
+import { connectionsText, type Failed, failureOf, type SocketFacts } from '../socket-facts.ts';
 
 type Test = (failure: Failed, facts: SocketFacts) => boolean;
 
@@ -17,6 +18,47 @@ const isVersion: Test = (failure, facts) =>
   failure.code === 'ERR_PROTOCOL_VERSION' ||
   (failure.code === 'ERR_REMOTE' && !failure.greeted && !isBusy(failure, facts));
 const isHangUp: Test = ({ code }) => code === 'ERR_CONNECTION_CLOSED' || code === 'ERR_CONNECTION_LOST';
+
+/** A connection is not even queued (unix(7), EAGAIN). */
+const isQueueFull = ({ code, errno, greeted }: Failed): boolean =>
+  code === 'ERR_SOCKET' && errno === Errno.EAGAIN && !greeted;
+
+/** Somebody listens who has not accepted the connection; of one that is known to be stopped, another rule tells. */
+function isWaiting(facts: SocketFacts): boolean {
+  const failure = failureOf(facts);
+  if (failure === null || (facts.server !== null && isStopped(facts.server))) return false;
+  const late = failure.code === 'ERR_TIMEOUT' && !failure.greeted && (facts.waiting ?? 0) > 0;
+  return late || isQueueFull(failure);
+}
+
+function unacceptedText({ server, waiting, clients }: SocketFacts): string {
+  const who = server === null ? 'somebody listens' : `${processText(server)} listens`;
+  const queue = waiting === null || waiting === 0 ? '' : ` (not accepted yet: ${connectionsText(waiting)})`;
+  const next = (clients ?? 0) > 0 ? 'accepts nobody else' : 'accepts nobody';
+  return `${who}, but ${next}${queue}${doingText(server)}`;
+}
+
+/** What a process does while it does not answer (proc(5), the state of /proc/<pid>/stat). */
+function doingText(server: SocketFacts['server']): string {
+  switch (server?.state) {
+    case 'R':
+      return '; it is running all the time';
+    case 'S':
+      return '; it sleeps, waiting for something else';
+    case 'D':
+      return '; it waits in the kernel for a device or a disk';
+    default:
+      return '';
+  }
+}
+
+function lookAt({ server }: SocketFacts): string[] {
+  if (server === null) return ['see which process listens, and what it does: ss -xlp'];
+  const { pid } = server;
+  return [
+    `see what it does: cat /proc/${pid}/wchan, or gdb -p ${pid} -batch -ex 'thread apply all backtrace'`,
+  ];
+}
 
 /** What can go wrong while the server is talked to. */
 export const conversationRules: readonly Rule<SocketFacts>[] = [
@@ -48,21 +90,30 @@ export const conversationRules: readonly Rule<SocketFacts>[] = [
     next: () => ['end the other controllers: ss -xp names their processes'],
   },
   {
+    id: 'nobody-accepts',
+    certainty: 'certain',
+    effect: 'prevents',
+    finding: (facts) => (isWaiting(facts) ? unacceptedText(facts) : null),
+    why:
+      'It serves another client first, hangs, or has given its socket up without closing it. A server that serves one client ' +
+      'at a time accepts the next one when that has gone.',
+    next: (facts) => [...lookAt(facts), 'see who is connected to it: ss -xp'],
+  },
+  {
     id: 'server-silent',
     certainty: 'certain',
     effect: 'prevents',
-    finding: failed(
-      ({ code }) => code === 'ERR_TIMEOUT',
-      ({ greeted }) =>
-        greeted ? 'the server stopped answering' : 'the server accepts the connection but does not answer',
-    ),
-    why: 'It is stopped, hangs, serves another client first, or does not speak vfio-user.',
-    next: ({ server }) => [
-      server === null
-        ? 'see what the server process does'
-        : `see what it does: cat /proc/${server.pid}/wchan`,
-      'see whether another client is connected: ss -xp',
-    ],
+    finding: (facts) => {
+      const { server, waiting } = facts;
+      if (failureOf(facts)?.code !== 'ERR_TIMEOUT' || isWaiting(facts)) return null;
+      if (server !== null && isStopped(server)) return null;
+      if (failureOf(facts)?.greeted === true) return 'the server stopped answering';
+      return waiting === null
+        ? 'the server does not answer'
+        : 'the server has accepted the connection but does not answer';
+    },
+    why: 'It hangs, serves another client first, or does not speak vfio-user.',
+    next: (facts) => [...lookAt(facts), 'see whether another client is connected: ss -xp'],
   },
   {
     id: 'version-refused',
@@ -100,7 +151,8 @@ export const conversationRules: readonly Rule<SocketFacts>[] = [
       (failure, facts) =>
         ![isBusy, isBreach, isVersion, isHangUp].some((test) => test(failure, facts)) &&
         failure.code !== 'ERR_TIMEOUT' &&
-        failure.errno !== Errno.ECONNREFUSED,
+        failure.errno !== Errno.ECONNREFUSED &&
+        !isQueueFull(failure),
       ({ message, errno }) => `${message} (${errnoName(errno)})`,
     ),
     why: 'Nothing more can be told without an answer.',

@@ -1,7 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lastJson, type Running, Shell } from '../cli/ferry.ts';
+import { until } from '../helpers/until.ts';
 import { describeInGuests } from './harness/lab.ts';
-import { forgetJournal, journal, moveArguments, type Vm, vmWithServer } from './vm-lab.ts';
+import {
+  forgetJournal,
+  journal,
+  moveArguments,
+  receiveArguments,
+  sendArguments,
+  vmWithServer,
+} from './vm-lab.ts';
 
 const LONG = process.env['FERRY_VM'] === 'long';
 /** What is lost once must not be forgiven. */
@@ -18,11 +26,13 @@ const SHORT: readonly (readonly [Victim, (typeof STEPS)[number]])[] = [
   ["the destination's server", 'stop-copy'],
 ];
 const CASES = LONG ? VICTIMS.flatMap((victim) => STEPS.map((step) => [victim, step] as const)) : SHORT;
+/** When the sender says that it verifies, the receiver may have said READY before it is killed. */
+const RECEIVED = LONG ? (['prepare', 'pre-copy', 'stop', 'stop-copy'] as const) : (['stop'] as const);
 
 describeInGuests('a VM whose migration is killed', (lab) => {
   describe.runIf(lab.kernel.flavour === 'full')('on q35', () => {
     let shell: Shell;
-    let vm: Vm;
+    let vm: Awaited<ReturnType<typeof vmWithServer>>;
     let count = 0;
 
     beforeAll(async () => {
@@ -56,8 +66,54 @@ describeInGuests('a VM whose migration is killed', (lab) => {
       }
     });
 
+    it.each(RECEIVED)('runs on at the source when ferry vm receive is killed in %s', ONCE, async (step) => {
+      count += 1;
+      const target = await vmWithServer(lab, shell, `target-${count}`, true);
+      const way = `unix:${shell.path(`way-${count}`)}`;
+      const receiver = shell.start([...receiveArguments(target), '--listen', way]);
+      try {
+        await receiver.sees('listening');
+        const ferry = shell.start([...sendArguments(vm), '--to', way, '--wait', '0']);
+        await ferry.sees(`"phase":"${step}"`);
+        await receiver.kill('SIGKILL');
+        await expectBack(ferry, 'ferry vm receive', step);
+        await expectAlive();
+      } finally {
+        await receiver.kill('SIGKILL');
+        await target.close();
+      }
+    });
+
+    // Last: there is nothing left to try it with.
+    it.runIf(LONG)(
+      'runs on at the source, without its device, when the server of that is killed in stop-copy',
+      ONCE,
+      async () => {
+        const target = await vmWithServer(lab, shell, 'target-last', true);
+        try {
+          const ferry = shell.start(moveArguments(vm, target));
+          await ferry.sees('"phase":"stop-copy"');
+          await vm.server.kill('SIGKILL');
+          const { status, stdout, stderr } = await ferry.ended;
+          expect(status, `${stdout}\n${stderr.slice(-2000)}`).toBe(3);
+          expect(lastJson(stdout)['error']).toMatchObject({
+            ...{ owner: 'in doubt', sourceState: 'RUNNING' },
+            message: expect.stringContaining('If its server has been killed'),
+          });
+          expect(await vm.guest.run('echo runs', 100_000)).toBe('runs');
+          await until(() => hasEnded(target.guest.pid), 'the destination has ended');
+        } finally {
+          await target.close();
+        }
+      },
+    );
+
     /** The command has failed and says so; what a killed one has left is finished by ferry recover. */
-    async function expectBack(ferry: Running, victim: Victim, step: string): Promise<void> {
+    async function expectBack(
+      ferry: Running,
+      victim: Victim | 'ferry vm receive',
+      step: string,
+    ): Promise<void> {
       const { status, stdout, stderr } = await ferry.ended;
       if (victim !== 'ferry') {
         expect(status, `${stdout}\n${stderr.slice(-2000)}`).toBe(1);
@@ -80,3 +136,12 @@ describeInGuests('a VM whose migration is killed', (lab) => {
     }
   });
 });
+
+/** Node has been told of the end of its child. */
+function hasEnded(pid: number): boolean {
+  try {
+    return !process.kill(pid, 0);
+  } catch {
+    return true;
+  }
+}

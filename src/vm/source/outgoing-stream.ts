@@ -86,6 +86,11 @@ export class OutgoingStream {
     return buffer.subarray(from, first.from);
   }
 
+  /** Whoever waits for a piece does not any more: there is something else to do. */
+  wake(): void {
+    this.#wake?.();
+  }
+
   /** Hangs up; QEMU's migration fails if it goes on. Idempotent. */
   close(): void {
     this.#stopListening();

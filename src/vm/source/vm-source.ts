@@ -60,6 +60,8 @@ export class VmSource implements MigrationEnd {
   #queue: Uint8Array[] = [];
   readonly #round = new Round();
   #settling: Promise<void> | null = null;
+  /** That has failed. */
+  #failed = false;
   #finished = false;
   /** QEMU has been told to save and send the rest. */
   #continuing: Promise<void> | null = null;
@@ -179,7 +181,7 @@ export class VmSource implements MigrationEnd {
   }
 
   async #read(maxBytes: number, consume: (chunk: Uint8Array) => void): Promise<number> {
-    if (this.#state === STOP_COPY) await this.#settle();
+    if (this.#state === STOP_COPY) this.#settle();
     else if (this.#queue.length === 0 && this.#round.isDue && (await this.#isRoundOver())) return 0;
     if (this.#queue.length === 0) await this.#fetch(maxBytes);
     const [first] = this.#queue;
@@ -196,11 +198,14 @@ export class VmSource implements MigrationEnd {
     const most = Math.min(maxBytes, MAX_VMM_FRAME);
     const stream = this.#requireStream();
     while (!this.#finished) {
+      if (this.#failed) await this.#settling;
       const stopped = this.#state === STOP_COPY;
+      const told = this.#continuing !== null;
       const piece = await stream.take(most, stopped ? this.#options.timeoutMs : WAIT_MS);
       if (piece !== null) return this.#frame(piece);
-      if (stopped) return await this.#finish(stream);
-      if (await this.#isRoundOver()) return;
+      if (told) return await this.#finish(stream);
+      if (stopped) await this.#settling;
+      else if (await this.#isRoundOver()) return;
     }
   }
 
@@ -226,10 +231,16 @@ export class VmSource implements MigrationEnd {
     return this.#round.isOver(outgoing);
   }
 
-  /** Once: all devices have stopped. What they have written becomes QEMU's business; then it saves and sends the rest. */
-  #settle(): Promise<void> {
+  /**
+   * Once: all devices have stopped. What they have written becomes QEMU's business; then it saves and sends the rest. What it
+   * has sent before is passed on meanwhile; whoever comes to the end of it hears of a failure.
+   */
+  #settle(): void {
     this.#settling ??= this.#finishSaving();
-    return this.#settling;
+    this.#settling.catch(() => {
+      this.#failed = true;
+      this.#stream?.wake();
+    });
   }
 
   async #finishSaving(): Promise<void> {
@@ -242,7 +253,6 @@ export class VmSource implements MigrationEnd {
     this.#continuing = performer.run(finishOutgoing(timeoutMs)).then(() => {
       this.#continuedAt = performance.now();
     });
-    // What it still sends before is taken meanwhile; whoever takes the last of it hears of a failure.
     this.#continuing.catch(() => {});
     const bytes = encodeRecord(record);
     this.#queue.push(frameHead(FrameKind.RECORD, bytes.length), bytes);

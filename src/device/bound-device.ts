@@ -119,7 +119,7 @@ export class BoundDevice implements ServedDevice {
     });
     this.handover = new BoundHandover({
       ...{ native: host.native, timers, migration: () => this.migration, hooks: hooks.handover },
-      parts: this.#image.schema.parts,
+      image: this.#image,
       blocks: device.state?.blocks ?? [],
     });
     host.memory.observe({

@@ -1,5 +1,6 @@
 import { Errno } from '../errors/index.ts';
 import type { Native } from '../native/index.ts';
+import { type DeviceImage, StateWriter } from '../stream/index.ts';
 import { DeviceError } from './device-error.ts';
 import {
   type DeviceHandover,
@@ -11,13 +12,18 @@ import {
   type TimerPhase,
 } from './device-handover.ts';
 import type { DeviceTimers } from './device-timers.ts';
+import { LentImage } from './lent-image.ts';
 import type { DeviceMigration } from './served-device.ts';
 import type { MemoryBlock } from './state/index.ts';
+
+/** So much of a state is saved at a time for practice, in bytes. */
+const SCRATCH = 4096;
 
 /** What a hand-over needs of a bound device. */
 export interface BoundHandoverParts {
   readonly native: Native;
-  readonly parts: readonly PartVersion[];
+  /** Everything that travels in a migration. */
+  readonly image: DeviceImage;
   readonly blocks: readonly MemoryBlock[];
   readonly timers: DeviceTimers;
   readonly migration: () => DeviceMigration;
@@ -32,7 +38,7 @@ export class BoundHandover implements DeviceHandover {
 
   constructor(parts: BoundHandoverParts) {
     this.#parts = parts;
-    this.parts = parts.parts.map(({ name, version, oldest }) => ({ name, version, oldest }));
+    this.parts = parts.image.schema.parts.map(({ name, version, oldest }) => ({ name, version, oldest }));
   }
 
   /** Whether the device stops, or is loaded, in order to be handed over. */
@@ -53,6 +59,18 @@ export class BoundHandover implements DeviceHandover {
     if (lent.length > 0 && migration.lend === undefined) throw notLendable(lent);
     migration.lend?.(lent);
     this.#underWay = true;
+  }
+
+  practise(): void {
+    const { image, native } = this.#parts;
+    const writer = new StateWriter(new LentImage(image, new Set(this.blocks)), (data, seed) =>
+      native.crc32(data, seed),
+    );
+    writer.start();
+    writer.stop();
+    const nowhere = new Uint8Array(SCRATCH);
+    while (writer.read(nowhere) > 0);
+    writer.close();
   }
 
   give(): { blocks: readonly HandedBlock[]; timers: readonly TimerPhase[]; possessions: Possessions } {

@@ -49,6 +49,8 @@ export interface DeviceHandover {
   readonly blocks: readonly string[];
   /** From now on sessions leave these blocks out, and the device stops in order to be handed over. */
   begin(lent: readonly string[]): void;
+  /** Saves the fields of its state and throws that away, in any state: nothing changes, and nobody is told. */
+  practise(): void;
   /** What there is, of a device that has stopped; fds stay the device's. Throws what the author threw. */
   give(): { blocks: readonly HandedBlock[]; timers: readonly TimerPhase[]; possessions: Possessions };
   /** Takes memory and timers over, in RESUMING and before the fields come. The fds are the device's from then on. */

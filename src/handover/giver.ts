@@ -152,6 +152,7 @@ export class Giver {
     const copy = this.#makeCopy(wanted);
     try {
       await this.#parts.rehearsed;
+      if (wanted()) await standstill.practise();
       if (wanted()) await standstill.settle();
       if (wanted()) standstill.requireNoObstacle();
       if (wanted()) await this.#prepare();

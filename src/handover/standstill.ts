@@ -1,11 +1,15 @@
 import type { DeviceHandover } from '../device/index.ts';
-import type { DeviceServer, ServedConnection, ServedListener } from '../server/index.ts';
+import type { DeviceServer, ServedConnection, ServedListener, ServerRemains } from '../server/index.ts';
 import { isRunning, MigrationFlag, MigrationState } from '../states/index.ts';
 import { HandoverError } from './handover-error.ts';
 import type { HandoverLimits } from './limits.ts';
 import { type Moment, moment } from './pause.ts';
 import { type EncodedRecord, encodeRecord } from './record-encoder.ts';
 import { aMoment, busy, untilNothing } from './waiting.ts';
+
+/** How often what has to be quick is practised. */
+const TIMES = 5;
+const NOTHING_GIVEN = { blocks: [], timers: [], possessions: { data: new Uint8Array(0), fds: [] } };
 
 /** Whose device is brought to rest. */
 export interface StandstillParts {
@@ -66,6 +70,17 @@ export class Standstill {
     if (obstacle !== null) throw refused(obstacle);
   }
 
+  /** Saves, while the device runs, what {@link record} and its state will tell, and throws that away: the code has run then. */
+  async practise(): Promise<void> {
+    const { server, by } = this.#parts;
+    for (let time = 0; time < TIMES; time += 1) {
+      this.#handover.practise();
+      this.#encode(server.succession.remains(by, NOTHING_GIVEN));
+      // Clients are served in between.
+      await aMoment(server.reactor);
+    }
+  }
+
   /** The device stops; its VMM is served until its DMA has ended, and waits from then on. */
   async stop(): Promise<void> {
     const { server, by, limits } = this.#parts;
@@ -100,13 +115,9 @@ export class Standstill {
 
   /** All that is not in the state of the device; it is frozen. */
   record(): EncodedRecord {
-    const { server, by, listeners } = this.#parts;
-    const remains = server.succession.remains(by);
-    this.#given = remains.device;
-    return encodeRecord({
-      listeners: listeners.map(({ role, listener }) => ({ role, fd: listener.fd, path: listener.path })),
-      server: remains,
-    });
+    const { server, by } = this.#parts;
+    this.#given = this.#handover.give();
+    return this.#encode(server.succession.remains(by, this.#given));
   }
 
   /** The device goes on here, wherever it was on its way. Rejects with why it can't. */
@@ -132,6 +143,11 @@ export class Standstill {
     const { server, listeners } = this.#parts;
     for (const { listener } of listeners) listener.release();
     server.succession.abandon();
+  }
+
+  #encode(server: ServerRemains): EncodedRecord {
+    const listeners = this.#parts.listeners.map(({ role, listener: { fd, path } }) => ({ role, fd, path }));
+    return encodeRecord({ listeners, server });
   }
 
   /** The state in which DMA ends while the device is served; null where there is none. */

@@ -100,11 +100,13 @@ export class Succession {
     return connections + files + triggers + bells + (device.handover?.shared.length ?? 0);
   }
 
-  /** What another process needs. Of a device that has stopped, with everybody frozen but `by`. */
-  remains(by: ServedConnection): ServerRemains {
+  /**
+   * What another process needs, and of the device what was `given`. Of one that has stopped, with everybody frozen but `by`;
+   * to be used for nothing else than practice otherwise.
+   */
+  remains(by: ServedConnection, given: ServerRemains['device']): ServerRemains {
     const { server, claims } = this.#parts;
     const { device } = server;
-    if (device.handover === undefined) throw new TypeError('the device has no hand-over');
     return {
       connections: this.#others(by).map((served) => this.#remaining(served)),
       maps: server.memory.describeMaps(),
@@ -119,7 +121,7 @@ export class Succession {
       resets: server.migration.resets,
       claims: claims.history(),
       onReconnect: server.reconnection.policy,
-      device: device.handover.give(),
+      device: given,
     };
   }
 

@@ -104,3 +104,19 @@ describe('a device that is about to be taken over', () => {
     server.close();
   });
 });
+
+describe('a device that is about to be given away', () => {
+  it('is as it was before after its state has been saved for practice', () => {
+    const device = new Noting();
+    const server = new DeviceServer(device, { native, reactor: new EventLoopReactor(native) });
+    device.state.value = 9;
+    device.state.memory.fill(0x5a);
+    server.device.handover?.practise();
+    expect(device.state.value).toBe(9);
+    expect(device.state.memory.bytes.every((byte) => byte === 0x5a)).toBe(true);
+    expect(device.state.memory.dirtyBytes).toBe(0);
+    expect([device.restored, device.given, device.passing]).toEqual([[], 0, false]);
+    expect(server.device.inspect()).toMatchObject({ running: true, mayInitiateDma: true });
+    server.close();
+  });
+});

@@ -5,8 +5,8 @@
 Runs the command with $NOTIFY_SOCKET, keeps the descriptors that it leaves, and gives them to the next one. Lines on
 standard input: "restart" ends the service by SIGTERM and starts it anew, "restart COMMAND..." the same with another command
 (words are separated by tabs), "deaf" has it ignore what the service says until "hearing", "term" asks the
-service to end, "exit" ends it and the manager. Each thing that happens
-is a line on standard output.
+service to end, "kill" kills it and starts it anew (Restart=always), "exit" ends it and the manager. Each thing that
+happens is a line on standard output.
 """
 
 import array
@@ -76,8 +76,8 @@ def understand(said, fds):
         say(f"ready {said.get('MAINPID')}")
 
 
-def end(pid):
-    os.kill(pid, signal.SIGTERM)
+def end(pid, how=signal.SIGTERM):
+    os.kill(pid, how)
     _, status = os.waitpid(pid, 0)
     say(f"ended {os.waitstatus_to_exitcode(status)}")
 
@@ -97,6 +97,9 @@ for line in sys.stdin:
     elif what == "restart":
         end(service)
         command = words or command
+        service = start()
+    elif what == "kill":
+        end(service, signal.SIGKILL)
         service = start()
     elif what == "exit":
         break

@@ -20,6 +20,8 @@ export interface AttachedDevice {
   readonly slot: number;
   /** Behind a PCI Express port of its own in that slot (q35 only), which can reset it. */
   readonly port?: boolean;
+  /** How long QEMU waits for an answer, in milliseconds; 5 seconds by default. */
+  readonly patienceMs?: number;
 }
 
 /** The machines that QEMU plays: one with PCI Express, one with plain PCI. */
@@ -75,13 +77,18 @@ export class Guest {
   /** The socket of its monitor, which serves one client at a time. */
   readonly qmpPath: string;
   #qmp: Qmp | null = null;
+  /** What a QEMU of the same guest is started with, if it waits for nothing. */
+  readonly #command: readonly string[];
 
   private constructor({ qemu, kernel, initramfs, folder }: GuestParts, options: GuestOptions) {
     this.kernel = kernel;
     this.#initramfs = initramfs;
     this.qmpPath = options.qmpPath ?? join(folder, `qmp-${++count}`);
     const [program, ...first] = qemu.command;
-    const args = argumentsOf({ kernel, initramfs, qmpPath: this.qmpPath }, options);
+    const { incoming, ...plain } = options;
+    const common = { kernel, initramfs, qmpPath: this.qmpPath };
+    const args = argumentsOf(common, options);
+    this.#command = [...qemu.command, ...argumentsOf(common, plain)];
     const child = spawn(program, [...first, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.#process = child;
     this.#console = new Console(child.stdin, child.stdout);
@@ -125,6 +132,11 @@ export class Guest {
   leaveMonitor(): void {
     this.#qmp?.close();
     this.#qmp = null;
+  }
+
+  /** The command line of a QEMU with the same guest, that also has these arguments. */
+  commandWith(...more: readonly string[]): readonly string[] {
+    return [...this.#command, ...more];
   }
 
   /** Whether its QEMU has not ended. */
@@ -226,14 +238,15 @@ function incomingOver(cpr: GuestOptions['cpr']): readonly string[] {
   return ['-incoming', `unix:${cpr.main}`, '-incoming', JSON.stringify({ 'channel-type': 'cpr', addr })];
 }
 
-function attach({ id, socketPath, slot, port = false }: AttachedDevice): readonly string[] {
-  if (!port) return ['-device', JSON.stringify(vfioUserDevice(socketPath, { id, ...inSlot(slot) }))];
+function attach({ id, socketPath, slot, port = false, patienceMs }: AttachedDevice): readonly string[] {
+  const own = patienceMs === undefined ? { id } : { id, 'x-msg-timeout': patienceMs };
+  if (!port) return ['-device', JSON.stringify(vfioUserDevice(socketPath, { ...own, ...inSlot(slot) }))];
   const bus = `port${slot}`;
   return [
     '-device',
     `pcie-root-port,id=${bus},slot=${slot},chassis=${slot},addr=${inSlot(slot).addr}`,
     '-device',
-    JSON.stringify(vfioUserDevice(socketPath, { id, bus })),
+    JSON.stringify(vfioUserDevice(socketPath, { ...own, bus })),
   ];
 }
 

@@ -196,6 +196,7 @@ export class Connection {
     this.#port.close();
     this.#inbox.shut();
     this.#inbox.dropHeld();
+    this.#pending.forget();
     this.#native.close(this.fd);
   }
 

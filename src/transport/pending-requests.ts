@@ -90,12 +90,17 @@ export class PendingRequests {
 
   /** Fails every request in flight. */
   failAll(error: FerryError): void {
+    for (const pending of this.forget()) pending.complete(null, error);
+  }
+
+  /** Waits for nothing any more and tells nobody: a timer would keep the process from ending. Gives what was in flight. */
+  forget(): readonly Pending[] {
     this.#timer?.close();
     this.#timer = null;
     this.#timerAt = Number.POSITIVE_INFINITY;
     const all = [...this.#pending.values()];
     this.#pending.clear();
-    for (const pending of all) pending.complete(null, error);
+    return all;
   }
 
   #arm(deadline: number): void {

@@ -7,7 +7,7 @@ import {
   type IncomingMessage,
 } from '../../src/transport/index.ts';
 import { RawClient, rawMessage } from '../helpers/raw-client.ts';
-import { Bench, Recorder, receiveNow, reply, sendAll } from './support.ts';
+import { Bench, Recorder, receiveNow, reply, sendAll, until } from './support.ts';
 
 const native = loadNative();
 const reactor = new EventLoopReactor(native);
@@ -214,6 +214,23 @@ it('goes on with the ids of its own requests', () => {
   const next = handOn(first, []);
   const at = next.request(11, 0, 1000, null);
   expect(next.out.view.getUint16(at - 16, true)).toBe(3);
+});
+
+it('leaves nothing behind that keeps the process from ending, such as the clock of a request that was answered', async () => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+  const { client, fd } = pair();
+  const connection = echo(fd, []);
+  const before = timers();
+  let answers = 0;
+  connection.request(11, 0, 60_000, () => (answers += 1));
+  await turn();
+  const asked = await client.next();
+  client.send(rawMessage(asked.id, 11, Buffer.alloc(0), 1));
+  await until(() => answers === 1);
+  connection.freeze();
+  expect(connection.unfinished).toBeNull();
+  connection.abandon();
+  expect(timers()).toBe(before);
 });
 
 it('refuses what is left over and is no messages', () => {

@@ -266,8 +266,10 @@ export class VmSource implements MigrationEnd {
     return BigInt(left + (this.#stream?.waiting ?? 0));
   }
 
+  /** Not while a page is touched: what the guest writes there could be undone. */
   async #comeBack(): Promise<void> {
     const { performer, timeoutMs } = this.#options;
+    await this.#settling?.catch(() => {});
     await performer.run(bringVmBack(timeoutMs));
     await this.#cleanUp();
     const settings = this.#settings;

@@ -53,8 +53,8 @@ export class LastWill {
     this.#executor.stdin?.write(`-${what}\n`);
   }
 
-  /** Nothing is left: the process ends. */
+  /** Carries out what is left, and ends the process. Its input is closed at once; what was written is in the kernel. */
   end(): void {
-    this.#executor.stdin?.end();
+    this.#executor.stdin?.destroy();
   }
 }

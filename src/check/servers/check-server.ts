@@ -71,7 +71,7 @@ function about({ facts, oneClient }: ServerStage): readonly string[] {
   return [
     `${id}${name === undefined ? '' : `, ${name}`}; ${DeviceInfoFlag.print(deviceFlags)}`,
     `regions ${present.join(', ') || 'none'}; interrupts ${vectors.join(', ') || 'none'}`,
-    ...(oneClient ? ['it serves one client, and ends with it'] : []),
+    ...(oneClient ? ['it serves one client, and no other after it'] : []),
     `migration: ${flags}; DMA logging: ${facts.logging ? 'yes' : 'no'}; max_data_xfer_size ${facts.maxDataXferSize}`,
   ];
 }

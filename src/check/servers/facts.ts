@@ -13,7 +13,7 @@ import {
 } from '../../protocol/index.ts';
 import { fields, u64At, versionPayload, viewOf } from '../wire/bytes.ts';
 import type { Wire } from '../wire/wire.ts';
-import { failed, feature, tryRead } from './ask.ts';
+import { failed, feature, tryRead, worked } from './ask.ts';
 
 /** One region, as the server describes it. */
 export interface RegionFacts {
@@ -89,9 +89,9 @@ export function capabilitiesOf(payload: Uint8Array): ReadonlyMap<string, unknown
   }
 }
 
-/** Asks a server on a fresh connection what it is. What it does not answer is left out. */
+/** Asks a server on a fresh connection what it is. What it does not answer is left out, but VERSION it has to. */
 export async function gatherFacts(wire: Wire): Promise<Facts> {
-  const greeting = await wire.request(Command.VERSION, versionPayload(PROPOSAL));
+  const greeting = worked(await wire.request(Command.VERSION, versionPayload(PROPOSAL)));
   const info = await wire.request(Command.DEVICE_GET_INFO, fields(DeviceInfo.size, 0, 0, 0));
   const whole =
     failed(info) || info.payload.length < DeviceInfo.size ? null : DeviceInfo.read(viewOf(info.payload), 0);
@@ -103,7 +103,7 @@ export async function gatherFacts(wire: Wire): Promise<Facts> {
     if (region !== null) regions.push(region);
   }
   return {
-    ...limitsOf(greeting.payload),
+    ...limitsOf(greeting),
     ...{ deviceFlags: whole?.flags ?? 0, numRegions: whole?.numRegions ?? 0, numIrqs: whole?.numIrqs ?? 0 },
     regions,
     irqs: await irqFacts(wire, numIrqs),

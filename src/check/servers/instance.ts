@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 
 /** A server that runs, as the suite sees it. */
 export interface Instance {
@@ -41,6 +42,20 @@ export function ownMemory(pid: number): number | null {
     return kilobytes === undefined ? null : Number(kilobytes) * 1024;
   } catch {
     return null;
+  }
+}
+
+/**
+ * How many connections to a socket nobody has accepted, by /proc/net/unix: they have no inode yet (net/unix/af_unix.c,
+ * unix_seq_show). 0 where that can't be seen.
+ */
+export function unaccepted(socketPath: string): number {
+  const path = resolve(socketPath);
+  try {
+    const lines = readFileSync('/proc/net/unix', 'utf8').split('\n');
+    return lines.filter((line) => /^[0-9a-f]+:(?: [0-9A-F]+){5} +0 (.*)$/.exec(line)?.[1] === path).length;
+  } catch {
+    return 0;
   }
 }
 

@@ -1,3 +1,4 @@
+import { Errno } from '../../errors/index.ts';
 import type { Native } from '../../native/index.ts';
 import { Command, DeviceInfoFlag } from '../../protocol/index.ts';
 import { MigrationFlag, MigrationState } from '../../states/index.ts';
@@ -5,11 +6,11 @@ import { Exchange } from '../exchange.ts';
 import type { Need, RuleFacts } from '../rule.ts';
 import type { Stage, Trial } from '../run-rules.ts';
 import { inconclusive, notApplicable } from '../verdict.ts';
-import { fields } from '../wire/bytes.ts';
+import { fields, versionPayload } from '../wire/bytes.ts';
 import type { Wire } from '../wire/wire.ts';
-import { getState, trySetState } from './ask.ts';
-import { type Facts, gatherFacts } from './facts.ts';
-import type { Instance, Launcher } from './instance.ts';
+import { failed, getState, trySetState } from './ask.ts';
+import { type Facts, gatherFacts, PROPOSAL } from './facts.ts';
+import { type Instance, type Launcher, unaccepted } from './instance.ts';
 import { knownDevice } from './known-devices.ts';
 import { ServerWorld } from './world.ts';
 
@@ -56,7 +57,7 @@ export class ServerStage implements Stage<ServerWorld> {
     this.#options = options;
   }
 
-  /** Whether the server ends when its client goes, so that each rule has a fresh one. */
+  /** Whether the server serves no other client when its first one has gone, so that each rule has a fresh one. */
   get oneClient(): boolean {
     return this.#oneClient;
   }
@@ -77,7 +78,49 @@ export class ServerStage implements Stage<ServerWorld> {
       await this.#drop();
       this.#facts = await this.#asked(await this.#launched());
     }
-    if (this.#options.launcher.fresh) this.#oneClient = (await this.#instance?.ended()) !== null;
+    if (this.#options.launcher.fresh) this.#oneClient = await this.#servesOne();
+    else if (this.#facts === null) await this.#requireFree();
+  }
+
+  /** A server that answered its first client and has ended, or does not accept another. */
+  async #servesOne(): Promise<boolean> {
+    const instance = this.#instance;
+    if (instance === null) return false;
+    if ((await instance.ended()) !== null) return true;
+    if (this.#facts === null || (await this.#problemOf(instance)) === null) return false;
+    return unaccepted(instance.socketPath) > 0;
+  }
+
+  /** There is nothing to try on a server that is somebody else's, or stands still. */
+  async #requireFree(): Promise<void> {
+    const path = this.#instance?.socketPath ?? '';
+    const waiting = unaccepted(path);
+    if (waiting > 0) {
+      inconclusive(
+        `${path} is listened on, but nobody accepts connections (${waiting} wait): the server serves another client, is ` +
+          `stopped or hangs. Ask: ferry doctor ${path}`,
+      );
+    }
+    if (await this.#isBusy())
+      inconclusive(
+        `the server of ${path} has another client (EBUSY), which has to go before it can be checked`,
+      );
+  }
+
+  async #isBusy(): Promise<boolean> {
+    const instance = this.#instance;
+    if (instance === null) return false;
+    const world = this.#worldOn(instance, new Exchange());
+    try {
+      const wire = await world.connect();
+      const reply = await wire.request(Command.VERSION, versionPayload(PROPOSAL));
+      return failed(reply) && reply.header.error === Errno.EBUSY;
+    } catch {
+      // Whatever it does instead, the rules tell of it.
+      return false;
+    } finally {
+      await world.end();
+    }
   }
 
   async #asked(instance: Instance): Promise<Facts | null> {

@@ -28,7 +28,9 @@ export interface ServerWorldParts {
   readonly silenceMs: number;
   /** How much is repeated of what is repeated, as a share of the usual: 1. */
   readonly effort: number;
-  /** The server ends when its first client goes, which the specification allows (Client Disconnection). */
+  /**
+   * The server ends when its first client goes, which the specification allows (Client Disconnection), or accepts no other.
+   */
   readonly oneClient: boolean;
   /** How reports call this server among several: empty for the only one. */
   readonly name: string;
@@ -81,7 +83,7 @@ export class ServerWorld {
   /** A connection on which nothing has been said. */
   async connect(who: 'main' | 'control' = 'main'): Promise<Wire> {
     if (this.#parts.oneClient && this.#wires.length > 0)
-      notApplicable('the server serves one client, and ends with it');
+      notApplicable('the server serves one client, and no other after it');
     const { instance, name } = this.#parts;
     const path = (who === 'control' ? instance.controlPath : null) ?? instance.socketPath;
     return this.wireOn(await this.#connected(path), name === '' ? who : `${name} ${who}`);
@@ -200,8 +202,27 @@ export class ServerWorld {
       if (fd >= 0) return fd;
       // The queue of a listener may be full, or the server may listen anew for each client.
       const passing = fd === -Errno.EAGAIN || fd === -Errno.ECONNREFUSED;
-      if (!passing || patience.left === 0) inconclusive(`${path} can't be connected to: ${errnoName(-fd)}`);
+      const over = await this.#endedAtOnce();
+      if (over !== null) inconclusive(`the server has ended (${over})${this.#quoted()}`);
+      if (!passing || patience.left === 0) inconclusive(`${path} can't be connected to: ${whyNot(-fd)}`);
       await delay(AGAIN_MS);
     }
+  }
+
+  #quoted(): string {
+    const said = this.instance.takeLog().trim();
+    return said === '' ? '' : `; it said: ${said}`;
+  }
+}
+
+/** An errno of connect(2), with what it means for a socket of a server. */
+function whyNot(errno: number): string {
+  switch (errno) {
+    case Errno.EAGAIN:
+      return 'EAGAIN: somebody listens, but accepts nobody, and the queue is full';
+    case Errno.ECONNREFUSED:
+      return 'ECONNREFUSED: nobody listens';
+    default:
+      return errnoName(errno);
   }
 }

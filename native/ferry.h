@@ -8,8 +8,9 @@
  * exchange.c the dedicated mode: a thread that blocks for a channel
  * poller.c   a uv_poll handle that calls JavaScript; pump.c and watch.c are built on it
  * memory.c   memfd, mmap as ArrayBuffer, pread, pwrite
- * guard.c    the SIGBUS handler and its table of ranges: the only process-wide state
+ * guard.c    the SIGBUS handler and its table of ranges, which are of the whole process
  * descriptor.c  eventfd, close, dup
+ * heap.c     what the C library keeps of freed memory, for the whole process
  * terminal.c pseudo-terminals
  * kernel.c   ioctl, calls that may take long, memory for DMA
  * module.c   registration, and what happens when an environment (main thread or worker) ends
@@ -43,10 +44,11 @@ struct function {
 };
 bool ferry_export(struct ferry *ferry, napi_value exports, const struct function *functions, size_t count);
 extern const struct function socket_functions[], memory_functions[], descriptor_functions[], pump_functions[],
-    exchange_functions[], watch_functions[], crc32_functions[], terminal_functions[], kernel_functions[];
+    exchange_functions[], watch_functions[], crc32_functions[], terminal_functions[], kernel_functions[],
+    heap_functions[];
 extern const size_t socket_function_count, memory_function_count, descriptor_function_count, pump_function_count,
     exchange_function_count, watch_function_count, crc32_function_count,
-    terminal_function_count, kernel_function_count;
+    terminal_function_count, kernel_function_count, heap_function_count;
 
 /* Repeats a system call that a signal interrupted. */
 #define RETRY(result, call)                         \

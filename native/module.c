@@ -53,6 +53,7 @@ static bool start(struct ferry *ferry, napi_value exports) {
          ferry_export(ferry, exports, crc32_functions, crc32_function_count) &&
          ferry_export(ferry, exports, terminal_functions, terminal_function_count) &&
          ferry_export(ferry, exports, kernel_functions, kernel_function_count) &&
+         ferry_export(ferry, exports, heap_functions, heap_function_count) &&
          napi_add_async_cleanup_hook(ferry->env, on_end, ferry, NULL) == napi_ok;
 }
 

@@ -42,6 +42,7 @@ const functions: Readonly<Record<keyof Native, true>> = {
   unmapForDma: true,
   crc32: true,
   crc32Copy: true,
+  keepHeap: true,
   eventfd: true,
   eventfdSignal: true,
   eventfdRead: true,

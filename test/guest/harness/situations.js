@@ -197,8 +197,8 @@ Succession.prototype.freeze = function (by) {
   freeze.call(this, by);
 };
 
-Succession.prototype.remains = function (by) {
-  const result = remains.call(this, by);
+Succession.prototype.remains = function (by, given) {
+  const result = remains.call(this, by, given);
   const main = result.connections.find(({ role }) => role === 'main');
   if (rehearses(by.server) || main === undefined) return result;
   const { unread, unsent } = main.link;

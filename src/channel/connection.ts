@@ -29,6 +29,14 @@ export interface ConnectionOptions extends Checksums {
   readonly events: ConnectionEvents;
 }
 
+/**
+ * How many bytes are handled before the other side is told. Rarely, since that interrupts it; but of a small window
+ * sooner, so that one of the largest frames can come while another is handled.
+ */
+function creditStepOf(window: number): number {
+  return window < 3 * MAX_FRAME ? window / 4 : window / 2;
+}
+
 /** One link as a sequence of frames in each direction: cut, checked, counted, within the window. */
 export class Connection {
   readonly link: Link;
@@ -40,6 +48,7 @@ export class Connection {
   readonly #reader: FrameReader;
   readonly #writer: FrameWriter;
   readonly #scratch = new Uint8Array(MAX_FIXED);
+  readonly #creditStep: number;
   #window = 0;
   /** Bytes of frames of messages: sent, acknowledged by CREDIT, handled here, and acknowledged by us. */
   #sent = 0;
@@ -60,6 +69,7 @@ export class Connection {
   constructor(link: Link, options: ConnectionOptions) {
     this.link = link;
     this.#options = options;
+    this.#creditStep = creditStepOf(options.window);
     this.#writer = new FrameWriter(link, options);
     this.#reader = new FrameReader({
       window: options.window,
@@ -150,9 +160,7 @@ export class Connection {
     if (frame === undefined) return;
     this.#reader.release(frame);
     this.#handled += FRAME_HEADER_SIZE + frame.payload.length;
-    const { window } = this.#options;
-    // Rarely, but before the other side could lack the credit for one of the largest frames.
-    if (this.#handled - this.#credited < Math.min(window / 4, window - MAX_FRAME)) return;
+    if (this.#handled - this.#credited < this.#creditStep) return;
     this.#credited = this.#handled;
     this.sendControl({ kind: 'CREDIT', bytes: BigInt(this.#handled) });
   }

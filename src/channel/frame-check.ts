@@ -1,7 +1,14 @@
 import { ChannelError } from './channel-error.ts';
 import { maxPayload } from './codec.ts';
 import { controlCodec, isControl, isOrdered } from './control-messages.ts';
-import { type Crc32, FRAME_MARK, type FrameFields, FrameFlag, FrameHeader } from './frame.ts';
+import {
+  type Crc32,
+  FRAME_MARK,
+  type FrameFields,
+  FrameFlag,
+  FrameHeader,
+  readFrameFields,
+} from './frame.ts';
 import type { KindDeclaration } from './kind.ts';
 import { messageCodec } from './message-codec.ts';
 
@@ -28,8 +35,7 @@ export function readFrameHeader(
   if (view.getUint32(at + FrameHeader.at.headerChecksum, true) !== crc32(checked, seed)) {
     throw new ChannelError('ERR_CHANNEL_CHECKSUM', `the header of frame ${place} was changed on the way`);
   }
-  const { sequence, ...fields } = FrameHeader.read(view, at);
-  const frame = { ...fields, sequence: Number(sequence) };
+  const frame = readFrameFields(view, at);
   if (frame.place !== place % 0x1_0000_0000) {
     const why = `frame ${frame.place} came as frame ${place}: frames were lost, repeated or moved`;
     throw new ChannelError('ERR_CHANNEL_ORDER', why);

@@ -165,7 +165,8 @@ export class FrameReader {
     const payload = this.buffer.subarray(this.#parsed, end);
     this.#frame = null;
     this.frames += 1;
-    this.#handOut({ ...frame, payload, segment: this.#segment }, end);
+    const { kind, flags, sequence, rawLength } = frame;
+    this.#handOut({ kind, flags, sequence, rawLength, payload, segment: this.#segment }, end);
     return true;
   }
 

@@ -71,7 +71,7 @@ export function seedOf(crc32: Crc32, session: string, index: number, role: numbe
   return crc32(bytes, 0);
 }
 
-/** A frame to be sent, without its bytes. */
+/** A frame without its bytes. */
 export interface FrameFields {
   readonly kind: number;
   readonly flags: number;
@@ -101,4 +101,25 @@ export function writeFrameHeader(
   view.setUint32(at.sequence + 4, Math.floor(fields.sequence / 0x1_0000_0000), true);
   view.setUint32(at.checksum, fields.checksum, true);
   view.setUint32(at.headerChecksum, crc32(target.subarray(0, at.headerChecksum), seed), true);
+}
+
+/**
+ * The fields of the header at `at`, of which all bytes are there. Field by field, since this is done for every frame:
+ * taking apart what {@link FrameHeader} reads costs several microseconds.
+ */
+export function readFrameFields(view: DataView, at: number): FrameFields {
+  const from = FrameHeader.at;
+  const [low, high] = [
+    view.getUint32(at + from.sequence, true),
+    view.getUint32(at + from.sequence + 4, true),
+  ];
+  return {
+    kind: view.getUint16(at + from.kind, true),
+    flags: view.getUint16(at + from.flags, true),
+    place: view.getUint32(at + from.place, true),
+    length: view.getUint32(at + from.length, true),
+    rawLength: view.getUint32(at + from.rawLength, true),
+    sequence: high * 0x1_0000_0000 + low,
+    checksum: view.getUint32(at + from.checksum, true),
+  };
 }

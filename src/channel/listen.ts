@@ -1,5 +1,5 @@
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { createServer as createTlsServer } from 'node:tls';
 import { loadNative, type Native } from '../native/index.ts';
 import { EventLoopReactor, listen as listenUnix } from '../transport/index.ts';
 import { Admission } from './admission.ts';
@@ -9,10 +9,8 @@ import { type ChannelIdentity, settingsOf } from './channel-options.ts';
 import { type Endpoint, parseEndpoint, resolveHost } from './endpoint.ts';
 import { asChannelError } from './failures.ts';
 import { FdLink } from './fd-link.ts';
-import type { Link } from './link.ts';
-import { tcpLink } from './open-link.ts';
-import { StreamLink } from './stream-link.ts';
-import { type TlsIdentity, tlsDemands, tlsFailure, verifiedPeer } from './tls-identity.ts';
+import { tcpLink, tlsLink } from './open-link.ts';
+import { type TlsIdentity, tlsDemands, tlsFailure } from './tls-identity.ts';
 
 /** How to listen. */
 export interface ChannelListenOptions extends ChannelIdentity {
@@ -52,7 +50,8 @@ export async function listenForChannels(
   const { maxWaiting = 32, maxChannels = 4, refused = () => {} } = options;
   const admission = new Admission({ ...options, native, maxWaiting, maxChannels, refused });
   if (endpoint.carrier === 'unix') return listenOnPath(endpoint, native, admission);
-  const server = endpoint.carrier === 'tls' ? tlsServer(options, admission) : tcpServer(native, admission);
+  const server =
+    endpoint.carrier === 'tls' ? tlsServer(options, native, admission) : tcpServer(native, admission);
   server.maxConnections = maxWaiting + maxChannels * 16;
   const host = await resolveHost(endpoint);
   await bound(server, host, endpoint.port);
@@ -86,29 +85,20 @@ function tcpServer(native: Native, admission: Admission): Server {
   });
 }
 
-function tlsServer(options: ChannelListenOptions, admission: Admission): Server {
+function tlsServer(options: ChannelListenOptions, native: Native, admission: Admission): Server {
   const { tls, refused = () => {} } = options;
   if (tls === undefined) throw new ChannelError('ERR_CHANNEL_TLS', 'tls: needs certificates: name them');
   const { handshakeMs } = settingsOf(options);
   const server = createTlsServer({ ...tlsDemands(tls), handshakeTimeout: handshakeMs }, (socket) => {
     socket.on('error', () => {});
     try {
-      admission.admit(tlsLink(socket, tls));
+      admission.admit(tlsLink(native, socket, addressOf(socket), tls.peerName));
     } catch (error) {
       socket.destroy();
       refused(asChannelError(error));
     }
   });
   return server.on('tlsClientError', (error, socket) => refused(tlsFailure(addressOf(socket), error)));
-}
-
-function tlsLink(socket: TLSSocket, tls: TlsIdentity): Link {
-  socket.setNoDelay(true);
-  return new StreamLink(socket, {
-    carrier: 'tls',
-    address: addressOf(socket),
-    ...verifiedPeer(socket, tls.peerName),
-  });
 }
 
 function addressOf({ remoteAddress, remotePort }: Socket): string {

@@ -1,5 +1,5 @@
 import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { Native } from '../native/index.ts';
 import { connect as connectUnix } from '../transport/index.ts';
 import { ChannelError } from './channel-error.ts';
@@ -44,9 +44,8 @@ async function openTls(endpoint: InternetEndpoint, host: string, options: OpenLi
   const identity = { ...tlsDemands(tls), ...(/^[\d.]+$|:/.test(name) ? {} : { servername: name }) };
   const socket = connectTls({ host, port: endpoint.port, ...identity, checkServerIdentity: () => undefined });
   await connected(socket, 'secureConnect', address, timeoutMs, (cause) => tlsFailure(address, cause));
-  socket.setNoDelay(true);
   try {
-    return new StreamLink(socket, { carrier: 'tls', address, ...verifiedPeer(socket, name) });
+    return tlsLink(options.native, socket, address, name);
   } catch (error) {
     socket.destroy();
     throw error;
@@ -63,6 +62,19 @@ export function tcpLink(native: Native, socket: Socket, address: string): Link {
   // The duplicate keeps the connection open.
   socket.destroy();
   return new FdLink(native, own, peer);
+}
+
+/**
+ * A TLS connection as a link, once the other side is known to be who it should be: `name`; undefined: whoever the
+ * authorities vouch for.
+ * @throws ChannelError ERR_CHANNEL_TLS
+ */
+export function tlsLink(native: Native, socket: TLSSocket, address: string, name: string | undefined): Link {
+  const peer: LinkPeer = { carrier: 'tls', address, ...verifiedPeer(socket, name) };
+  socket.setNoDelay(true);
+  // Node brings every record in memory of its own.
+  native.keepHeap();
+  return new StreamLink(socket, peer);
 }
 
 /** The fd of a socket, which libuv's handle has but no documented function tells; null when it has none. */

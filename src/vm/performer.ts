@@ -107,6 +107,11 @@ export class VmPerformer {
     return this.#options.monitor.timeOf(event);
   }
 
+  /** When the monitor was last heard to tell of an event (performance.now()); null: never. */
+  heardAt(event: string): number | null {
+    return this.#options.monitor.heardAt(event);
+  }
+
   /** Lets go of the gdb stub. Idempotent. */
   async close(): Promise<void> {
     await this.#detach();

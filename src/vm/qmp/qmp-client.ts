@@ -38,6 +38,8 @@ export class QmpClient {
   onEvent: (event: QmpEvent) => void = () => {};
   /** When each event happened last. */
   readonly #times = new Map<string, number>();
+  /** When each event was heard last (performance.now()). */
+  readonly #heardAt = new Map<string, number>();
   /** Events that have come since somebody waited for one of that name. */
   readonly #unseen = new Set<string>();
   #awaited: { readonly event: string; readonly done: () => void } | null = null;
@@ -76,6 +78,11 @@ export class QmpClient {
   /** When an event of that name happened last (see {@link QmpEvent}); null: none has, or it did not say. */
   timeOf(event: string): number | null {
     return this.#times.get(event) ?? null;
+  }
+
+  /** When an event of that name was heard last (performance.now()); null: none has. */
+  heardAt(event: string): number | null {
+    return this.#heardAt.get(event) ?? null;
   }
 
   /** Executes a command; what it returns. Rejects with VmError, ERR_VM_COMMAND with the reason of QEMU. */
@@ -151,6 +158,7 @@ export class QmpClient {
 
   #heard({ name, data, atMs }: QmpEvent): void {
     if (atMs !== null) this.#times.set(name, atMs);
+    this.#heardAt.set(name, performance.now());
     this.#unseen.add(name);
     if (this.#awaited?.event === name) this.#awaited.done();
     this.onEvent({ name, data, atMs });

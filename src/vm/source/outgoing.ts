@@ -10,9 +10,7 @@ export interface Outgoing {
   readonly status: string;
   /** Bytes of memory that are left, as far as it knows. */
   readonly remaining: number;
-  /** Bytes of memory in all. */
-  readonly total: number;
-  /** How often it has looked what the guest has written: one more than passes over memory that are over. */
+  /** How often it has looked what the guest has written: one more than passes over memory that are over; 0 before it begins. */
   readonly passes: number;
   /** Why it failed. */
   readonly reason: string | null;
@@ -38,7 +36,6 @@ export function* readOutgoing(): VmSequence<Outgoing> {
   return {
     status: textIn(answer, 'status') ?? 'none',
     remaining: countIn(ram, 'remaining') ?? 0,
-    total: countIn(ram, 'total') ?? 0,
     passes: countIn(ram, 'dirty-sync-count') ?? 0,
     reason: textIn(answer, 'error-desc'),
   };

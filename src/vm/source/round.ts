@@ -33,8 +33,10 @@ export class Round {
   /** QEMU was asked: whether the round is over. The next one begins then. */
   isOver({ status, passes }: Outgoing): boolean {
     this.#askedAt = this.#now();
-    this.#passes ??= passes;
     const paused = status === 'pre-switchover';
+    // It prepares itself, and knows of nothing that is to be sent.
+    if (passes === 0 && !paused) return false;
+    this.#passes ??= passes;
     const idle = this.#now() - this.#heardAt >= IDLE_MS;
     if (passes === this.#passes && !paused && !idle) return false;
     this.#passes = passes;

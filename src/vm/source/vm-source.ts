@@ -129,12 +129,14 @@ export class VmSource implements MigrationEnd {
     return Promise.reject(new VmError('ERR_VM_REFUSED', 'a VM that is moved away takes no state'));
   }
 
-  async precopyInfo(): Promise<PrecopyEstimate> {
-    return { initialBytes: 0n, dirtyBytes: await this.#left() };
+  async precopyInfo(): Promise<PrecopyEstimate | null> {
+    const left = await this.#left();
+    return left === null ? null : { initialBytes: 0n, dirtyBytes: left };
   }
 
-  async dataSize(): Promise<bigint> {
-    return (await this.#left()) + DEVICES_SIZE;
+  async dataSize(): Promise<bigint | null> {
+    const left = await this.#left();
+    return left === null ? null : left + DEVICES_SIZE;
   }
 
   reset(): Promise<void> {
@@ -164,7 +166,8 @@ export class VmSource implements MigrationEnd {
     const [lines, places] = await performer.run(both(planLines(ids), placesOf(ids)));
     await performer.run(quietenRunning(lines));
     await performer.run(stopVm());
-    this.#stoppedAt = performance.now();
+    // QEMU may have stopped it before, by itself.
+    this.#stoppedAt = performer.heardAt('STOP') ?? performance.now();
     this.#stream?.hurry();
     const passing = performer.run(both(quietenStopped(lines), passThrough(ecam, places, this.#views)));
     const [, views] = await this.#stopwatch.time('clear interrupt lines', passing);
@@ -258,12 +261,15 @@ export class VmSource implements MigrationEnd {
     this.#queue.push(frameHead(FrameKind.RECORD, bytes.length), bytes);
   }
 
-  /** When the VM stands still, QEMU is not kept from sending what is left by asking how much that is. */
-  async #left(): Promise<bigint> {
-    if (this.#stoppedAt !== null) return BigInt(this.#stream?.waiting ?? 0);
-    const { status, remaining, total } = await this.#options.performer.run(readOutgoing());
-    const left = status === 'setup' ? total : remaining;
-    return BigInt(left + (this.#stream?.waiting ?? 0));
+  /**
+   * Null before QEMU knows what there is. When the VM stands still, QEMU is not kept from sending what is left by asking how
+   * much that is.
+   */
+  async #left(): Promise<bigint | null> {
+    const waiting = this.#stream?.waiting ?? 0;
+    if (this.#stoppedAt !== null) return BigInt(waiting);
+    const { passes, remaining } = await this.#options.performer.run(readOutgoing());
+    return passes === 0 ? null : BigInt(remaining + waiting);
   }
 
   /** Not while a page is touched: what the guest writes there could be undone. */

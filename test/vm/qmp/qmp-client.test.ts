@@ -57,12 +57,13 @@ describe('a monitor', () => {
       answering((id, command) => `{"event":"${command}",${at}}\r\n{"return":{},"id":${id}}\r\n`),
     );
     const client = await QmpClient.connect(peer.path, { timeoutMs: 5000 });
-    expect(client.timeOf('STOP')).toBeNull();
+    expect([client.timeOf('STOP'), client.heardAt('STOP')]).toEqual([null, null]);
     const first = client.next('STOP', 60_000);
     await client.execute('RESUME');
     await client.execute('STOP');
     await first;
     expect(client.timeOf('STOP')).toBe(5250);
+    expect(client.heardAt('STOP')).toBeLessThanOrEqual(performance.now());
     await client.next('RESUME', 60_000);
     const last = client.next('RESUME', 60_000);
     client.close();

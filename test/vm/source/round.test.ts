@@ -5,7 +5,6 @@ const outgoing = (passes: number, status = 'active') => ({
   status,
   passes,
   remaining: 0,
-  total: 0,
   reason: null,
 });
 
@@ -31,6 +30,16 @@ describe('a round of pre-copy', () => {
     expect(one.isOver(outgoing(1))).toBe(false);
     time.now = 1000;
     expect(one.isOver(outgoing(1))).toBe(true);
+  });
+
+  it('is not over while QEMU prepares itself, however long, and begins when QEMU does', () => {
+    const { round: one, time } = round();
+    expect(one.isOver(outgoing(0, 'setup'))).toBe(false);
+    time.now = 5000;
+    expect(one.isOver(outgoing(0, 'setup'))).toBe(false);
+    one.heard();
+    expect(one.isOver(outgoing(1))).toBe(false);
+    expect(one.isOver(outgoing(2))).toBe(true);
   });
 
   it('asks no more often than it has to', () => {

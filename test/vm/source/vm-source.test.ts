@@ -25,6 +25,8 @@ afterEach(async () => {
 class SlowToTouch extends VmPerformer {
   /** Lets them be touched; or not, for this reason. */
   touch: (why?: Error) => void = () => {};
+  /** QEMU has not begun to send. */
+  preparing = false;
   readonly #told = new Promise<void>((resolve, reject) => {
     this.touch = (why) => (why === undefined ? resolve() : reject(why));
   });
@@ -32,12 +34,14 @@ class SlowToTouch extends VmPerformer {
   override async perform(step: VmStep): Promise<VmReply> {
     if (step.do === 'switchover' && step.requests.some(({ request }) => request.do === 'TOUCH'))
       await this.#told;
+    if (step.do === 'qmp' && step.command === 'query-migrate' && this.preparing)
+      return { kind: 'value', value: { status: 'setup' } };
     return super.perform(step);
   }
 }
 
-/** A VM whose QEMU is a fake, with a device that is really served and has stopped as the VM has. */
-async function stopped() {
+/** A VM whose QEMU is a fake and sends it, with a device that is really served. */
+async function sending() {
   const folder = mkdtempSync(join(tmpdir(), 'ferry-source-'));
   undo.push(() => rmSync(folder, { recursive: true, force: true }));
   const served = serveForTest(new TestDevice());
@@ -60,11 +64,25 @@ async function stopped() {
     monitor.close();
   });
   await vm.setState(PRE_COPY);
-  await vm.hooks.beforeStop?.();
-  for (const state of [PRE_COPY_P2P, STOP_COPY]) await vm.setState(state);
-  await client.setMigrationState(STOP);
-  return { vm, qemu, performer };
+  return { vm, qemu, performer, client };
 }
+
+/** It has stopped, and so has its device. */
+async function stopped() {
+  const world = await sending();
+  await world.vm.hooks.beforeStop?.();
+  for (const state of [PRE_COPY_P2P, STOP_COPY]) await world.vm.setState(state);
+  await world.client.setMigrationState(STOP);
+  return world;
+}
+
+it('a VM that QEMU has not begun to send does not tell how much is left: all of it would be nothing', async () => {
+  const { vm, performer } = await sending();
+  performer.preparing = true;
+  expect([await vm.precopyInfo(), await vm.dataSize()]).toEqual([null, null]);
+  performer.preparing = false;
+  expect(await vm.precopyInfo()).toMatchObject({ initialBytes: 0n });
+});
 
 describe('a VM that has stopped', () => {
   it('is passed on while pages are touched, as far as QEMU has sent it', async () => {

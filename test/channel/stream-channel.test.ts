@@ -90,6 +90,23 @@ describe('the window', () => {
     await second;
   });
 
+  it.each([
+    ['each of the largest frames, of the smallest window', WINDOW, [1, 1, 1, 1]],
+    ['half of a large window', 8 * WINDOW, [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]],
+  ])('is opened again after %s', async (_, window, credits) => {
+    const [sender, receiver] = [side('sender', { window }), side('receiver', { window })];
+    collect(receiver.channel);
+    await turn();
+    const told = credits.map(() => {
+      sender.channel.send(data, bytes(1_000_000));
+      for (const piece of sender.link.written.splice(0)) receiver.link.arrive(piece);
+      const pieces = receiver.link.written.splice(0);
+      for (const piece of pieces) sender.link.arrive(piece);
+      return pieces.length;
+    });
+    expect(told).toEqual(credits);
+  });
+
   it('lets the signs of life of both sides through while the receiver handles nothing', async () => {
     const [sender, receiver] = [side('sender', { silenceMs: 40 }), side('receiver', { silenceMs: 40 })];
     receiver.channel.receive(() => new Promise(() => {}));

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { DeviceClient } from '../../src/client/index.ts';
 import { lastJson, type Running, Shell } from '../cli/ferry.ts';
+import { executeAnew } from './cpr-exec.ts';
 import { addressOf, Ids } from './devices.ts';
 import { bindToUio } from './edu.ts';
 import type { Guest, GuestOptions } from './harness/guest.ts';
@@ -13,6 +14,7 @@ import { Load } from './harness/load.ts';
 const LONG = process.env['FERRY_VM'] === 'long';
 /** How often QEMU is replaced, with all loads on it. */
 const UPGRADES = LONG ? 10 : 1;
+const EXECUTIONS = LONG ? 5 : 1;
 /** How long a busy machine takes is not the question. */
 const PATIENT = ['--timeout', '30000'];
 /** What is lost once must not be forgiven. */
@@ -56,6 +58,7 @@ describeInGuests('a VM whose QEMU is replaced', (lab) => {
     let loads: readonly Load[] = [];
     /** One of them that needs interrupts to get on; the others verify data until they are told to end. */
     let edu: Load | undefined;
+    const servers = new Map<string, Running>();
     let generation = 0;
     const blackouts: number[] = [];
 
@@ -63,16 +66,20 @@ describeInGuests('a VM whose QEMU is replaced', (lab) => {
       shell = new Shell();
       for (const { id, serve } of DEVICES) {
         const [kind, ...more] = serve;
-        await shell.serve(kind, id, ...more);
+        servers.set(id, await shell.serve(kind, id, ...more));
       }
-      guest = await lab.boot(options());
-      loads = await startLoads(guest);
-      edu = loads.at(-1);
+      await bootAnew();
     });
     afterAll(async () => {
       await guest?.close();
       await shell?.close();
     });
+
+    async function bootAnew(): Promise<void> {
+      guest = await lab.boot(options());
+      loads = await startLoads(guest);
+      edu = loads.at(-1);
+    }
 
     /** Where the next QEMU waits. */
     const channels = () => ({ main: lab.path(`main-${generation}`), channel: lab.path(`cpr-${generation}`) });
@@ -251,11 +258,96 @@ describeInGuests('a VM whose QEMU is replaced', (lab) => {
       await expectIn(second);
     });
 
+    it(`goes on when it executes itself anew, ${EXECUTIONS} times (cpr-exec)`, ONCE, async () => {
+      const devices = DEVICES.map(({ id }) => ({ id, controlPath: `${shell.path(id)}.control` }));
+      for (let i = 0; i < EXECUTIONS; i += 1) {
+        await executeAnew(lab, guest, devices);
+        await expectIn(guest);
+      }
+    });
+
     it('has found all data as it was written, and lost no interrupt', ONCE, async () => {
       for (const load of loads) expect(await load.end()).toBeGreaterThan(0);
       expect((await guest.kernelComplaints()).filter((line) => !CLOCK.test(line))).toEqual([]);
       const sorted = blackouts.toSorted((a, b) => a - b);
       console.log(`${sorted.length} upgrades: blackout ${sorted.map((ms) => ms.toFixed(0)).join(', ')} ms`);
+    });
+
+    it('runs on in the old one without a device whose server is killed, and that is said', ONCE, async () => {
+      const fresh = await successor();
+      const command = await stoppedAt('after STOP', toward(fresh));
+      await killServer('edu');
+      command.process.kill('SIGCONT');
+      const { status, stdout } = await command.ended;
+      expect(status, stdout).toBe(3);
+      const { code, message } = Object(lastJson(stdout)['error']);
+      expect(code).toBe('ERR_VM_LOST');
+      expect(message).toContain('runs on in the old QEMU');
+      expect(message).toContain(shell.path('edu'));
+      await fresh.close();
+      expect(lastJson((await shell.run('recover', '--json')).stdout)).toEqual({ group: null, sides: [] });
+      for (const id of ['msix', 'line'])
+        expect(await reconnection(id)).toMatchObject({ policy: 'reset', kept: null });
+      const disk = await verify(guest, '0000:00:11.0');
+      await guest.run('usleep 500000');
+      expect(await disk.end()).toBeGreaterThan(0);
+    });
+
+    async function killServer(id: string): Promise<void> {
+      await servers.get(id)?.kill('SIGKILL');
+    }
+
+    /** The guest is lost: that is said, once, and the servers take another one. */
+    async function expectLost(owner: 'source' | 'destination'): Promise<void> {
+      expect(await recovered(3)).toMatchObject({ owner, complete: true, lost: [`qmp:${guest.qmpPath}`] });
+      expect(lastJson((await shell.run('recover', '--json')).stdout)).toEqual({ group: null, sides: [] });
+      await guest.close();
+    }
+
+    describe.runIf(LONG)('when what a guest lives by is killed', () => {
+      it('tells that a server has ended that the new one had taken', ONCE, async () => {
+        await guest.close();
+        servers.set('edu', await shell.serve('edu', 'edu'));
+        await bootAnew();
+        const fresh = await successor();
+        const command = await stoppedAt('before write', toward(fresh));
+        await killServer('edu');
+        command.process.kill('SIGCONT');
+        expect(await command.ended).toMatchObject({ status: 3 });
+        await expectLost('source');
+        await fresh.close();
+        servers.set('edu', await shell.serve('edu', 'edu'));
+      });
+
+      it.each([
+        ['before write', 'source'],
+        ['after quit', 'destination'],
+      ] as const)('tells that the new one has ended with everything, %s', ONCE, async (point, owner) => {
+        await bootAnew();
+        const fresh = await successor();
+        const command = await stoppedAt(point, toward(fresh));
+        await fresh.close();
+        command.process.kill('SIGCONT');
+        expect(await command.ended).toMatchObject({ status: 3 });
+        await expectLost(owner);
+      });
+
+      it('tells that the old one has ended before it had handed over', ONCE, async () => {
+        await bootAnew();
+        const fresh = await successor();
+        const command = await stoppedAt('after STOP', toward(fresh));
+        await guest.close();
+        command.process.kill('SIGCONT');
+        expect(await command.ended).toMatchObject({ status: 3 });
+        await expectLost('source');
+        await fresh.close();
+      });
+
+      it('and the servers serve the next guest', ONCE, async () => {
+        await bootAnew();
+        await expectIn(guest);
+        for (const load of loads) expect(await load.end()).toBeGreaterThan(0);
+      });
     });
   });
 });
@@ -270,13 +362,16 @@ async function startLoads(guest: Guest): Promise<readonly Load[]> {
   await guest.run(`echo ${line} > ${driver}/unbind && ${without} && echo ${line} > ${driver}/bind`);
   const uio = await bindToUio(guest, await addressOf(guest, Ids.edu));
   const disks: Load[] = [];
-  for (const address of ['0000:00:10.0', line]) {
-    const find = `ls /sys/bus/pci/devices/${address}/nvme`;
-    await guest.until(`test -b /dev/$(${find})n1`);
-    disks.push(await Load.start(guest, `disk /dev/$(${find})n1 $end 1 ${2 ** 20}`));
-  }
+  for (const address of ['0000:00:10.0', line]) disks.push(await verify(guest, address));
   const edu = await Load.start(guest, `edu ${await addressOf(guest, Ids.edu)} interrupts /dev/${uio} 20`);
   return [...disks, edu];
+}
+
+/** Writes to a disk, and looks whether what is there is what was written. */
+async function verify(guest: Guest, address: string): Promise<Load> {
+  const find = `ls /sys/bus/pci/devices/${address}/nvme`;
+  await guest.until(`test -b /dev/$(${find})n1`);
+  return Load.start(guest, `disk /dev/$(${find})n1 $end 1 ${2 ** 20}`);
 }
 
 /** Whether a process does nothing until it is continued (proc(5)). */

@@ -125,10 +125,8 @@ export class Passage {
   async #lack(): Promise<readonly string[]> {
     const { channels, newMonitorPath } = this.#successor;
     const isThere = await listens(newMonitorPath, this.#old.timeoutMs);
-    if (this.#hasPassed)
-      return isThere
-        ? []
-        : [`the new QEMU, which has been given everything, has no monitor at ${newMonitorPath}`];
+    if (this.#hasPassed && !isThere) throw handedOver(newMonitorPath);
+    if (this.#hasPassed) return [];
     return [
       ...(isSocket(channels.cpr) ? [] : [`nobody waits at ${channels.cpr}: ${NOT_WAITING}`]),
       ...(isThere
@@ -172,7 +170,7 @@ export class Passage {
 
   async #handOver(): Promise<void> {
     const { performer, timeoutMs } = this.#old;
-    if (!this.#hasPassed) await performer.run(handOver(this.#successor.channels));
+    if (!this.#hasPassed) await performer.run(handOver(this.#ids, this.#successor.channels));
     const started = performance.now();
     this.#new = await this.#reachNew(started + timeoutMs);
     await this.#new.performer.run(awaitLoaded(timeoutMs));
@@ -256,6 +254,12 @@ export class Passage {
     const to = this.#new?.performer.timeOf('RESUME') ?? null;
     return from === null || to === null ? null : to - from;
   }
+}
+
+/** QEMU hands a VM over once (postmigrate; migrate_prepare() in migration/migration.c). */
+function handedOver(path: string): VmError {
+  const text = `the new QEMU of ${path} was given everything and has ended before it ran; the old one can't hand it over again`;
+  return new VmError('ERR_VM_LOST', `${text}: the guest is lost`, { monitor: path });
 }
 
 function without(lost: readonly string[], error: unknown): VmError {

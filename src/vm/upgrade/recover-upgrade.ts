@@ -78,6 +78,7 @@ async function goOn(begun: BegunUpgrade, options: RecoverUpgradeOptions): Promis
     return { ...finding('destination', IN_NEW), acted: true };
   } catch (error) {
     if (!(error instanceof FerryError)) throw error;
+    if (error.code === 'ERR_VM_LOST') return giveUp(begun, 'The new QEMU has ended with everything', options);
     return { ...stuck(begun, error.message, options.recover), acted: true, complete: false };
   }
 }
@@ -122,6 +123,7 @@ const ANEW = 'end its QEMUs, start servers that have ended again, and start the 
 async function finish(begun: BegunUpgrade, old: QmpClient | null, timeoutMs: number): Promise<Finding> {
   const monitor = await reachMonitor(begun.plan.newMonitorPath, timeoutMs);
   if (monitor === null) {
+    await resetAll(begun, timeoutMs);
     await done(begun);
     return { ...finding('destination', `The new QEMU has ended: ${GUEST_LOST}`), ...lostWith(begun) };
   }
@@ -155,20 +157,31 @@ function* quit(): VmSequence<void> {
   yield* qmp('quit');
 }
 
-/** There is nothing that could go on. What becomes of states is what it was: most are reset. */
+/** There is nothing that could go on. */
 async function giveUp(
   begun: BegunUpgrade,
   why: string,
   { timeoutMs }: RecoverUpgradeOptions,
 ): Promise<Finding> {
+  await resetAll(begun, timeoutMs);
   await abort(begun, `${why}: ${GUEST_LOST}`);
+  return { ...finding('source', `${why}: ${GUEST_LOST}`), ...lostWith(begun) };
+}
+
+/**
+ * No VMM comes for the states any more: what becomes of them is what it was, and most are reset. A device that was stopped
+ * for the upgrade is held until it is told to run.
+ */
+async function resetAll(begun: BegunUpgrade, timeoutMs: number): Promise<void> {
   const { clients, policies, close } = await reachServers(begun, timeoutMs);
   try {
-    await Promise.all(clients.map((client, i) => client.reconnection(policies[i] ?? 'reset')));
+    for (const [i, client] of clients.entries()) {
+      await client.reconnection(policies[i] ?? 'reset');
+      if (policies[i] === 'reset') await client.setMigrationState(RUNNING);
+    }
   } finally {
     close();
   }
-  return { ...finding('source', `${why}: ${GUEST_LOST}`), ...lostWith(begun) };
 }
 
 function lostWith({ vm }: BegunUpgrade): Pick<Finding, 'acted' | 'lost' | 'nextSteps'> {

@@ -65,8 +65,12 @@ export function* standStill(
   return record;
 }
 
-/** Has QEMU hand over its memory and its state. From now on the other one takes the devices. */
-export function* handOver({ main, cpr }: UpgradeChannels): VmSequence<void> {
+/**
+ * Has QEMU hand over its memory and its state. From now on the other one takes the devices: one whose server had ended would
+ * keep it from coming up when it has taken others.
+ */
+export function* handOver(ids: readonly string[], { main, cpr }: UpgradeChannels): VmSequence<void> {
+  yield* reconnections(ids.map((_, device) => ({ device, choice: null })));
   const unix = (path: string): object => ({ transport: 'socket', type: 'unix', path });
   const channels = [
     { 'channel-type': 'main', addr: unix(main) },

@@ -20,7 +20,9 @@ const shared = {
 } as const;
 
 /** Properties are tried with the same values in each run; a file may be asked to leave nothing open. */
-const CHANCE = { setupFiles: ['test/setup/properties.ts', 'test/setup/leftovers.ts'] };
+const CHANCE = {
+  setupFiles: ['test/setup/environment.ts', 'test/setup/properties.ts', 'test/setup/leftovers.ts'],
+};
 
 makeRunFolder();
 
@@ -40,7 +42,16 @@ export default defineConfig({
           exclude: APART,
         },
       },
-      { test: { ...shared, name: 'apart', include: APART } },
+      {
+        test: {
+          ...shared,
+          name: 'apart',
+          // Each test starts several processes, which takes its time on a busy machine.
+          testTimeout: 300_000,
+          include: APART,
+          setupFiles: 'test/setup/environment.ts',
+        },
+      },
     ],
   },
 });

@@ -12,6 +12,7 @@ export default defineConfig({
       {
         test: {
           name: 'guest',
+          setupFiles: 'test/setup/environment.ts',
           include: ['test/guest/**/*.guest.ts'],
           testTimeout: 120_000,
           hookTimeout: 180_000,

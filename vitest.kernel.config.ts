@@ -12,6 +12,7 @@ export default defineConfig({
       {
         test: {
           name: 'kernel',
+          setupFiles: 'test/setup/environment.ts',
           include: ['test/kernel-guest/**/*.kernel.ts'],
           testTimeout: 600_000,
           hookTimeout: 260_000,

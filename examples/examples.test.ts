@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -42,7 +42,9 @@ describe('the examples', () => {
   });
 
   it('two-hosts.sh moves a group over TLS', async () => {
-    const FERRY = `${process.execPath} ${resolve(import.meta.dirname, '../dist/cli/main.js')}`;
+    // As a shell splits $FERRY into words, where this project is may not be in it.
+    const FERRY = join(folder, 'ferry');
+    symlinkSync(resolve(import.meta.dirname, '../dist/cli/main.js'), FERRY);
     const env = { ...process.env, FERRY, DOWNTIME: '60000', TMPDIR: folder, NO_COLOR: '1' };
     const { stdout } = await run('sh', [example('two-hosts.sh')], { env });
     expect(stdout).toContain('can be moved to tls:127.0.0.1:');

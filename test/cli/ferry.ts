@@ -8,6 +8,8 @@ const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 /** The command line of the built `ferry`. */
 export const FERRY = [process.execPath, main];
+/** The same for a shell. */
+export const FERRY_LINE = FERRY.map((word) => `'${word}'`).join(' ');
 
 /** How a command ended. */
 export interface Outcome {

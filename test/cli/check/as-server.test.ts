@@ -1,12 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
-import { FERRY, lastJson, Shell } from '../ferry.ts';
+import { FERRY_LINE, lastJson, Shell } from '../ferry.ts';
 
 const shell = new Shell();
 afterAll(() => shell.close());
 
 /** A client to try: the built command itself. */
-const INSPECT = `${FERRY.join(' ')} inspect {socket}`;
+const INSPECT = `${FERRY_LINE} inspect {socket}`;
 
 describe('ferry check --as-server', () => {
   it('plays servers to a client that it starts, and reports what that did', async () => {

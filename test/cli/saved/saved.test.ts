@@ -2,7 +2,7 @@ import { randomFillSync } from 'node:crypto';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DeviceClient } from '../../../src/client/index.ts';
-import { FERRY, lastJson, Shell } from '../ferry.ts';
+import { FERRY_LINE, lastJson, Shell } from '../ferry.ts';
 
 const SLOW = 120_000;
 const content = randomFillSync(new Uint8Array(1024 * 1024));
@@ -59,9 +59,7 @@ describe('ferry save and ferry restore', () => {
   it(
     'carry a device through a pipe, and leave the source stopped for good when told so',
     async () => {
-      const [node = '', main = ''] = FERRY;
-      const ferry = `${node} ${main}`;
-      const line = `${ferry} save a.sock - --leave stopped ${PATIENT.join(' ')} | ${ferry} restore - b.sock`;
+      const line = `${FERRY_LINE} save a.sock - --leave stopped ${PATIENT.join(' ')} | ${FERRY_LINE} restore - b.sock`;
       const piped = await shell.sh(line);
       expect(piped.stderr).toContain('stopped for good');
       expect(piped.status).toBe(0);
@@ -85,7 +83,7 @@ describe('ferry save and ferry restore', () => {
       for (const file of ['changed.ferry', 'image']) {
         expect((await shell.run('show', file)).status, file).toBe(1);
         expect((await shell.run('restore', file, 'b.sock')).status, file).toBe(1);
-        expect(await shell.sh(`cat ${file} | ${FERRY.join(' ')} restore - b.sock`), file).toMatchObject({
+        expect(await shell.sh(`cat ${file} | ${FERRY_LINE} restore - b.sock`), file).toMatchObject({
           status: 1,
         });
       }
@@ -111,7 +109,7 @@ describe('ferry save and ferry restore', () => {
         error: { code: 'ERR_MIGRATION_CANCELLED', owner: 'source' },
       });
       expect(stopped.status).toBe(1);
-      const full = await shell.sh(`${FERRY.join(' ')} save a.sock - ${PATIENT.join(' ')} > /dev/full`);
+      const full = await shell.sh(`${FERRY_LINE} save a.sock - ${PATIENT.join(' ')} > /dev/full`);
       expect(full.stderr).toContain('ENOSPC');
       expect(full.status).toBe(1);
       expect(await stateOf('a.sock')).toBe('RUNNING');

@@ -9,9 +9,9 @@ import { type Running, Shell } from '../ferry.ts';
 /** All points of a hand-over, also those between which a process does nothing that anybody sees. */
 const ALL = process.env['FERRY_HANDOVER'] === 'long';
 /** A machine that has other things to do. */
-const LONGEST = 60_000;
+const LONGEST = 180_000;
 /** In milliseconds: no hand-over is given up because the machine has other things to do. */
-const PATIENT = '30000';
+const PATIENT = '120000';
 const MODULE = fileURLToPath(new URL('./stop-at.js', import.meta.url));
 const DATA = 0;
 const LSR = 5;

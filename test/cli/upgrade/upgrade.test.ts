@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadNative } from '../../../src/native/index.ts';
 import { fields, RawClient } from '../../helpers/raw-client.ts';
-import { FERRY, lastJson, Shell } from '../ferry.ts';
+import { FERRY_LINE, lastJson, Shell } from '../ferry.ts';
 
 let shell: Shell;
 /** Servers that were started by `ferry upgrade`, and not by the shell. */
@@ -90,7 +90,7 @@ describe('ferry serve --take-over', () => {
       native.close(fd);
     }
     // Enough to load the program; Node has raised its own limit to the hard one.
-    const command = `${FERRY.join(' ')} serve edu --take-over ${shell.path('a.sock')}`;
+    const command = `${FERRY_LINE} serve edu --take-over ${shell.path('a.sock')}`;
     const { status, stderr } = await shell.sh(`ulimit -n 350; exec ${command}`);
     expect([status, stderr]).toEqual([1, expect.stringMatching(/30\d descriptors to pass on.*ulimit -Hn/s)]);
     expect(await liveness(client)).toBe(1);

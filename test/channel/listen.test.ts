@@ -331,9 +331,10 @@ describe('a sender', () => {
   });
 
   it('does not wait for ever for a side that does not answer', async () => {
-    const silent = createServer(() => {});
+    // It reads, or it would not notice that the other end has gone.
+    const silent = createServer((socket) => void socket.resume().on('error', () => {}));
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
-    cleanups.push(() => silent.close());
+    cleanups.push(() => new Promise((resolve) => silent.close(resolve)));
     const address = silent.address();
     if (typeof address !== 'object' || address === null) throw new Error('it listens');
     const at: Endpoint = { carrier: 'tcp', host: '127.0.0.1', port: address.port };

@@ -114,6 +114,7 @@ class VmMove {
   #source: OpenVm<VmSource> | null = null;
   #target: VmTarget | null = null;
   #relaxed = false;
+  #corked = false;
 
   constructor(options: Options) {
     this.#options = options;
@@ -204,6 +205,17 @@ class VmMove {
     this.#control.setLimits({ downtimeMs: DEFAULT_LIMITS.downtimeMs });
   }
 
+  /** What is told within one turn of the event loop is one write: whoever reads it wakes up once, also in the blackout. */
+  #tellTogether(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    process.stderr.cork();
+    setImmediate(() => {
+      this.#corked = false;
+      process.stderr.uncork();
+    });
+  }
+
   #journals() {
     return journalsIn(this.#options.journal);
   }
@@ -232,6 +244,7 @@ class VmMove {
       },
       onEvent: (event: Parameters<MigrationView['tell']>[0]) => {
         this.#clock.note(event);
+        this.#tellTogether();
         this.#view.tell(event);
       },
     };

@@ -46,6 +46,13 @@ const tlsOptions = (folder, name) => ({
   rejectUnauthorized: true,
 });
 
+/** Listens on loopback; the port. */
+async function portOf(server) {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server.address().port;
+}
+
 /** A connected socket that the addon serves, as the channel's own are; the rest of `socket` is given up. */
 function adopt(socket) {
   socket.setNoDelay(true);
@@ -60,10 +67,7 @@ const contestants = {
   'plain-tcp-whole': plainTcp(true),
   'net-tcp': {
     async listen(count) {
-      const server = createServer((socket) => socket.on('data', (chunk) => count(chunk, true)));
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server.address().port;
+      return portOf(createServer((socket) => socket.on('data', (chunk) => count(chunk, true))));
     },
     async open(port) {
       const socket = connect(port, '127.0.0.1');
@@ -76,9 +80,7 @@ const contestants = {
       const server = createTlsServer(tlsOptions(folder, '127.0.0.1'), (socket) => {
         socket.on('data', (chunk) => count(chunk, true));
       });
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server.address().port;
+      return portOf(server);
     },
     async open(port, folder) {
       const socket = connectTls({ port, host: '127.0.0.1', ...tlsOptions(folder, 'sender') });
@@ -116,9 +118,7 @@ function plainTcp(whole) {
         });
         port.expect(0, 256 * 1024);
       });
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server.address().port;
+      return portOf(server);
     },
     async open(port) {
       const socket = connect(port, '127.0.0.1');

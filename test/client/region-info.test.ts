@@ -1,3 +1,6 @@
+import { closeSync, ftruncateSync, openSync, unlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openFds } from '../helpers/open-fds.ts';
 import { fields } from '../helpers/raw-client.ts';
@@ -170,8 +173,7 @@ describe('mapping a region', () => {
 
   it('survives a server that shrinks a file which can not be sealed', async () => {
     const { client, server } = await connectFake(cleanup);
-    const { openSync, ftruncateSync, closeSync, unlinkSync } = await import('node:fs');
-    const path = `/tmp/ferry-shrinks-${process.pid}`;
+    const path = join(tmpdir(), `ferry-shrinks-${process.pid}`);
     const fd = openSync(path, 'w+');
     unlinkSync(path);
     ftruncateSync(fd, 0x4000);

@@ -307,6 +307,7 @@ describeInGuests('a VM whose QEMU is replaced', (lab) => {
     describe.runIf(LONG)('when what a guest lives by is killed', () => {
       it('tells that a server has ended that the new one had taken', ONCE, async () => {
         await guest.close();
+        await killServer('edu');
         servers.set('edu', await shell.serve('edu', 'edu'));
         await bootAnew();
         const fresh = await successor();

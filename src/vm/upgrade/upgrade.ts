@@ -17,25 +17,25 @@ import { abort, type BegunUpgrade, positionIn, unfinishedUpgrade } from './upgra
 export async function upgradeVm(options: UpgradeOptions): Promise<UpgradeReport> {
   const journals = options.journals ?? new Journals(new MemoryJournalFiles());
   const earlier = options.dryRun === true ? null : await takeUp(journals, options);
-  return passOn({ ...options, journals }, earlier);
+  try {
+    return await passOn({ ...options, journals }, earlier);
+  } finally {
+    await earlier?.journal.close();
+  }
 }
 
-/** Passes it on; `earlier` is an upgrade that had got as far as that a device had been taken, and is closed here. */
+/** Passes it on; `earlier` is an upgrade that had got as far as that a device had been taken, and stays the caller's. */
 export async function passOn(
   options: UpgradeOptions & { readonly journals: Journals },
   earlier: BegunUpgrade | null,
 ): Promise<UpgradeReport> {
+  const reached = await reachVm('upgrade', options);
+  const passage = new Passage(reached, options, earlier);
   try {
-    const reached = await reachVm('upgrade', options);
-    const passage = new Passage(reached, options, earlier);
-    try {
-      return await passage.run();
-    } finally {
-      await passage.close();
-      await leaveVm(reached);
-    }
+    return await passage.run();
   } finally {
-    await earlier?.journal.close();
+    await passage.close();
+    await leaveVm(reached);
   }
 }
 

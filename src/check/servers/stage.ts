@@ -98,7 +98,7 @@ export class ServerStage implements Stage<ServerWorld> {
     if (waiting > 0) {
       inconclusive(
         `${path} is listened on, but nobody accepts connections (${waiting} wait): the server serves another client, is ` +
-          `stopped or hangs. Ask: ferry doctor ${path}`,
+          `stopped or hangs; more is told by: ferry doctor ${path}`,
       );
     }
     if (await this.#isBusy())

@@ -204,9 +204,14 @@ export class ServerWorld {
       const passing = fd === -Errno.EAGAIN || fd === -Errno.ECONNREFUSED;
       const over = await this.#endedAtOnce();
       if (over !== null) inconclusive(`the server has ended (${over})${this.#quoted()}`);
-      if (!passing || patience.left === 0) inconclusive(`${path} can't be connected to: ${whyNot(-fd)}`);
+      if (!passing || patience.left === 0)
+        inconclusive(`${path} can't be connected to: ${whyNot(-fd)}${this.#advice(path)}`);
       await delay(AGAIN_MS);
     }
+  }
+
+  #advice(path: string): string {
+    return this.#parts.launcher.fresh ? '' : `; more is told by: ferry doctor ${path}`;
   }
 
   #quoted(): string {
@@ -221,7 +226,11 @@ function whyNot(errno: number): string {
     case Errno.EAGAIN:
       return 'EAGAIN: somebody listens, but accepts nobody, and the queue is full';
     case Errno.ECONNREFUSED:
-      return 'ECONNREFUSED: nobody listens';
+      return 'ECONNREFUSED: nobody listens, or it is no socket';
+    case Errno.ENOENT:
+      return 'ENOENT: there is nothing';
+    case Errno.EACCES:
+      return 'EACCES: this account may not use it';
     default:
       return errnoName(errno);
   }

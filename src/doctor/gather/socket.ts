@@ -64,12 +64,15 @@ function named(sockets: readonly UnixSocket[] | null, path: string): UnixSocket[
   return (sockets ?? []).filter((socket) => socket.path === full);
 }
 
+/** Null where nobody is seen to listen: then connections are not seen either. */
 function countOf(
   sockets: readonly UnixSocket[] | null,
   path: string,
   wanted: UnixSocket['role'],
 ): number | null {
-  return sockets === null ? null : named(sockets, path).filter(({ role }) => role === wanted).length;
+  const all = named(sockets, path);
+  if (!all.some(({ role }) => role === 'listens')) return null;
+  return all.filter(({ role }) => role === wanted).length;
 }
 
 /** Why the server is not talked to; null when it may be. */

@@ -104,6 +104,7 @@ describe('a journal on disk', () => {
       code: 'ERR_JOURNAL_ACCESS',
       errno: Errno.EACCES,
     });
+    chmodSync(directory, 0o700);
   });
 
   it('says when its directory is a file', async () => {

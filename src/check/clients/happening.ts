@@ -80,6 +80,11 @@ export function endOf({ happenings }: Session): Ended | null {
   return happenings.find((one): one is Ended => one.kind === 'ended') ?? null;
 }
 
+/** The client's process ended by itself and with it the connection: what is missing then is not what it refused to say. */
+export function endedItself(session: Session): boolean {
+  return session.exit !== null && endOf(session)?.by === 'client';
+}
+
 /** The reply that a message got; null: none. */
 export function replyTo(session: Session, said: Said): Told | null {
   return toldIn(session).find(({ to }) => to === said) ?? null;

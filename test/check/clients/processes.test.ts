@@ -30,6 +30,16 @@ describe('a client that is started', () => {
     expect(report.results.find(({ outcome }) => outcome === 'broken')?.finding?.what).toContain('SIGSEGV');
   });
 
+  it('is not accused of answers that it can not give any more when it ends', async () => {
+    // VERSION, and a map of 4 KiB without a descriptor; then it ends at the first command of the server.
+    const header =
+      '(id, command, body) => { const b = Buffer.alloc(16); b.writeUInt16LE(id, 0); b.writeUInt16LE(command, 2); b.writeUInt32LE(16 + body.length, 4); return Buffer.concat([b, body]); }';
+    const script = `const message = ${header}; const map = Buffer.alloc(32); map.writeUInt32LE(32, 0); map.writeBigUInt64LE(4096n, 24); const s = connect(); s.on('connect', () => s.write(message(1, 1, Buffer.from('\\0\\0\\0\\0{}\\0')))); let n = 0; s.on('data', () => { n += 1; if (n === 1) s.write(message(2, 2, map)); if (n === 2) s.write(message(3, 5, map)); if (n > 2) process.exit(1); })`;
+    const report = await check(script, ['asking']);
+    expect(broken(report)).toEqual([]);
+    expect(report.results.find(({ rule }) => rule.id === 'dma.answers')?.reason).toContain('ended before');
+  });
+
   it('may end with a status', async () => {
     const report = await check("connect().on('connect', () => process.exit(7))", ['well-behaved']);
     expect(broken(report)).toEqual([]);

@@ -180,7 +180,9 @@ describe('ferry vm upgrade', () => {
     expect(status, stdout).toBe(1);
     expect(lastJson(stdout)['error']).toMatchObject({
       code: 'ERR_VM_REFUSED',
-      message: expect.stringMatching(/aux-ram-share=on; .*nobody waits at .*; somebody listens at .* already/),
+      message: expect.stringMatching(
+        /aux-ram-share=on; .*nobody waits at .*; somebody listens at .* already/,
+      ),
     });
     expect(qemu.commands.filter((each) => /^(migrate|stop|cont)/.test(each))).toEqual([]);
     expect((await shell.run('reconnect', socket)).stdout).toContain('its resets are carried out');

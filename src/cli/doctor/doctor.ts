@@ -16,7 +16,7 @@ const HELP = `
 Why can't this be migrated? Findings come from certain to suspected, each with what to do next. Nothing is changed, and
 a VMM that is connected does not notice; what could not be looked at is said. A server without a control socket is
 connected to only while nobody else is, and a device of the kernel opened only while nobody has it: some reset their
-device when that client leaves (--no-connect prevents both).
+device, or end, when that client leaves (--no-connect prevents both).
 
 Examples:
   ferry doctor                                            the machine: VFIO, IOMMU, drivers

@@ -113,6 +113,7 @@ export class Bench {
 
   async ask(command: number, payload?: Uint8Array, fds: readonly number[] | null = null): Promise<Buffer> {
     const reply = await this.client.request(command, payload, fds);
+    for (const fd of reply.fds) native.close(fd);
     if (reply.error !== 0) throw new Error(`command ${command}: errno ${reply.error}`);
     return Buffer.from(reply.payload);
   }

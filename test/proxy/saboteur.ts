@@ -104,24 +104,23 @@ export class Saboteur {
     if (target === null || target.command !== message.command || target.nth !== count) {
       return pass(message, far);
     }
-    if (target.how === 'close') return this.cut();
     if (target.how === 'wait') {
       this.release = () => pass(message, far);
       return;
     }
+    if (target.how === 'close') this.cut();
     if (target.how === 'lie') {
       // The server's own answer has another id, which nobody waits for.
       far.send(rawMessage(0xffff, message.command, message.payload, message.flags));
     }
     this.swallowed = target.how === 'hang';
-    if (target.how !== 'hang')
+    if (target.how !== 'hang' && target.how !== 'close')
       near.send(rawMessage(message.id, message.command, Buffer.alloc(0), ERROR_REPLY, target.errno ?? EIO));
     for (const fd of message.fds) native.close(fd);
   }
 }
 
 function pass({ id, command, payload, flags, error, fds }: RawMessage, to: RawClient): void {
-  if (to.closed) return;
-  to.send(rawMessage(id, command, payload, flags, error), fds.length > 0 ? fds : null);
+  if (!to.closed) to.send(rawMessage(id, command, payload, flags, error), fds.length > 0 ? fds : null);
   for (const fd of fds) native.close(fd);
 }

@@ -5,8 +5,8 @@ import { binary, runChild } from './support.ts';
 const watchHeap = `
   const MiB = 2 ** 20;
   const heap = () => {
-    const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) .*\\[heap\\]$/m.exec(fs.readFileSync('/proc/self/maps', 'utf8'));
-    return Number(BigInt('0x' + to) - BigInt('0x' + from));
+    const parts = fs.readFileSync('/proc/self/maps', 'utf8').matchAll(/^([0-9a-f]+)-([0-9a-f]+) .*\\[heap\\]$/gm);
+    return [...parts].reduce((sum, [, from, to]) => sum + Number(BigInt('0x' + to) - BigInt('0x' + from)), 0);
   };
   // Memory is freed on another thread, for which the next collection waits.
   const collect = async () => {
@@ -24,7 +24,7 @@ const watchHeap = `
     const grown = () => Math.round((heap() - before) / MiB);
     let buffers = take(1, 32 * MiB);
     const told = [grown()];
-    buffers = take(8, 3 * MiB);
+    buffers = take(12, 3 * MiB);
     told.push(grown());
     buffers = null;
     await collect();
@@ -34,11 +34,16 @@ const watchHeap = `
   main();
 `;
 
-const KEPT = [expect.closeTo(0, -1), expect.closeTo(24, -1), expect.closeTo(24, -1)];
+/** Between nothing and the 36 MiB of all the buffers: the program itself takes and frees some MiB meanwhile. */
+const HALF = 18;
 
 describe.skipIf(binary.includes('-musl'))('keepHeap', () => {
   it('keeps large buffers out of the heap, and in it what was freed there', async () => {
     const { status, output } = await runChild(`native.keepHeap(); ${watchHeap}`, { flags: ['--expose-gc'] });
-    expect({ status, grown: output.trim().split(' ').map(Number) }).toEqual({ status: 0, grown: KEPT });
+    expect(status, output).toBe(0);
+    const [large, held, kept] = output.trim().split(' ').map(Number);
+    expect(large).toBeLessThan(HALF);
+    expect(held).toBeGreaterThan(HALF);
+    expect(kept).toBeGreaterThan(HALF);
   });
 });

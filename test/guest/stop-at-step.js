@@ -1,4 +1,4 @@
-// Runs before `ferry vm upgrade` in its process (node --import), and stops it at a point of its work: before or after a step
+// Runs before `ferry vm migrate` or `ferry vm upgrade` in its process (node --import), and stops it at a point of its work: before or after a step
 // that is done with a VMM or a server, or a record of its journal. Which one is told by $FERRY_STOP_AT; $FERRY_STOPPED is
 // made then. A stopped process does nothing more until it is killed or continued.
 import { writeFileSync } from 'node:fs';

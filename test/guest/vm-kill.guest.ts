@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lastJson, type Running, Shell } from '../cli/ferry.ts';
 import { until } from '../helpers/until.ts';
 import { describeInGuests } from './harness/lab.ts';
+import { startAndStop } from './stop-at-step.ts';
 import {
   forgetJournal,
   journal,
@@ -15,19 +16,28 @@ const LONG = process.env['FERRY_VM'] === 'long';
 /** What is lost once must not be forgiven. */
 const ONCE = { retry: 0, timeout: 120_000 };
 
-const STEPS = ['prepare', 'pre-copy', 'stop', 'stop-copy', 'verify'] as const;
+/** The sender stands still at a point of each phase while somebody is killed, so that none is missed by coming too late. */
+const POINTS = {
+  prepare: 'after BEGIN',
+  'pre-copy': 'after migrate',
+  stop: 'after pmemsave',
+  'stop-copy': 'before migrate-continue',
+  verify: 'before detach',
+} as const;
+type Step = keyof typeof POINTS;
+const STEPS = ['prepare', 'pre-copy', 'stop', 'stop-copy', 'verify'] as const satisfies readonly Step[];
 const VICTIMS = ['ferry', 'the destination QEMU', "the destination's server"] as const;
 type Victim = (typeof VICTIMS)[number];
 
 /** In the short form each process dies once, and each of the later steps is met. */
-const SHORT: readonly (readonly [Victim, (typeof STEPS)[number]])[] = [
+const SHORT: readonly (readonly [Victim, Step])[] = [
   ['ferry', 'stop-copy'],
   ['the destination QEMU', 'stop'],
   ["the destination's server", 'stop-copy'],
 ];
 const CASES = LONG ? VICTIMS.flatMap((victim) => STEPS.map((step) => [victim, step] as const)) : SHORT;
-/** When the sender says that it verifies, the receiver may have said READY before it is killed. */
-const RECEIVED = LONG ? (['prepare', 'pre-copy', 'stop', 'stop-copy'] as const) : (['stop'] as const);
+/** In the last step the receiver, which is another process then, says READY: after that the sender commits. */
+const RECEIVED: readonly Step[] = LONG ? STEPS.slice(0, -1) : ['stop'];
 
 describeInGuests('a VM whose migration is killed', (lab) => {
   describe.runIf(lab.kernel.flavour === 'full')('on q35', () => {
@@ -54,11 +64,11 @@ describeInGuests('a VM whose migration is killed', (lab) => {
       count += 1;
       const target = await vmWithServer(lab, shell, `target-${count}`, true);
       try {
-        const ferry = shell.start(moveArguments(vm, target));
-        await ferry.sees(`"phase":"${step}"`);
+        const ferry = await stoppedAt(step, moveArguments(vm, target));
         if (victim === 'ferry') await ferry.kill('SIGKILL');
         else if (victim === 'the destination QEMU') process.kill(target.guest.pid, 'SIGKILL');
         else await target.server.kill('SIGKILL');
+        ferry.process.kill('SIGCONT');
         await expectBack(ferry, victim, step);
         await expectAlive();
       } finally {
@@ -73,9 +83,9 @@ describeInGuests('a VM whose migration is killed', (lab) => {
       const receiver = shell.start([...receiveArguments(target), '--listen', way]);
       try {
         await receiver.sees('listening');
-        const ferry = shell.start([...sendArguments(vm), '--to', way, '--wait', '0']);
-        await ferry.sees(`"phase":"${step}"`);
+        const ferry = await stoppedAt(step, [...sendArguments(vm), '--to', way, '--wait', '0']);
         await receiver.kill('SIGKILL');
+        ferry.process.kill('SIGCONT');
         await expectBack(ferry, 'ferry vm receive', step);
         await expectAlive();
       } finally {
@@ -86,14 +96,14 @@ describeInGuests('a VM whose migration is killed', (lab) => {
 
     // Last: there is nothing left to try it with.
     it.runIf(LONG)(
-      'runs on at the source, without its device, when the server of that is killed in stop-copy',
+      'runs on at the source, without its device, when the server of that is killed in stop',
       ONCE,
       async () => {
         const target = await vmWithServer(lab, shell, 'target-last', true);
         try {
-          const ferry = shell.start(moveArguments(vm, target));
-          await ferry.sees('"phase":"stop-copy"');
+          const ferry = await stoppedAt('stop', moveArguments(vm, target));
           await vm.server.kill('SIGKILL');
+          ferry.process.kill('SIGCONT');
           const { status, stdout, stderr } = await ferry.ended;
           expect(status, `${stdout}\n${stderr.slice(-2000)}`).toBe(3);
           expect(lastJson(stdout)['error']).toMatchObject({
@@ -107,6 +117,10 @@ describeInGuests('a VM whose migration is killed', (lab) => {
         }
       },
     );
+
+    function stoppedAt(step: Step, command: readonly string[]): Promise<Running> {
+      return startAndStop(shell, command, POINTS[step], shell.path('stopped'));
+    }
 
     /** The command has failed and says so; what a killed one has left is finished by ferry recover. */
     async function expectBack(

@@ -42,7 +42,9 @@ export function encodeBody(record: JournalRecord): Uint8Array {
 }
 
 /** BEGIN's part of a record from its body; null for bytes that are none. */
-export function decodeBegin(body: Uint8Array): Pick<BeginRecord, 'token' | 'peer' | 'devices' | 'plan'> | null {
+export function decodeBegin(
+  body: Uint8Array,
+): Pick<BeginRecord, 'token' | 'peer' | 'devices' | 'plan'> | null {
   const reader = new ByteReader(body);
   const head = reader.struct(BeginBody);
   if (head === null || head.devices > MAX_DEVICES) return null;

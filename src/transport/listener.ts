@@ -39,7 +39,7 @@ export interface Listener extends Closeable {
 /**
  * Listens on a UNIX socket. A socket file that a crashed server left behind is replaced; one that a living server
  * listens on is not. Closing removes the file if it is still ours.
- * @throws TransportError ERR_SOCKET_IN_USE, ERR_SOCKET_PATH
+ * @throws TransportError ERR_SOCKET_IN_USE, ERR_SOCKET_PATH, ERR_SOCKET_LISTEN
  */
 export function listen(options: ListenOptions): Listener {
   const fd = bind(options.native, options.path, options.mode);
@@ -117,6 +117,12 @@ const CONNECT_HINTS = new Map<number, string>([
   [Errno.EAGAIN, ' (the server does not accept connections at the moment)'],
 ]);
 
+const LISTEN_HINTS = new Map<number, string>([
+  [Errno.ENOENT, ' (its folder does not exist)'],
+  [Errno.ENOTDIR, ' (what should be its folder is a file)'],
+  [Errno.EACCES, ' (you may not write to its folder)'],
+]);
+
 function bind(native: Native, path: string, mode: number): number {
   checkPath(path);
   let fd = native.listen(path, mode, BACKLOG);
@@ -126,9 +132,10 @@ function bind(native: Native, path: string, mode: number): number {
   if (errno === Errno.EADDRINUSE) {
     throw new TransportError('ERR_SOCKET_IN_USE', `${path} is in use by another server`, { path });
   }
+  const hint = LISTEN_HINTS.get(errno) ?? '';
   throw new TransportError(
-    'ERR_SOCKET',
-    `cannot listen on ${path}: ${errnoName(errno)}`,
+    'ERR_SOCKET_LISTEN',
+    `cannot listen on ${path}: ${errnoName(errno)}${hint}`,
     { path },
     { errno },
   );

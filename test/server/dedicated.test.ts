@@ -269,7 +269,7 @@ describe.skipIf(!built)(
       [
         'a folder that does not exist',
         { socketPath: '/nowhere/device.sock' },
-        { code: 'ERR_SOCKET', errno: Errno.ENOENT, message: /ENOENT/ },
+        { code: 'ERR_SOCKET_LISTEN', errno: Errno.ENOENT, message: /ENOENT/ },
       ],
     ])('refuses %s, with the reason, and ends', async (_, options, { code, errno, message }) => {
       const served = start(options);

@@ -140,7 +140,9 @@ describe('listen', () => {
 
   it('says what the kernel says about a folder that is not there', () => {
     const at = join(folder, 'no', 'sock');
-    expect(() => start({ at })).toThrow(expect.objectContaining({ code: 'ERR_SOCKET', errno: Errno.ENOENT }));
+    expect(() => start({ at })).toThrow(
+      expect.objectContaining({ code: 'ERR_SOCKET_LISTEN', errno: Errno.ENOENT }),
+    );
   });
 
   it('removes its file when it closes, once', () => {

@@ -80,6 +80,16 @@ describe('failures as JSON', () => {
   });
 });
 
+describe('the next step', () => {
+  it.each([
+    ['there is no server', 'ERR_SOCKET', /start the server/],
+    ['there is no folder to listen in', 'ERR_SOCKET_LISTEN', /make the folder/],
+  ])('suits it when %s', (_, code, next) => {
+    const { next: told } = failureOf(new FerryError(code, 'no', { errno: Errno.ENOENT }));
+    expect(told).toEqual([expect.stringMatching(next)]);
+  });
+});
+
 describe('other failures', () => {
   it('of the command line have the status 2 and no word of commander in front', () => {
     const unknown = new CommanderError(1, 'commander.unknownOption', "error: unknown option '-x'");

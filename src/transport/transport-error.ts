@@ -10,6 +10,7 @@ const kinds = {
   ERR_SEND_QUEUE_FULL: Errno.ENOBUFS,
   ERR_SOCKET_IN_USE: Errno.EADDRINUSE,
   ERR_SOCKET_PATH: Errno.EINVAL,
+  ERR_SOCKET_LISTEN: Errno.EIO,
   ERR_SOCKET: Errno.EIO,
 } as const;
 

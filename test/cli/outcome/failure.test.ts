@@ -84,7 +84,7 @@ describe('the next step', () => {
   it.each([
     ['there is no server', 'ERR_SOCKET', /start the server/],
     ['there is no folder to listen in', 'ERR_SOCKET_LISTEN', /make the folder/],
-  ])('suits it when %s', (_, code, next) => {
+  ] as const)('suits it when %s', (_, code, next) => {
     const { next: told } = failureOf(new FerryError(code, 'no', { errno: Errno.ENOENT }));
     expect(told).toEqual([expect.stringMatching(next)]);
   });

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { DeviceClient } from '../../src/client/index.ts';
 import { awaitLoaded } from '../../src/vm/destination/incoming.ts';
-import { QmpClient } from '../../src/vm/index.ts';
+import { QmpClient, VmError } from '../../src/vm/index.ts';
 import { ecamAddress, findEcam } from '../../src/vm/machine/ecam.ts';
 import { VmPerformer } from '../../src/vm/performer.ts';
 import type { VmRecord } from '../../src/vm/record.ts';
@@ -63,17 +63,26 @@ function stub(lab: Lab): string {
   return `unix:${lab.path('gdb-exec')},server=on,wait=off`;
 }
 
+/** While QEMU executes itself nobody listens at its monitor, or one who goes. */
+async function reachAgain(guest: Guest): Promise<QmpClient> {
+  for (;;) {
+    const monitor = await reachMonitor(guest.qmpPath, timeoutMs).catch((error: unknown) => {
+      if (error instanceof VmError && error.code === 'ERR_VM_GONE') return null;
+      throw error;
+    });
+    if (monitor !== null) return monitor;
+    if (!guest.runs) throw new Error(`QEMU has ended: ${guest.complaints}`);
+    await sleep(20);
+  }
+}
+
 async function takeBack(
   lab: Lab,
   guest: Guest,
   clients: readonly DeviceClient[],
   record: VmRecord,
 ): Promise<void> {
-  let monitor = await reachMonitor(guest.qmpPath, timeoutMs);
-  for (; monitor === null; monitor = await reachMonitor(guest.qmpPath, timeoutMs)) {
-    if (!guest.runs) throw new Error(`QEMU has ended: ${guest.complaints}`);
-    await sleep(20);
-  }
+  const monitor = await reachAgain(guest);
   const performer = new VmPerformer({
     ...{ monitor, gdbPath: lab.path('gdb-exec'), clients, folder: lab.path(''), timeoutMs },
   });

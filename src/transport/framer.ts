@@ -2,7 +2,7 @@ import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
 import { memoryOf, receivedSize } from './connection-memory.ts';
 
 /** Offset of msg_size in the header. */
-const SIZE_AT = 4;
+export const SIZE_AT = 4;
 const NOTHING_UNREAD: UnreadBytes = { bytes: new Uint8Array(0), fdSets: [] };
 /** The longest body of an oversized message that is skipped rather than taken for a broken stream, in bytes. */
 export const MAX_SKIPPED_MESSAGE = 64 * 1024 * 1024;

@@ -2,7 +2,8 @@ import { Errno } from '../errors/index.ts';
 import { CONTROL_LENGTH, Control, type Native } from '../native/index.ts';
 import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
 import { memoryOf, sentSize } from './connection-memory.ts';
-import { type FdMark, newestMessage, SIZE_AT, type UnsentBytes } from './unsent-bytes.ts';
+import { SIZE_AT } from './framer.ts';
+import { type FdMark, newestMessage, type UnsentBytes } from './unsent-bytes.ts';
 
 /**
  * Messages are gathered up to this many bytes before they are sent, so that a wake-up costs one send. No send has more

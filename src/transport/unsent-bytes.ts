@@ -1,7 +1,5 @@
 import { HEADER_SIZE, littleEndian } from '../protocol/index.ts';
-
-/** Offset of msg_size in the header. */
-export const SIZE_AT = 4;
+import { SIZE_AT } from './framer.ts';
 
 /** A message with fds: where it begins and ends. */
 export interface FdMark {
